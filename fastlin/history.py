@@ -1,0 +1,76 @@
+"""What happened during one training run, step by step and check by check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+
+@dataclass
+class History:
+    """Losses, accuracies and times of one training run.
+
+    Steps and epochs count from 0. A *step* is one mini-batch and one update; a
+    *check* is an evaluation on the validation and training sets. All losses are
+    mean cross-entropies in nats, without the L2 penalty.
+
+    Attributes
+    ----------
+    step : (s,) int64
+        Number of each step.
+    train_loss : (s,) float64
+        Loss of each step's batch, before the step's own update.
+    check_step : (c,) int64
+        Step right after whose update each check was made.
+    val_loss, val_accuracy, train_accuracy : (c,) float64
+        Result of each check; accuracies are fractions in [0, 1].
+    stopped_epoch, stopped_step : int
+        Epoch and step of the last update; -1 before the first.
+    best_step : int
+        Step of the check whose weights were returned, or ``stopped_step``
+        without early stopping.
+    stop_reason : str
+        ``"max_epochs"``, ``"early_stopping"``, ``"tol"`` or ``"callback"``.
+    seconds : dict of str to float
+        Wall-clock seconds by phase: ``"steps"``, ``"checks"``, ``"total"``.
+    """
+
+    step: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    train_loss: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    check_step: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    val_loss: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    val_accuracy: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    train_accuracy: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    steps_per_epoch: int = 0
+    stopped_epoch: int = -1
+    stopped_step: int = -1
+    best_step: int = -1
+    stop_reason: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain lists and numbers, ready for JSON."""
+        return {
+            name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in vars(self).items()
+        }
+
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Draw the losses and, if there were checks, the accuracies against steps.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            Where to save the figure; its suffix (``.png``, ``.svg``, ``.pdf``)
+            chooses the format.
+        """
+        from fastlin.plotting import learning_curve
+
+        return learning_curve(self, path)
