@@ -1,0 +1,33 @@
+"""fastlin trains logistic and softmax regression on CPUs, at the speed of the machine."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastlin.estimator import LogisticRegression
+    from fastlin.history import History
+    from fastlin.kernels import Backend, backends
+
+__version__ = "0.1.0"
+
+__all__ = ["Backend", "History", "LogisticRegression", "__version__", "backends"]
+
+# Looked up on first use, so that `import fastlin` does not pay for scikit-learn and numba.
+_HOME = {
+    "Backend": "fastlin.kernels",
+    "History": "fastlin.history",
+    "LogisticRegression": "fastlin.estimator",
+    "backends": "fastlin.kernels",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,568 @@
+"""``LogisticRegression``: the scikit-learn estimator over the training loop."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from numbers import Integral, Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+
+from fastlin.batches import Batches
+from fastlin.data import encode_labels, kernel_rows, make_samples, weight_type
+from fastlin.errors import InputError
+from fastlin.kernels import BACKEND_NAMES, Backend, Samples, get_backend
+from fastlin.lbfgs import minimize
+from fastlin.scaling import InputScale
+from fastlin.schedules import SCHEDULES, safe_learning_rate
+from fastlin.train import Descent, Progress, new_parameters, train
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import ArrayLike, NDArray
+
+ACCEPTED_TYPES = [np.float64, np.float32, np.uint8]
+"""Types of rows that are read as they are; anything else becomes the first."""
+
+
+class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklearn is untyped
+    """Logistic regression (two classes) and softmax regression (more), by gradient descent.
+
+    Minimises ``mean cross-entropy + l2 * sum(W**2)`` over the scaled inputs
+    ``x = (u - shift) * scale``. In scikit-learn's terms ``alpha = 2 * l2`` and
+    ``C = 1 / (2 * n * l2)``.
+
+    Parameters
+    ----------
+    solver : {"sgd", "lbfgs"}
+        Mini-batch gradient descent, or L-BFGS on all rows to the optimum.
+    backend : {"auto", "numba", "c", "numpy"}
+        Which kernels run; ``"auto"`` takes the first available in that order.
+    l2 : float
+        Weight of the penalty, >= 0.
+    learning_rate : float or "auto"
+        Step size; ``"auto"`` measures a safe one, see
+        :func:`fastlin.schedules.safe_learning_rate`.
+    schedule : {"constant", "invscaling", "cosine"}
+        How the step size changes, see :func:`fastlin.schedules.rates`.
+    momentum : float
+        Factor of the velocity in [0, 1).
+    nesterov : bool
+        Use Nesterov's momentum.
+    average : bool
+        Return the running average of the iterates, later ones weighing more.
+    batch_size : int
+        Rows of a mini-batch.
+    drop_last : bool
+        Leave out the last batch of an epoch where it is not full.
+    max_epochs : int
+        Most passes over the data; with ``"lbfgs"`` most iterations.
+    shuffle : bool
+        Draw a new order of the rows for every epoch.
+    tol : float or None
+        Stop when the training loss of an epoch improved by less than this ``patience`` epochs in a
+        row; with ``"lbfgs"`` when no component of the gradient is larger. 0 or None never stops.
+    early_stopping : bool
+        Stop when ``patience`` checks in a row did not improve the best validation loss, and return
+        the weights of the best check. Needs ``X_val``, or splits ``validation_fraction`` off.
+    patience : int
+        See ``tol`` and ``early_stopping``.
+    checks_per_epoch : int
+        Evaluations on the validation and training rows in each epoch, made right after every step
+        that is a multiple of ``steps_per_epoch // checks_per_epoch``.
+    validation_fraction : float
+        Share of the training rows split off by ``early_stopping`` where ``fit`` gets no ``X_val``.
+    fit_intercept : bool
+        Train an intercept.
+    regularize_intercept : bool
+        Let the penalty cover the intercept too.
+    input_scale : None, "minmax", "standard" or (shift, scale)
+        Scaling of the inputs, folded into the weights; see
+        :meth:`fastlin.scaling.InputScale.from_option`.
+    class_weight : None, "balanced" or dict
+        Factor of the loss of each class.
+    warm_start : bool
+        Start ``fit`` from the present weights.
+    random_state : None, int or numpy.random.RandomState
+        Seed of the order of rows and of the split.
+    n_threads : int or None
+        Threads of the kernels; None is every core this process may use.
+    dtype : {"auto", "float32", "float64"}
+        Type of the weights; ``"auto"`` is float64 for float64 rows, else float32.
+    verbose : int
+        1 prints a line an epoch.
+    callbacks : list of callable or None
+        Each is called with a :class:`fastlin.train.Progress` after every check and at the end of
+        every epoch; returning True stops the training.
+
+    Attributes
+    ----------
+    classes_ : (k,)
+        Labels in sorted order.
+    coef_ : (k, d) or (1, d) with two classes
+        Weights that act on the rows as they are given, unscaled.
+    intercept_ : (k,) or (1,)
+    n_iter_ : int
+        Epochs (``"sgd"``) or iterations (``"lbfgs"``) made.
+    history_ : fastlin.history.History
+        Losses, accuracies, times and why training ended.
+    backend_ : str
+        Name of the backend that trained.
+    learning_rate_ : float
+        Step size used.
+    n_features_in_ : int
+    feature_names_in_ : (d,) of str, where the rows had names
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from fastlin import LogisticRegression
+    >>> X, y = load_digits(return_X_y=True)
+    >>> model = LogisticRegression(input_scale=(0, 1 / 16), random_state=0).fit(X, y)
+    >>> bool(model.score(X, y) > 0.95)
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "solver": [StrOptions({"sgd", "lbfgs"})],
+        "backend": [StrOptions({"auto", *BACKEND_NAMES})],
+        "l2": [Interval(Real, 0, None, closed="left")],
+        "learning_rate": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "schedule": [StrOptions(set(SCHEDULES))],
+        "momentum": [Interval(Real, 0, 1, closed="left")],
+        "nesterov": ["boolean"],
+        "average": ["boolean"],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "drop_last": ["boolean"],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "tol": [Interval(Real, 0, None, closed="left"), None],
+        "early_stopping": ["boolean"],
+        "patience": [Interval(Integral, 1, None, closed="left")],
+        "checks_per_epoch": [Interval(Integral, 1, None, closed="left")],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "fit_intercept": ["boolean"],
+        "regularize_intercept": ["boolean"],
+        "input_scale": [StrOptions({"minmax", "standard"}), tuple, list, None],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+        "dtype": [StrOptions({"auto", "float32", "float64"})],
+        "verbose": ["verbose"],
+        "callbacks": [list, tuple, None],
+    }
+
+    def __init__(
+        self,
+        *,
+        solver: str = "sgd",
+        backend: str = "auto",
+        l2: float = 1e-4,
+        learning_rate: float | str = "auto",
+        schedule: str = "constant",
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        average: bool = False,
+        batch_size: int = 128,
+        drop_last: bool = False,
+        max_epochs: int = 100,
+        shuffle: bool = True,
+        tol: float | None = 1e-4,
+        early_stopping: bool = False,
+        patience: int = 10,
+        checks_per_epoch: int = 1,
+        validation_fraction: float = 0.1,
+        fit_intercept: bool = True,
+        regularize_intercept: bool = False,
+        input_scale: Any = None,
+        class_weight: Any = None,
+        warm_start: bool = False,
+        random_state: Any = None,
+        n_threads: int | None = None,
+        dtype: str = "auto",
+        verbose: int = 0,
+        callbacks: Any = None,
+    ) -> None:
+        self.solver = solver
+        self.backend = backend
+        self.l2 = l2
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.momentum = momentum
+        self.nesterov = nesterov
+        self.average = average
+        self.batch_size = batch_size
+        self.drop_last = drop_last
+        self.max_epochs = max_epochs
+        self.shuffle = shuffle
+        self.tol = tol
+        self.early_stopping = early_stopping
+        self.patience = patience
+        self.checks_per_epoch = checks_per_epoch
+        self.validation_fraction = validation_fraction
+        self.fit_intercept = fit_intercept
+        self.regularize_intercept = regularize_intercept
+        self.input_scale = input_scale
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.dtype = dtype
+        self.verbose = verbose
+        self.callbacks = callbacks
+
+    # ------------------------------------------------------------------ training
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+    ) -> LogisticRegression:
+        """Train on ``X (n, d)`` and ``y (n,)``.
+
+        C-ordered uint8, float32 and float64 rows are read where they lie. With ``X_val (m, d)``
+        and ``y_val (m,)`` every check is made on them.
+
+        Raises
+        ------
+        InputError
+            An argument or an array cannot be used; also a ValueError.
+        BackendUnavailableError
+            The backend named cannot run here.
+        DivergenceError
+            The loss became nan or infinite.
+        """
+        with _input_errors():
+            self._validate_params()
+            backend = get_backend(self.backend)
+            rows, labels = self._validated(X, y, reset=True)
+            weights = self._validated_weights(rows, labels, sample_weight)
+            classes = np.unique(labels)
+            _require_two_classes(classes)
+            validation = self._validated_validation(X_val, y_val)
+            generator = self._generator()
+            if validation is None and self.early_stopping and self.solver == "sgd":
+                rows, labels, weights, validation = self._split(rows, labels, weights, generator)
+            start = self if self.warm_start and hasattr(self, "coef_") else None
+            if start is not None and not np.array_equal(start.classes_, classes):
+                raise InputError(
+                    f"warm_start=True with classes {classes.tolist()!r}, but the model was trained "
+                    f"on {start.classes_.tolist()!r}; fit with warm_start=False first"
+                )
+            self.classes_ = classes
+            self._train(
+                backend, rows, labels, weights, validation, generator, start, self.max_epochs
+            )
+        return self
+
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> LogisticRegression:
+        """Make one epoch over ``X (n, d)`` and ``y (n,)``, starting from the present weights.
+
+        ``classes`` names all labels that will ever come; it is required by the first call. The
+        input scale and an automatic learning rate are those of the first call's rows.
+        """
+        with _input_errors():
+            self._validate_params()
+            if self.solver != "sgd":
+                raise InputError("partial_fit needs solver='sgd'; L-BFGS uses all rows at once")
+            backend = get_backend(self.backend)
+            first = not hasattr(self, "coef_")
+            rows, labels = self._validated(X, y, reset=first)
+            weights = self._validated_weights(rows, labels, sample_weight)
+            if first:
+                if classes is None:
+                    raise InputError("the first call of partial_fit needs classes=all labels")
+                known = np.unique(np.asarray(classes))
+                _require_two_classes(known)
+                self.classes_ = known
+                self._epochs_done = 0
+            elif classes is not None and not np.array_equal(self.classes_, np.unique(classes)):
+                raise InputError(
+                    f"classes={np.unique(classes).tolist()!r} differ from those of the first call, "
+                    f"{self.classes_.tolist()!r}"
+                )
+            self._train(
+                backend, rows, labels, weights, None, self._generator(), None if first else self, 1
+            )
+        return self
+
+    def _train(
+        self,
+        backend: Backend,
+        rows: NDArray[Any],
+        labels: NDArray[Any],
+        sample_weight: NDArray[np.float64] | None,
+        validation: tuple[NDArray[Any], NDArray[Any]] | None,
+        generator: np.random.Generator,
+        start: LogisticRegression | None,
+        max_epochs: int,
+    ) -> None:
+        dtype = weight_type(rows, self.dtype)
+        scale = (
+            InputScale.from_option(self.input_scale, rows) if start is None else start._input_scale
+        )
+        samples = make_samples(
+            rows, encode_labels(labels, self.classes_), scale, dtype, sample_weight
+        )
+        n_models = 1 if len(self.classes_) == 2 else len(self.classes_)
+        parameters = new_parameters(n_models, rows.shape[1], dtype, self.momentum, self.average)
+        if start is not None:
+            parameters.weights[...] = start.coef_
+            parameters.intercept[...] = scale.shifted_intercept(start.coef_, start.intercept_)
+        descent = self._descent(
+            backend,
+            samples,
+            self._bind_validation(validation, scale, dtype),
+            scale,
+            n_models,
+            max_epochs,
+            start,
+        )
+        if self.solver == "lbfgs":
+            self.history_ = minimize(descent, parameters, scale, self.tol or 0.0)
+        else:
+            self.history_ = train(descent, parameters, generator)
+        weights, intercept = parameters.to_return()
+        self.coef_ = weights
+        self.intercept_ = scale.raw_intercept(weights, intercept)
+        self.n_iter_ = self.history_.stopped_epoch + 1
+        self.backend_ = backend.name
+        self.learning_rate_ = descent.learning_rate
+        self._input_scale = scale
+
+    def _descent(
+        self,
+        backend: Backend,
+        samples: Samples,
+        validation: Samples | None,
+        scale: InputScale,
+        n_models: int,
+        max_epochs: int,
+        start: LogisticRegression | None,
+    ) -> Descent:
+        dtype = weight_type(samples.rows, self.dtype)
+        rate = self.learning_rate
+        if rate == "auto":
+            rate = (
+                safe_learning_rate(
+                    samples, scale, n_models, self.batch_size, self.l2, self.fit_intercept
+                )
+                if start is None
+                else start.learning_rate_
+            )
+        return Descent(
+            backend=backend,
+            samples=samples,
+            validation=validation,
+            batches=Batches(
+                len(samples.rows),
+                self.batch_size,
+                self.drop_last and self.solver == "sgd",
+                self.shuffle,
+                self.checks_per_epoch,
+            ),
+            learning_rate=float(rate),
+            decay=np.full(samples.rows.shape[1], 2 * self.l2, dtype),
+            gain=(scale.scale**2).astype(dtype),
+            schedule=self.schedule,
+            intercept_decay=2 * self.l2 if self.regularize_intercept else 0.0,
+            fit_intercept=self.fit_intercept,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            average=self.average,
+            max_epochs=max_epochs,
+            tol=self.tol,
+            patience=self.patience,
+            early_stopping=self.early_stopping,
+            n_threads=self._threads(backend),
+            callbacks=[*(self.callbacks or ()), *([_print_epoch] if self.verbose else ())],
+        )
+
+    def _split(
+        self,
+        rows: NDArray[Any],
+        labels: NDArray[Any],
+        weights: NDArray[np.float64] | None,
+        generator: np.random.Generator,
+    ) -> tuple[
+        NDArray[Any], NDArray[Any], NDArray[np.float64] | None, tuple[NDArray[Any], NDArray[Any]]
+    ]:
+        """Split the validation part off, each class in proportion; this copies the rows."""
+        from sklearn.model_selection import train_test_split
+
+        seed = int(generator.integers(2**31))
+        try:
+            train_part, val_part = train_test_split(
+                np.arange(len(rows)),
+                test_size=self.validation_fraction,
+                random_state=seed,
+                stratify=labels,
+            )
+        except ValueError as error:
+            raise InputError(
+                f"early_stopping cannot split validation_fraction={self.validation_fraction} off "
+                f"{len(rows)} rows ({error}); pass X_val and y_val, or set early_stopping=False"
+            ) from error
+        return (
+            rows[train_part],
+            labels[train_part],
+            None if weights is None else weights[train_part],
+            (rows[val_part], labels[val_part]),
+        )
+
+    # ------------------------------------------------------------------ prediction
+
+    def decision_function(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the logits ``(n, k)``, or ``(n,)`` with two classes (of ``classes_[1]``)."""
+        check_is_fitted(self)
+        with _input_errors():
+            rows = self._validated_rows(X)
+        backend = get_backend(self.backend)
+        rows = kernel_rows(rows, self.coef_.dtype)
+        samples = Samples(rows, np.zeros(len(rows), np.int32))
+        logits = backend.logits(samples, self.coef_, self.intercept_, self._threads(backend))
+        return logits[:, 0] if len(self.classes_) == 2 else logits
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the most probable label of each row, ``(n,)``."""
+        logits = self.decision_function(X)
+        index = (logits > 0).astype(int) if logits.ndim == 1 else logits.argmax(axis=1)
+        return np.asarray(self.classes_[index])
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the probability of each class, ``(n, k)``; each row sums to 1."""
+        return np.exp(self.predict_log_proba(X))
+
+    def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the natural logarithm of :meth:`predict_proba`, finite where that is 0."""
+        from scipy.special import log_softmax
+
+        logits = self.decision_function(X)
+        if logits.ndim == 1:
+            logits = np.column_stack([np.zeros_like(logits), logits])
+        return np.asarray(log_softmax(logits, axis=1))
+
+    # ------------------------------------------------------------------ files
+
+    def save(self, path: str | Path) -> None:
+        """Write the trained model to one ``.npz`` file that holds no code."""
+        from fastlin.model_file import save_estimator
+
+        check_is_fitted(self)
+        save_estimator(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> LogisticRegression:
+        """Read a model that :meth:`save` wrote."""
+        from fastlin.model_file import load_estimator
+
+        return load_estimator(cls, path)
+
+    # ------------------------------------------------------------------ arguments
+
+    def _threads(self, backend: Backend) -> int:
+        return backend.n_threads if self.n_threads is None else int(self.n_threads)
+
+    def _generator(self) -> np.random.Generator:
+        return np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _validated(
+        self, X: ArrayLike, y: ArrayLike, reset: bool
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        rows, labels = validate_data(
+            self, X, y, reset=reset, dtype=ACCEPTED_TYPES, order="C", accept_large_sparse=False
+        )
+        check_classification_targets(labels)
+        return rows, labels
+
+    def _validated_rows(self, X: ArrayLike) -> NDArray[Any]:
+        rows: NDArray[Any] = validate_data(self, X, reset=False, dtype=ACCEPTED_TYPES, order="C")
+        return rows
+
+    def _validated_weights(
+        self, rows: NDArray[Any], labels: NDArray[Any], sample_weight: ArrayLike | None
+    ) -> NDArray[np.float64] | None:
+        if sample_weight is None and self.class_weight is None:
+            return None
+        weights: NDArray[np.float64] = _check_sample_weight(
+            sample_weight, rows, dtype=np.float64, ensure_non_negative=True
+        )
+        if self.class_weight is not None:
+            weights = weights * compute_sample_weight(self.class_weight, labels)
+        return weights
+
+    def _validated_validation(
+        self, X_val: ArrayLike | None, y_val: ArrayLike | None
+    ) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        if X_val is None and y_val is None:
+            return None
+        if X_val is None or y_val is None:
+            missing = "X_val" if X_val is None else "y_val"
+            raise InputError(f"{missing} is missing: pass both X_val and y_val, or neither")
+        rows = self._validated_rows(X_val)
+        labels = column_or_1d(y_val)
+        check_consistent_length(rows, labels)
+        return rows, labels
+
+    def _bind_validation(
+        self,
+        validation: tuple[NDArray[Any], NDArray[Any]] | None,
+        scale: InputScale,
+        dtype: np.dtype[Any],
+    ) -> Samples | None:
+        if validation is None:
+            return None
+        rows, labels = validation
+        return make_samples(rows, encode_labels(labels, self.classes_, "y_val"), scale, dtype)
+
+
+@contextmanager
+def _input_errors() -> Iterator[None]:
+    """Turn scikit-learn's ValueErrors about arguments into fastlin's, which they remain."""
+    try:
+        yield
+    except (InputError, InvalidParameterError):
+        raise
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def _require_two_classes(classes: NDArray[Any]) -> None:
+    if len(classes) < 2:
+        raise InputError(
+            f"y holds one class only ({classes.tolist()[0]!r}); a classifier needs at least two "
+            "different labels"
+        )
+
+
+def _print_epoch(progress: Progress) -> None:
+    if not progress.end_of_epoch:
+        return
+    line = f"epoch {progress.epoch + 1}/{progress.max_epochs}  loss {progress.train_loss:.4f}"
+    if progress.val_loss is not None:
+        line += f"  val_loss {progress.val_loss:.4f}  val_accuracy {progress.val_accuracy:.4f}"
+    print(f"{line}  {progress.rows_per_second:,.0f} rows/s")  # noqa: T201 (verbose=1 asks for it)

@@ -1,0 +1,146 @@
+"""The table of backends: three sets of the same kernels, looked up by name.
+
+=========  =======================================  ==========================
+name       module                                   what it is
+=========  =======================================  ==========================
+``numba``  :mod:`fastlin.kernels.jit`               ``@njit(parallel=True)``
+``c``      :mod:`fastlin.kernels.native`            C through cffi
+``numpy``  :mod:`fastlin.kernels.reference`         the specification
+=========  =======================================  ==========================
+
+There is no current backend: a caller looks one up and passes it on.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fastlin.errors import BackendUnavailableError, InputError
+from fastlin.kernels.arguments import Parameters, Samples, StepOptions
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fastlin.kernels.arguments import FloatArray
+
+    SgdSteps = Callable[
+        [Samples, NDArray[np.int64], Parameters, StepOptions, NDArray[np.float64], int], None
+    ]
+    LossGradient = Callable[
+        [Samples, FloatArray, FloatArray, int],
+        tuple[float, NDArray[np.float64], NDArray[np.float64]],
+    ]
+    Score = Callable[[Samples, FloatArray, FloatArray, int], tuple[float, int]]
+    Logits = Callable[[Samples, FloatArray, FloatArray, int], FloatArray]
+
+__all__ = [
+    "BACKEND_NAMES",
+    "KERNEL_NAMES",
+    "Backend",
+    "Parameters",
+    "Samples",
+    "StepOptions",
+    "backends",
+    "default_n_threads",
+    "get_backend",
+]
+
+BACKEND_NAMES = ("numba", "c", "numpy")
+"""All backends, in the order in which ``"auto"`` tries them."""
+
+KERNEL_NAMES = ("sgd_steps", "loss_gradient", "score", "logits")
+"""The functions of a backend; their contract is in :mod:`fastlin.kernels.reference`."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One backend: its kernels, or why it has none.
+
+    Attributes
+    ----------
+    name : str
+    version : str or None
+        Of the library that runs the kernels.
+    n_threads : int
+        Threads used unless told otherwise.
+    threading_layer : str or None
+        What starts the threads.
+    instruction_set : str or None
+        Widest vectors that the kernels use.
+    reason, remedy : str or None
+        Why the backend is missing, and what to type to get it; None where it is available.
+    sgd_steps, loss_gradient, score, logits : callable or None
+        See :mod:`fastlin.kernels.reference`.
+    """
+
+    name: str
+    version: str | None = None
+    n_threads: int = 1
+    threading_layer: str | None = None
+    instruction_set: str | None = None
+    reason: str | None = None
+    remedy: str | None = None
+    sgd_steps: SgdSteps = None  # type: ignore[assignment]  # None only where `reason` is set
+    loss_gradient: LossGradient = None  # type: ignore[assignment]  # as above
+    score: Score = None  # type: ignore[assignment]  # as above
+    logits: Logits = None  # type: ignore[assignment]  # as above
+
+    @property
+    def available(self) -> bool:
+        """Whether the kernels can be called."""
+        return self.reason is None
+
+
+def default_n_threads() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@functools.cache
+def load_backend(name: str) -> Backend:
+    """Return the record of one backend, made on first use."""
+    if name == "numba":
+        from fastlin.kernels.jit import load
+    elif name == "c":
+        from fastlin.kernels.native import load
+    else:
+        from fastlin.kernels.numpy_backend import load
+    return load()
+
+
+def backends() -> dict[str, Backend]:
+    """Return the record of every backend, available or not, by name."""
+    return {name: load_backend(name) for name in BACKEND_NAMES}
+
+
+def get_backend(name: Any = "auto") -> Backend:
+    """Return the backend called ``name``; ``"auto"`` is the first that is available.
+
+    Raises
+    ------
+    InputError
+        ``name`` is no backend.
+    BackendUnavailableError
+        The backend exists and cannot run here. Only ``"auto"`` falls back to another.
+    """
+    if name == "auto":
+        for candidate in BACKEND_NAMES:
+            if load_backend(candidate).available:
+                return load_backend(candidate)
+    if name not in BACKEND_NAMES:
+        expected = ", ".join(repr(known) for known in ("auto", *BACKEND_NAMES))
+        raise InputError(f"backend {name!r} is unknown; choose one of {expected}")
+    backend = load_backend(name)
+    if not backend.available:
+        raise BackendUnavailableError(
+            f"backend {name!r} is not available: {backend.reason}; {backend.remedy}, "
+            "or choose backend 'auto'"
+        )
+    return backend
