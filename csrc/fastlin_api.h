@@ -1,0 +1,77 @@
+/* The C backend's interface: read by cffi as declarations and included by the C sources.
+ *
+ * Legend: n rows, d features, k classes (k == 1: sigmoid, labels 0 and 1; k > 1: softmax),
+ * m positions of the order, s steps. The mathematics and the meaning of shift, gain and decay:
+ * fastlin/kernels/arguments.py and reference.py. Pointers may be NULL where it says so.
+ */
+#ifndef FASTLIN_API_H
+#define FASTLIN_API_H
+#include <stdint.h>
+
+enum fastlin_type { FASTLIN_UINT8 = 0, FASTLIN_FLOAT32 = 1, FASTLIN_FLOAT64 = 2 };
+
+enum fastlin_status { FASTLIN_OK = 0, FASTLIN_NO_MEMORY = 1, FASTLIN_BAD_TYPE = 2 };
+
+/* Read, never written. `weight_type` is that of every (T) array below. */
+typedef struct {
+    const void *rows;            /* (n, d) of row_type */
+    int64_t n_rows;
+    int64_t n_features;
+    int64_t row_stride;          /* bytes from one row to the next */
+    int row_type;
+    int weight_type;
+    const int32_t *labels;       /* (n,) */
+    const double *sample_weight; /* (n,) or NULL: all 1 */
+    const void *shift;           /* (d,) T or NULL: all 0 */
+} fastlin_samples;
+
+/* Changed in place. */
+typedef struct {
+    int64_t n_classes;
+    void *weights;            /* (k, d) T */
+    void *intercept;          /* (k,) T */
+    void *weights_velocity;   /* (k, d) T or NULL: no momentum */
+    void *intercept_velocity; /* (k,) T or NULL */
+    void *weights_average;    /* (k, d) T or NULL: no averaging */
+    void *intercept_average;  /* (k,) T or NULL */
+} fastlin_parameters;
+
+typedef struct {
+    int64_t batch_size;
+    const double *learning_rates; /* (s,) */
+    const double *average_rates;  /* (s,) or NULL */
+    const void *decay;            /* (d,) T */
+    const void *gain;             /* (d,) T */
+    double intercept_decay;
+    double intercept_gain;
+    double momentum;
+    int nesterov;
+} fastlin_step_options;
+
+/* Each returns a fastlin_status and runs on at most n_threads threads. */
+int fastlin_sgd_steps(const fastlin_samples *samples, const int64_t *order, int64_t n_order,
+                      const fastlin_parameters *parameters, const fastlin_step_options *options,
+                      double *losses_out /* (s,) */, int n_threads);
+
+int fastlin_loss_gradient(const fastlin_samples *samples, const fastlin_parameters *parameters,
+                          double *loss_sum_out, double *weights_gradient_out /* (k, d) */,
+                          double *intercept_gradient_out /* (k,) */, int n_threads);
+
+int fastlin_score(const fastlin_samples *samples, const fastlin_parameters *parameters,
+                  double *loss_sum_out, int64_t *n_correct_out, int n_threads);
+
+int fastlin_logits(const fastlin_samples *samples, const fastlin_parameters *parameters,
+                   void *logits_out /* (n, k) T */, int n_threads);
+
+/* Name of the instruction set in use; `forced` (or NULL) takes a lower one.
+ * Returns NULL where `forced` is unknown here. */
+const char *fastlin_choose_instruction_set(const char *forced);
+
+/* Names of the instruction sets that this machine can run, best first, separated by spaces. */
+const char *fastlin_instruction_sets(void);
+
+/* 0 where the library was built without OpenMP, else the date of its specification, yyyymm. */
+int fastlin_openmp_version(void);
+const char *fastlin_compiler(void);
+
+#endif
