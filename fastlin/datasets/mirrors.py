@@ -1,0 +1,162 @@
+"""Fetch the four idx files of a collection from public HTTPS mirrors, through pooch."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastlin.datasets import idx
+from fastlin.errors import DatasetError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+#: Seconds that all mirrors together have to give a first answer: a name with many
+#: addresses, each of them silent, would otherwise take one connection timeout for each.
+FIRST_ANSWER_SECONDS = 5.0
+#: Seconds to connect, and between two pieces of a file.
+TIMEOUT = (3.0, 15.0)
+# Some servers would otherwise announce the .gz as an encoding and have it unpacked on arrival.
+_HEADERS = {"Accept-Encoding": "identity"}
+
+
+def ways(
+    mirrors: tuple[str, ...], sha256_gz: dict[str, str]
+) -> Iterator[tuple[str, Callable[[bool], dict[str, bytes]]]]:
+    """Give each mirror with the call that fetches all files from it.
+
+    A mirror that does not answer is given too; its call raises at once.
+    """
+    smallest = f"{list(sha256_gz)[-1]}.gz"
+    for mirror, failure in _ask(mirrors, smallest).items():
+        yield mirror, partial(_fetch, mirror, failure, sha256_gz)
+
+
+def _ask(mirrors: tuple[str, ...], name: str) -> dict[str, str | None]:
+    """Ask all mirrors at once for the head of a file; give why each did not answer, or None."""
+    failures: dict[str, str | None] = {
+        mirror: f"no answer within {FIRST_ANSWER_SECONDS:g} s" for mirror in mirrors
+    }
+
+    def ask(mirror: str) -> None:
+        import requests
+
+        try:
+            with requests.get(
+                mirror + name, stream=True, timeout=FIRST_ANSWER_SECONDS, headers=_HEADERS
+            ) as response:
+                response.raise_for_status()
+            failures[mirror] = None
+        except (requests.RequestException, OSError) as error:
+            failures[mirror] = _reason(error)
+
+    # Daemons: a silent mirror must not keep the interpreter from ending.
+    threads = [threading.Thread(target=ask, args=(mirror,), daemon=True) for mirror in mirrors]
+    deadline = time.monotonic() + FIRST_ANSWER_SECONDS
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return dict(failures)
+
+
+def _fetch(
+    mirror: str, failure: str | None, sha256_gz: dict[str, str], progress: bool
+) -> dict[str, bytes]:
+    """Fetch all files from one mirror, uncompressed; raise DatasetError at the first failure."""
+    if failure is not None:
+        raise DatasetError(failure)
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel(logging.WARNING)
+    files = {}
+    with tempfile.TemporaryDirectory(prefix="fastlin-") as folder, _bars(progress) as bars:
+        for name, sha256 in sha256_gz.items():
+            downloader = pooch.HTTPDownloader(
+                progressbar=_Bar(bars, name), chunk_size=1 << 16, timeout=TIMEOUT, headers=_HEADERS
+            )
+            try:
+                path = pooch.retrieve(
+                    f"{mirror}{name}.gz",
+                    known_hash=f"sha256:{sha256}",
+                    fname=f"{name}.gz",
+                    path=folder,
+                    downloader=downloader,
+                )
+                files[name] = idx.gunzip(Path(path).read_bytes())
+            except (requests.RequestException, OSError) as error:
+                raise DatasetError(f"{name}.gz: {_reason(error)}") from error
+            except ValueError as error:  # pooch has removed the file
+                raise DatasetError(
+                    f"{name}.gz is truncated or altered: its SHA-256 differs; removed"
+                ) from error
+    return files
+
+
+def _reason(error: Exception) -> str:
+    """Say in a few words what the long messages of requests and urllib3 mean."""
+    import requests
+
+    if isinstance(error, requests.HTTPError):
+        return f"answered {error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate is not accepted"
+    if isinstance(error, requests.exceptions.ProxyError):
+        return "the proxy does not let it through"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection broke off"
+    if isinstance(error, requests.ConnectionError):
+        return "cannot be reached"
+    return str(error)
+
+
+def _bars(progress: bool) -> Progress:
+    """Make the display on standard error: a bar with size, rate and time left for each file."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not progress,
+    )
+
+
+class _Bar:
+    """One file's bar, with the four names that pooch calls on a progress bar."""
+
+    def __init__(self, bars: Progress, name: str) -> None:
+        self._bars = bars
+        self._task: TaskID = bars.add_task(name, total=None)
+        self.total = 0  # set by pooch, from the server's Content-Length
+
+    def update(self, n_bytes: int) -> None:
+        """Move on; pooch counts whole pieces, so that the last one may overshoot."""
+        self._bars.update(self._task, total=self.total or None, advance=n_bytes)
+
+    def reset(self) -> None:
+        """Go back to the start; pooch then calls update with the total."""
+        self._bars.update(self._task, completed=0)
+
+    def close(self) -> None:
+        """Leave the finished bar standing."""
