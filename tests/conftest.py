@@ -9,5 +9,5 @@ from fastlin import datasets
 
 @pytest.fixture(scope="session")
 def mnist() -> datasets.Dataset:
-    """The real MNIST, fetched on first use and kept in the data folder."""
+    """Give the real MNIST, fetched on first use and kept in the data folder."""
     return datasets.load("mnist")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: Seconds that all mirrors together have to give a first answer: a name with many
 #: addresses, each of them silent, would otherwise take one connection timeout for each.
-FIRST_ANSWER_SECONDS = 5.0
+FIRST_ANSWER_SECONDS = 4.0
 #: Seconds to connect, and between two pieces of a file.
 TIMEOUT = (3.0, 15.0)
 # Some servers would otherwise announce the .gz as an encoding and have it unpacked on arrival.
@@ -104,7 +104,7 @@ def _reason(error: Exception) -> str:
     """Say in a few words what the long messages of requests and urllib3 mean."""
     import requests
 
-    if isinstance(error, requests.HTTPError):
+    if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"answered {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.Timeout):
         return "no answer in time"

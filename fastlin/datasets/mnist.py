@@ -201,10 +201,9 @@ def _fetch(collection: Collection, folder: Path, progress: bool) -> tuple[dict[s
         else:
             return files, way
     raise DatasetError(
-        f"{collection.name} could not be fetched; tried "
-        + ", ".join(failures)
-        + f". Connect to a network and try again; or put the four files {', '.join(collection.sha256)}"
-        f" into {folder}; {collection.remedy}or use the digits that need no network: --data digits"
+        f"{collection.name} could not be fetched; tried {', '.join(failures)}. Connect to a "
+        f"network and try again; or put {', '.join(collection.sha256)} into {folder}; "
+        f"{collection.remedy}or use the digits that need no network: --data digits"
     )
 
 
@@ -226,7 +225,7 @@ def _store(files: dict[str, bytes], folder: Path) -> None:
             part = folder / f"{name}.{uuid.uuid4().hex}.part"
             try:
                 part.write_bytes(data)
-                os.replace(part, folder / name)
+                part.replace(folder / name)
             finally:
                 part.unlink(missing_ok=True)
     except OSError as error:

