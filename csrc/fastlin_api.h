@@ -10,7 +10,12 @@
 
 enum fastlin_type { FASTLIN_UINT8 = 0, FASTLIN_FLOAT32 = 1, FASTLIN_FLOAT64 = 2 };
 
-enum fastlin_status { FASTLIN_OK = 0, FASTLIN_NO_MEMORY = 1, FASTLIN_BAD_TYPE = 2 };
+enum fastlin_status {
+    FASTLIN_OK = 0,
+    FASTLIN_NO_MEMORY = 1,
+    FASTLIN_BAD_TYPE = 2,
+    FASTLIN_FEWER_THREADS = 3 /* within the library: asked again with one thread */
+};
 
 /* Read, never written. `weight_type` is that of every (T) array below. */
 typedef struct {

@@ -1,7 +1,253 @@
-"""placeholder"""
+"""The C backend: :mod:`fastlin.kernels.reference`'s functions over the compiled library.
 
-from fastlin.kernels import Backend
+Same contract. What differs: sums are in another order, and the weights are copied into a packed
+layout for the length of a call.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastlin import __version__
+from fastlin.errors import InputError
+from fastlin.kernels import Backend, default_n_threads
+from fastlin.kernels.arguments import Parameters, Samples, StepOptions
+from fastlin.kernels.threads import safe_n_threads
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastlin.kernels.arguments import FloatArray
+
+BUILD_RECORD = Path(__file__).parents[1] / "_native_build.json"
+REINSTALL = "reinstall fastlin with FASTLIN_REQUIRE_C=1, which shows the compiler's own words"
+
+try:
+    from fastlin._native import ffi, lib
+except ImportError as error:
+    IMPORT_ERROR: str | None = str(error)
+else:
+    IMPORT_ERROR = None
 
 
-def load():
-    return Backend(name="c", reason="not yet", remedy="wait")
+def load() -> Backend:
+    """Return the C backend, or why there is none."""
+    if IMPORT_ERROR is not None:
+        return Backend(name="c", **_why_missing(IMPORT_ERROR))
+    forced = os.environ.get("FASTLIN_ISA") or None
+    chosen = lib.fastlin_choose_instruction_set(forced.encode() if forced else ffi.NULL)
+    if chosen == ffi.NULL:
+        known = ffi.string(lib.fastlin_instruction_sets()).decode().replace(" ", ", ")
+        raise InputError(
+            f"FASTLIN_ISA={forced} is no instruction set of this machine; set one of: {known}"
+        )
+    openmp = lib.fastlin_openmp_version()
+    return Backend(
+        name="c",
+        version=f"{__version__}, {ffi.string(lib.fastlin_compiler()).decode()}",
+        n_threads=default_n_threads() if openmp else 1,
+        threading_layer=f"OpenMP {openmp}" if openmp else "none: built without OpenMP",
+        instruction_set=ffi.string(chosen).decode(),
+        sgd_steps=sgd_steps,
+        loss_gradient=loss_gradient,
+        score=score,
+        logits=logits,
+    )
+
+
+def sgd_steps(
+    samples: Samples,
+    order: NDArray[np.int64],
+    parameters: Parameters,
+    options: StepOptions,
+    losses_out: NDArray[np.float64],
+    n_threads: int = 1,
+) -> None:
+    """See :func:`fastlin.kernels.reference.sgd_steps`."""
+    arrays = _Arrays()
+    dtype = parameters.weights.dtype
+    c_options = ffi.new(
+        "fastlin_step_options *",
+        {
+            "batch_size": options.batch_size,
+            "learning_rates": arrays.pointer(options.learning_rates, np.float64),
+            "average_rates": arrays.pointer(options.average_rates, np.float64),
+            "decay": arrays.pointer(options.decay, dtype),
+            "gain": arrays.pointer(options.gain, dtype),
+            "intercept_decay": options.intercept_decay,
+            "intercept_gain": options.intercept_gain,
+            "momentum": options.momentum,
+            "nesterov": options.nesterov,
+        },
+    )
+    _check(
+        lib.fastlin_sgd_steps(
+            arrays.samples(samples, dtype),
+            arrays.pointer(order, np.int64),
+            len(order),
+            arrays.parameters(parameters),
+            c_options,
+            arrays.output(losses_out),
+            safe_n_threads(n_threads),
+        )
+    )
+
+
+def loss_gradient(
+    samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int = 1
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """See :func:`fastlin.kernels.reference.loss_gradient`."""
+    arrays = _Arrays()
+    loss_sum = np.zeros(1)
+    weights_gradient = np.empty(weights.shape)
+    intercept_gradient = np.empty(intercept.shape)
+    _check(
+        lib.fastlin_loss_gradient(
+            arrays.samples(samples, weights.dtype),
+            arrays.model(weights, intercept),
+            arrays.output(loss_sum),
+            arrays.output(weights_gradient),
+            arrays.output(intercept_gradient),
+            safe_n_threads(n_threads),
+        )
+    )
+    return float(loss_sum[0]), weights_gradient, intercept_gradient
+
+
+def score(
+    samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int = 1
+) -> tuple[float, int]:
+    """See :func:`fastlin.kernels.reference.score`."""
+    arrays = _Arrays()
+    loss_sum = ffi.new("double *")
+    n_correct = ffi.new("int64_t *")
+    _check(
+        lib.fastlin_score(
+            arrays.samples(samples, weights.dtype),
+            arrays.model(weights, intercept),
+            loss_sum,
+            n_correct,
+            safe_n_threads(n_threads),
+        )
+    )
+    return float(loss_sum[0]), int(n_correct[0])
+
+
+def logits(
+    samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int = 1
+) -> FloatArray:
+    """See :func:`fastlin.kernels.reference.logits`."""
+    arrays = _Arrays()
+    out = np.empty((len(samples.rows), len(weights)), weights.dtype)
+    _check(
+        lib.fastlin_logits(
+            arrays.samples(samples, weights.dtype),
+            arrays.model(weights, intercept),
+            arrays.output(out),
+            safe_n_threads(n_threads),
+        )
+    )
+    return out
+
+
+class _Arrays:
+    """Pointers to NumPy arrays for the length of one call; keeps what they point to alive."""
+
+    def __init__(self) -> None:
+        self._alive: list[Any] = []
+
+    def pointer(self, array: NDArray[Any] | None, dtype: Any) -> Any:
+        """Point to the elements of ``array``, converted where it is of another type or order."""
+        if array is None:
+            return ffi.NULL
+        array = np.ascontiguousarray(array, dtype)
+        self._alive.append(array)
+        return ffi.cast(_c_type(array.dtype), array.ctypes.data)
+
+    def output(self, array: NDArray[Any] | None) -> Any:
+        """Point to an array that the call writes; it must be right as it is."""
+        if array is None:
+            return ffi.NULL
+        assert array.flags.c_contiguous and array.flags.writeable
+        self._alive.append(array)
+        return ffi.cast(_c_type(array.dtype), array.ctypes.data)
+
+    def samples(self, samples: Samples, dtype: np.dtype[Any]) -> Any:
+        rows = samples.rows
+        if rows.ndim != 2 or (rows.size and rows.strides[1] != rows.itemsize):
+            rows = np.ascontiguousarray(rows)
+        self._alive.append(rows)
+        return self._keep(
+            ffi.new(
+                "fastlin_samples *",
+                {
+                    "rows": ffi.cast("void *", rows.ctypes.data),
+                    "n_rows": rows.shape[0],
+                    "n_features": rows.shape[1],
+                    "row_stride": rows.strides[0],
+                    "row_type": _type_code(rows.dtype),
+                    "weight_type": _type_code(dtype),
+                    "labels": self.pointer(samples.labels, np.int32),
+                    "sample_weight": self.pointer(samples.sample_weight, np.float64),
+                    "shift": self.pointer(samples.shift, dtype),
+                },
+            )
+        )
+
+    def parameters(self, parameters: Parameters) -> Any:
+        fields = {name: self.output(array) for name, array in vars(parameters).items()}
+        return self._keep(
+            ffi.new("fastlin_parameters *", {"n_classes": len(parameters.weights), **fields})
+        )
+
+    def model(self, weights: FloatArray, intercept: FloatArray) -> Any:
+        return self._keep(
+            ffi.new(
+                "fastlin_parameters *",
+                {
+                    "n_classes": len(weights),
+                    "weights": self.pointer(weights, weights.dtype),
+                    "intercept": self.pointer(intercept, weights.dtype),
+                },
+            )
+        )
+
+    def _keep(self, struct: Any) -> Any:
+        self._alive.append(struct)
+        return struct
+
+
+def _c_type(dtype: np.dtype[Any]) -> str:
+    return {"float64": "double *", "int64": "int64_t *", "int32": "int32_t *"}.get(
+        dtype.name, "void *"
+    )
+
+
+def _type_code(dtype: np.dtype[Any]) -> int:
+    codes = {
+        "uint8": lib.FASTLIN_UINT8,
+        "float32": lib.FASTLIN_FLOAT32,
+        "float64": lib.FASTLIN_FLOAT64,
+    }
+    return int(codes.get(dtype.name, -1))
+
+
+def _check(status: int) -> None:
+    """Turn a status of the library into an exception, here and nowhere else."""
+    if status == lib.FASTLIN_NO_MEMORY:
+        raise MemoryError("the C backend could not allocate its buffers")
+    if status == lib.FASTLIN_BAD_TYPE:
+        raise InputError("the C backend has no kernel for these types of rows and weights")
+
+
+def _why_missing(import_error: str) -> dict[str, str]:
+    try:
+        record = json.loads(BUILD_RECORD.read_text())
+        return {"reason": record["reason"], "remedy": record["remedy"]}
+    except (OSError, ValueError, KeyError):
+        return {"reason": f"its library cannot be loaded ({import_error})", "remedy": REINSTALL}

@@ -1,0 +1,74 @@
+/* What every family of kernels needs once: memory, threads, and what compilers call things. */
+#ifndef FASTLIN_COMMON_H
+#define FASTLIN_COMMON_H
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "fastlin_api.h"
+
+/* Rows of a tile: few enough to stay in a core's cache from phase A to phase C. */
+#define TILE 128
+
+#define INLINE static inline __attribute__((always_inline, unused))
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 64")
+#endif
+
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE(I, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(I, a, b, ...) __builtin_shuffle(a, b, (I){__VA_ARGS__})
+#endif
+
+#if defined(_OPENMP)
+#include <omp.h>
+#define PRAGMA(text) _Pragma(#text)
+#define PARALLEL(count) PRAGMA(omp parallel num_threads((int)(count)) if ((count) > 1))
+#define THREAD_NUMBER omp_get_thread_num()
+#define TEAM_SIZE omp_get_num_threads()
+#define BARRIER(count)                       \
+    do {                                     \
+        if ((count) > 1) {                   \
+            PRAGMA(omp barrier)              \
+        }                                    \
+    } while (0)
+#else
+#define PARALLEL(count)
+#define THREAD_NUMBER 0
+#define TEAM_SIZE 1
+#define BARRIER(count) ((void)0)
+#endif
+
+/* A block of memory from which arrays are taken in turn, each on cache lines of its own. Without
+ * a block it only counts. */
+typedef struct {
+    char *block;
+    size_t used;
+} arena;
+
+static inline void *take(arena *memory, size_t bytes) {
+    void *p = memory->block ? memory->block + memory->used : NULL;
+    memory->used += (bytes + 63) / 64 * 64 + 64;
+    return p;
+}
+
+static inline bool reserve(arena *memory, size_t bytes) {
+    size_t size = (bytes + 127) / 64 * 64;
+    memory->block = aligned_alloc(64, size);
+    if (memory->block) memset(memory->block, 0, size);
+    return memory->block != NULL;
+}
+
+static inline void release(arena *memory) { free(memory->block); }
+
+#endif
