@@ -1,0 +1,125 @@
+"""The rows a command works on: which data set, which labels, which part; checked before use."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastlin.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastlin.datasets import Dataset
+    from fastlin.estimator import LogisticRegression
+
+PARTS = ("train", "val", "all")
+
+# The split of data without a validation part must not follow --seed: `fastlin evaluate`
+# has to find the very rows that `fastlin train` kept aside.
+SPLIT_SEED = 0
+
+
+def load(
+    data: str, labels: tuple[str, ...] | None, validation_fraction: float, progress: bool
+) -> Dataset:
+    """Load a data set and keep the rows with `labels`, all if None."""
+    from fastlin import datasets
+
+    dataset = datasets.load(
+        data, validation_fraction=validation_fraction, seed=SPLIT_SEED, progress=progress
+    )
+    return dataset if labels is None else _keep(dataset, labels)
+
+
+def check_trainable(dataset: Dataset) -> None:
+    """Refuse a data set that nothing can be learned from."""
+    if dataset.X_train.size == 0:
+        raise InputError(f"{dataset.name} has no training rows; expected at least two")
+    found = np.unique(dataset.y_train)
+    if len(found) < 2:
+        raise InputError(
+            f"the training rows of {dataset.name} have one class only, {found[0]}; "
+            "expected two or more"
+        )
+    unknown = np.setdiff1d(dataset.y_val, found)
+    if len(unknown):
+        raise InputError(
+            f"the validation rows of {dataset.name} have labels that no training row has: "
+            f"{_listed(unknown)}"
+        )
+
+
+def rows_for(
+    model: LogisticRegression,
+    data: str,
+    part: str,
+    labels: tuple[str, ...] | None,
+    progress: bool,
+) -> tuple[Dataset, NDArray[Any], NDArray[Any]]:
+    """Load the rows of one part that `model` can be applied to.
+
+    Returns
+    -------
+    dataset : Dataset
+    X : (n, d) array
+    y : (n,) array
+        For ``"all"``, training rows before validation rows; a file's rows in their order.
+    """
+    fraction = 0.0 if part == "all" else float(model.validation_fraction)
+    dataset = load(data, labels, fraction, progress)
+    if part == "all":
+        X = np.concatenate([dataset.X_train, dataset.X_val])
+        y = np.concatenate([dataset.y_train, dataset.y_val])
+    elif part == "train":
+        X, y = dataset.X_train, dataset.y_train
+    else:
+        X, y = dataset.X_val, dataset.y_val
+    if len(X) == 0:
+        raise InputError(f"{dataset.name} has no rows in part '{part}'; try --part all")
+    if X.shape[1] != model.n_features_in_:
+        raise InputError(
+            f"the model expects {model.n_features_in_} features a row, {dataset.name} has "
+            f"{X.shape[1]}; give --data the kind of data it was trained on"
+        )
+    return dataset, X, y
+
+
+def check_labels_known(model: LogisticRegression, y: NDArray[Any], name: str) -> None:
+    """Refuse rows whose true label `model` cannot predict."""
+    known = set(model.classes_.tolist())
+    unknown = [label for label in np.unique(y).tolist() if label not in known]
+    if unknown:
+        some = ",".join(str(label) for label in model.classes_[:10])
+        raise InputError(
+            f"{name} has labels that the model does not know: {_listed(unknown)}; it knows "
+            f"{_listed(model.classes_)}; keep only those with --classes {some}"
+        )
+
+
+def _keep(dataset: Dataset, labels: tuple[str, ...]) -> Dataset:
+    """Return the rows whose label, written as text, is one of `labels`."""
+    found = np.unique(np.concatenate([dataset.y_train, dataset.y_val]))
+    missing = [label for label in labels if label not in found.astype(str)]
+    if missing:
+        raise InputError(
+            f"--classes names labels that {dataset.name} does not have: {_listed(missing)}; "
+            f"it has {_listed(found)}"
+        )
+    kept = found[np.isin(found.astype(str), labels)]
+    train, val = np.isin(dataset.y_train, kept), np.isin(dataset.y_val, kept)
+    return replace(
+        dataset,
+        X_train=dataset.X_train[train],
+        y_train=dataset.y_train[train],
+        X_val=dataset.X_val[val],
+        y_val=dataset.y_val[val],
+    )
+
+
+def _listed(labels: Any) -> str:
+    """Return up to ten labels with commas between."""
+    shown = ", ".join(str(label) for label in labels[:10])
+    return f"{shown}, ..." if len(labels) > 10 else shown
