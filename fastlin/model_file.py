@@ -18,15 +18,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastlin.errors import InputError, ModelFileError
+from fastlin.history import History
 from fastlin.output_file import replacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fastlin.estimator import LogisticRegression
+
 FORMAT = "fastlin model"
 VERSION = 1
 REQUIRED_ARRAYS = ("coef_", "intercept_", "classes_")
-OPTIONAL_ARRAYS = ("feature_names_in_",)
+OPTIONAL_ARRAYS = ("feature_names_in_", "input_shift", "input_factor")
 METADATA = {"fastlin": str, "n_iter_": int, "backend_": str, "history": dict}
 
 
@@ -40,7 +43,7 @@ class SavedModel:
         Parameters of the estimator by name.
     arrays : dict of str to array
         ``coef_`` (k or 1, d), ``intercept_`` (k or 1,), ``classes_`` (k,) and, if the
-        model has them, ``feature_names_in_`` (d,).
+        model has them, ``feature_names_in_`` (d,), ``input_shift`` and ``input_factor`` (d,).
     metadata : dict
         ``fastlin`` (version), ``n_iter_``, ``backend_``, ``history`` and whatever else was saved.
     """
@@ -48,6 +51,72 @@ class SavedModel:
     params: dict[str, Any]
     arrays: dict[str, NDArray[Any]]
     metadata: dict[str, Any]
+
+
+def save_estimator(model: LogisticRegression, path: str | Path) -> None:
+    """Write a trained estimator to exactly `path`; see :func:`save_model`.
+
+    Callbacks are not kept, and of ``random_state`` only a number is.
+    """
+    from fastlin import __version__
+
+    params = model.get_params()
+    if not isinstance(params["random_state"], (int, np.integer)):
+        params["random_state"] = None
+    names = [name for name in (*REQUIRED_ARRAYS, "feature_names_in_") if hasattr(model, name)]
+    save_model(
+        path,
+        params=params | {"callbacks": None},
+        arrays={name: getattr(model, name) for name in names}
+        | {"input_shift": model._input_scale.shift, "input_factor": model._input_scale.scale},
+        metadata={
+            "fastlin": __version__,
+            "n_iter_": model.n_iter_,
+            "backend_": model.backend_,
+            "learning_rate_": model.learning_rate_,
+            "history": model.history_.to_dict(),
+        },
+    )
+
+
+def load_estimator(kind: type[LogisticRegression], path: str | Path) -> LogisticRegression:
+    """Read a trained estimator; it predicts, and trains on, as the saved one would.
+
+    Raises
+    ------
+    ModelFileError
+        As :func:`load_model`.
+    """
+    from fastlin.scaling import InputScale
+
+    saved = load_model(path)
+    try:
+        model = kind(**saved.params)
+        model.history_ = _history(saved.metadata["history"])
+        model.learning_rate_ = float(saved.metadata["learning_rate_"])
+        shift, factor = saved.arrays.pop("input_shift"), saved.arrays.pop("input_factor")
+    except (TypeError, ValueError, KeyError) as error:
+        raise ModelFileError(_damaged(path, f"a field is missing or wrong ({error})")) from error
+    model._input_scale = InputScale(shift, factor)
+    for name, array in saved.arrays.items():
+        setattr(model, name, array.astype(object) if name == "feature_names_in_" else array)
+    model.n_features_in_ = model.coef_.shape[1]
+    model.n_iter_ = saved.metadata["n_iter_"]
+    model.backend_ = saved.metadata["backend_"]
+    return model
+
+
+def _history(content: dict[str, Any]) -> History:
+    """Return the history whose ``to_dict`` gave `content`."""
+    history = History(**content)
+    for name, empty in vars(History()).items():
+        value = content[name]
+        if isinstance(empty, np.ndarray):
+            value = np.array(value, empty.dtype)
+        elif not isinstance(value, type(empty)):
+            raise TypeError(f"history: {name} is {value!r}")
+        setattr(history, name, value)
+    return history
 
 
 def save_model(
@@ -198,9 +267,18 @@ def _defect_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> str | None:
         return f"coef_ has shape {coef.shape}, expected ({rows}, d) for {len(classes)} classes"
     if intercept.shape != (rows,):
         return f"intercept_ has shape {intercept.shape}, expected ({rows},)"
-    names = arrays.get("feature_names_in_")
-    if names is not None and (names.dtype.kind != "U" or names.shape != coef.shape[1:]):
-        return f"feature_names_in_ is not {coef.shape[1]} strings"
+    for name, kind, content in (
+        ("feature_names_in_", "U", "strings"),
+        ("input_shift", "f", "finite numbers"),
+        ("input_factor", "f", "finite numbers"),
+    ):
+        array = arrays.get(name)
+        if array is not None and (
+            array.dtype.kind != kind
+            or array.shape != coef.shape[1:]
+            or (kind == "f" and not np.isfinite(array).all())
+        ):
+            return f"{name} is not {coef.shape[1]} {content}"
     return None
 
 

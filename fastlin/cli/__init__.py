@@ -52,8 +52,11 @@ class CommandLine(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a reader that went away shows here, not at the interpreter's end."""
-        result = super().invoke(ctx)
-        sys.stdout.flush()
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            raise click.Abort from None
         return result
 
     def main(
@@ -73,6 +76,8 @@ class CommandLine(click.Group):
                     args, "fastlin", complete_var, False, windows_expand_args, **extra
                 )
             except (click.Abort, KeyboardInterrupt):
+                if sys.stderr.isatty():
+                    click.echo(err=True)  # the terminal shows ^C in this line
                 _say("interrupted")
                 sys.exit(INTERRUPTED)
             except (click.ClickException, FastlinError, OSError, MemoryError) as error:

@@ -31,7 +31,7 @@ def list_sets(as_json: bool = False) -> None:
 
     listings = datasets.available()
     if as_json:
-        print_json([vars(listing) for listing in listings])
+        print_json({listing.name: vars(listing) for listing in listings})
         return
     header = ["name", "training", "validation", "features", "size", "here"]
     body = [

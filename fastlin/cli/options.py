@@ -27,7 +27,7 @@ backend = click.option(
 )
 threads = click.option(
     "--threads",
-    type=Number("a whole number of 1 or more", low=1, whole=True),
+    type=Number("a whole number from 1 to 1024", low=1, high=1024, whole=True),
     help="Number of threads.  [default: one a core]",
 )
 seed = click.option(
@@ -35,7 +35,7 @@ seed = click.option(
     type=Number("a whole number from 0 to 4294967295", low=0, high=2**32 - 1, whole=True),
     default=0,
     show_default=True,
-    help="Seed of every random choice; the same seed gives the same result.",
+    help="Seed of the shuffling: the same seed gives the same result.",
 )
 classes = click.option(
     "--classes", type=Labels(), help="Keep only the rows with these labels, such as 2,3."

@@ -11,14 +11,18 @@ import click
 import numpy as np
 
 
-def print_json(results: Any) -> None:
+def print_json(results: dict[str, Any]) -> None:
     """Print one JSON document on standard output."""
     click.echo(to_json(results))
 
 
-def to_json(results: Any) -> str:
-    """Return strict JSON text: NumPy values as plain ones, NaN and infinity as null."""
-    return json.dumps(_plain(results), indent=1, ensure_ascii=False, allow_nan=False)
+def to_json(results: dict[str, Any]) -> str:
+    """Return strict JSON text, one line an entry of `results`.
+
+    NumPy values become plain ones; NaN and infinity, which JSON does not know, null.
+    """
+    lines = [f" {_compact(key)}: {_compact(value)}" for key, value in results.items()]
+    return "{\n" + ",\n".join(lines) + "\n}"
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
@@ -45,6 +49,10 @@ def percent(fraction: float) -> str:
 def counted(number: int, noun: str) -> str:
     """Return ``1 thread`` or ``2 threads``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,8 @@ import click
 import numpy as np
 
 from fastlin.cli import options
-from fastlin.cli.selection import PARTS, rows_for
+from fastlin.cli.output import counted
+from fastlin.cli.selection import PARTS, rows_to_predict
 from fastlin.cli.values import OutputFile
 from fastlin.errors import InputError
 from fastlin.output_file import replacing
@@ -53,6 +54,8 @@ def command(
 ) -> None:
     """Predict the label of each row with MODEL, as CSV text or a NumPy array.
 
+    A .npy or CSV file may hold features alone; labels in the data are not looked at.
+
     \b
     Examples:
       fastlin predict digits.npz --data digits --out labels.csv
@@ -63,7 +66,7 @@ def command(
     if out is not None and out.resolve() in (model_path.resolve(), Path(data).resolve()):
         raise InputError(f"--out '{out}' would overwrite what is read; choose another file")
     model = LogisticRegression.load(model_path).set_params(backend=backend, n_threads=threads)
-    _, X, _ = rows_for(model, data, part, classes, progress=not quiet)
+    X = rows_to_predict(model, data, part, classes, progress=not quiet)
     predicted = model.predict(X)
     table = model.predict_proba(X) if probabilities else None
     if out is None:
@@ -74,7 +77,8 @@ def command(
             np.save(file, predicted if table is None else table, allow_pickle=False)
         else:
             file.write(_as_csv(model.classes_, predicted, table).encode())
-    click.echo(f"{len(predicted)} rows written to {out}", err=quiet)
+    if not quiet:
+        click.echo(f"{counted(len(predicted), 'row')} written to {out}", err=True)
 
 
 def _as_csv(

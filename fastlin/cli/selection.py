@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,12 +81,25 @@ def rows_for(
         X, y = dataset.X_val, dataset.y_val
     if len(X) == 0:
         raise InputError(f"{dataset.name} has no rows in part '{part}'; try --part all")
-    if X.shape[1] != model.n_features_in_:
-        raise InputError(
-            f"the model expects {model.n_features_in_} features a row, {dataset.name} has "
-            f"{X.shape[1]}; give --data the kind of data it was trained on"
-        )
+    _check_width(model, X, dataset.name)
     return dataset, X, y
+
+
+def rows_to_predict(
+    model: LogisticRegression,
+    data: str,
+    part: str,
+    labels: tuple[str, ...] | None,
+    progress: bool,
+) -> NDArray[Any]:
+    """Load rows (n, d) for `model` as :func:`rows_for` does, or from a file without labels."""
+    path = Path(data).expanduser()
+    if part == "all" and labels is None and path.is_file():
+        rows = _rows_without_labels(path, model.n_features_in_)
+        if rows is not None:
+            _check_width(model, rows, path.name)
+            return rows
+    return rows_for(model, data, part, labels, progress)[1]
 
 
 def check_labels_known(model: LogisticRegression, y: NDArray[Any], name: str) -> None:
@@ -117,6 +132,37 @@ def _keep(dataset: Dataset, labels: tuple[str, ...]) -> Dataset:
         X_val=dataset.X_val[val],
         y_val=dataset.y_val[val],
     )
+
+
+def _check_width(model: LogisticRegression, X: NDArray[Any], name: str) -> None:
+    if X.shape[1] != model.n_features_in_:
+        raise InputError(
+            f"the model expects {model.n_features_in_} features a row, {name} has "
+            f"{X.shape[1]}; give --data the kind of data it was trained on"
+        )
+
+
+def _rows_without_labels(path: Path, n_features: int) -> NDArray[Any] | None:
+    """Return the rows of a file that holds features alone; None for any other file."""
+    from fastlin import datasets
+    from fastlin.datasets.checks import check_rows
+    from fastlin.datasets.csv_file import LABEL_NAMES
+
+    if path.suffix.lower() == ".npy":
+        try:
+            return check_rows(np.load(path, allow_pickle=False))
+        except (ValueError, EOFError) as error:
+            raise InputError(f"{path}: {error}") from error
+    if path.suffix.lower() not in (".csv", ".tsv", ".txt"):
+        return None
+    dataset = datasets.load(str(path), validation_fraction=0)
+    X, last = dataset.X_train, dataset.y_train
+    with path.open(encoding="utf-8-sig") as file:
+        names = {cell.strip(' "\n').lower() for cell in re.split("[,;\t]", file.readline())}
+    # Where no column is called the label, the last one was taken for it.
+    if X.shape[1] + 1 != n_features or names & set(LABEL_NAMES) or last.dtype.kind not in "if":
+        return None
+    return check_rows(np.column_stack([X, last]))
 
 
 def _listed(labels: Any) -> str:

@@ -110,7 +110,7 @@ def _check_different(paths: dict[str, Path | None]) -> None:
     for flag, path in paths.items():
         if path is None:
             continue
-        place = path.resolve()
+        place = path.expanduser().resolve()
         if place in seen:
             raise InputError(f"{seen[place]} and {flag} name the same file '{path}'; change one")
         seen[place] = flag
@@ -139,7 +139,7 @@ def _print_results(
             ("model", _describe(model)),
             ("stopped", _stopped(model)),
             ("seconds", f"{model.history_.seconds.get('total', 0.0):.2f}"),
-            *written.items(),
+            *((f"{name} file", path) for name, path in written.items()),
         ]
     )
     click.echo()
@@ -153,17 +153,17 @@ def _print_results(
 
 def _describe(model: LogisticRegression) -> str:
     kind = "logistic" if len(model.classes_) == 2 else "softmax"
-    return f"{kind} regression, {counted(len(model.classes_), 'classe')}, {model.backend_} backend"
+    return f"{kind} regression, {len(model.classes_)} classes, {model.backend_} backend"
 
 
 def _stopped(model: LogisticRegression) -> str:
     history = model.history_
-    epochs = counted(model.n_iter_, "epoch")
+    epochs = counted(model.n_iter_, "epoch" if model.solver == "sgd" else "iteration")
     if history.stop_reason == "early_stopping":
         return f"after {epochs}: validation loss was best after step {history.best_step}"
     if history.stop_reason == "tol":
         return f"after {epochs}: the training loss no longer improves"
-    return f"after {epochs} ({history.stop_reason})"
+    return f"after {epochs}, the most that --max-epochs allows"
 
 
 def _as_json(

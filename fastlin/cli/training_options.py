@@ -46,7 +46,7 @@ class TrainingOption:
         )
 
 
-_COUNT = Number("a whole number of 1 or more", low=1, whole=True)
+_COUNT = Number("a whole number from 1 to 2147483647", low=1, high=2**31 - 1, whole=True)
 _PENALTY = Number("a number of 0 or more", low=0)
 
 TABLE = (

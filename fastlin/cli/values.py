@@ -52,7 +52,7 @@ class Number(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number or what the word stands for."""
-        if not isinstance(value, str):
+        if not isinstance(value, str):  # a default
             return value
         if value.lower() in self.words:
             return self.words[value.lower()]
