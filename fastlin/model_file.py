@@ -158,7 +158,7 @@ def save_model(
         "metadata": {name: _encode(f"metadata {name}", value) for name, value in metadata.items()},
     }
     header = np.array(json.dumps(content).encode("ascii"))
-    with replacing(path) as temporary, open(temporary, "wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, header=header, **plain)
 
 
@@ -195,7 +195,7 @@ def _read_members(path: Path) -> dict[str, bytes]:
         )
     if path.is_dir():
         raise ModelFileError(f"'{path}' is a folder; the path of a model file is needed")
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         if file.read(2) != b"PK":
             raise ModelFileError(_foreign(path, "it is no .npz archive"))
         try:
@@ -319,7 +319,7 @@ def _decode(value: Any) -> Any:
         if value.keys() == {"__tuple__"}:
             return tuple(_decode(value["__tuple__"]))
         if value.keys() == {"__items__"}:
-            return {key: item for key, item in _decode(value["__items__"])}
+            return dict(_decode(value["__items__"]))
         return {key: _decode(item) for key, item in value.items()}
     return value
 

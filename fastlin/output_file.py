@@ -36,7 +36,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     final, temporary = _places(path)
     try:
         yield temporary
-        os.replace(temporary, final)
+        temporary.replace(final)
     except OSError as error:
         raise OutputError(_refusal(path, error.strerror or str(error))) from error
     finally:

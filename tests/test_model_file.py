@@ -43,7 +43,7 @@ def rewrite_header(path: Path, **changes: Any) -> None:
     """Change fields of the header in a file whose checksums are right again afterwards."""
     members = dict(np.load(path))
     header = json.loads(members.pop("header").item()) | changes
-    with open(path, "wb") as file:
+    with path.open("wb") as file:
         np.savez(file, header=np.array(json.dumps(header).encode()), **members)
 
 
@@ -244,12 +244,12 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: Any) -> 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez_compressed", disk_full)
-    with pytest.raises(OutputError, match="cannot write .*No space left on device"):
+    with pytest.raises(OutputError, match=r"cannot write .*No space left on device"):
         save(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="there is no folder '.*none'; create it first"):
+    with pytest.raises(OutputError, match=r"there is no folder '.*none'; create it first"):
         save(tmp_path / "none" / "model.npz")

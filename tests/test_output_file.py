@@ -26,9 +26,14 @@ def test_content_arrives_only_at_the_end(tmp_path: Path) -> None:
 def test_an_interruption_leaves_the_old_content(tmp_path: Path, stop: type[BaseException]) -> None:
     path = tmp_path / "result.csv"
     path.write_text("old")
-    with pytest.raises(stop), replacing(path) as temporary:
-        temporary.write_text("half")
-        raise stop
+
+    def write_half() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise stop
+
+    with pytest.raises(stop):
+        write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
@@ -59,21 +58,13 @@ class CommandLine(click.Group):
             raise click.Abort from None
         return result
 
-    def main(
-        self,
-        args: Sequence[str] | None = None,
-        prog_name: str | None = None,
-        complete_var: str | None = None,
-        standalone_mode: bool = True,
-        windows_expand_args: bool = True,
-        **extra: Any,
-    ) -> NoReturn:
+    def main(self, *args: Any, **extra: Any) -> NoReturn:
         """Run, and leave the interpreter with the exit code."""
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
+            warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes any arguments
             try:
                 code = super().main(
-                    args, "fastlin", complete_var, False, windows_expand_args, **extra
+                    *args, **{**extra, "prog_name": "fastlin", "standalone_mode": False}
                 )
             except (click.Abort, KeyboardInterrupt):
                 if sys.stderr.isatty():
@@ -86,19 +77,20 @@ class CommandLine(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
 
-@click.group(cls=CommandLine, invoke_without_command=True)
+EXAMPLES = """\b
+Example:
+  fastlin train --data digits --out model.npz
+  fastlin evaluate model.npz --data digits
+
+Each command explains itself: fastlin train --help
+"""
+
+
+@click.group(epilog=EXAMPLES, cls=CommandLine, invoke_without_command=True)
 @click.version_option(__version__, prog_name="fastlin")
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Train logistic and softmax regression on CPUs.
-
-    \b
-    Example:
-      fastlin train --data digits --out model.npz
-      fastlin evaluate model.npz --data digits
-
-    Each command explains itself: fastlin train --help
-    """
+    """Train logistic and softmax regression on CPUs."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 

@@ -6,18 +6,19 @@ import click
 
 from fastlin.cli.output import print_facts, print_json, print_table
 
+EXAMPLES = """\b
+Examples:
+  fastlin data
+  fastlin data fetch mnist
+"""
 
-@click.group("data", invoke_without_command=True)
+
+@click.group("data", epilog=EXAMPLES, invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
     """List the data sets, fetch one, or show the folder they are kept in.
 
     The folder is FASTLIN_DATA_DIR if that is set, otherwise the user's cache folder.
-
-    \b
-    Examples:
-      fastlin data
-      fastlin data fetch mnist
     """
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_sets)

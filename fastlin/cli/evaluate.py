@@ -15,7 +15,13 @@ from fastlin.cli.selection import PARTS, check_labels_known, rows_for
 MOST_COLUMNS = 20  # a wider confusion matrix is read by programs only
 
 
-@click.command("evaluate")
+EXAMPLES = """\b
+Example:
+  fastlin evaluate digits.npz --data digits
+"""
+
+
+@click.command("evaluate", epilog=EXAMPLES)
 @options.model_argument
 @options.data
 @options.classes
@@ -40,12 +46,7 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Measure MODEL: accuracy, mean cross-entropy, and each class by itself.
-
-    \b
-    Example:
-      fastlin evaluate digits.npz --data digits
-    """
+    """Measure MODEL: accuracy, mean cross-entropy, and each class by itself."""
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
     from fastlin.estimator import LogisticRegression

@@ -18,15 +18,16 @@ from fastlin.cli.output import counted, print_facts, print_json
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "numba", "cffi", "matplotlib")
 
 
-@click.command("info")
+EXAMPLES = """\b
+Example:
+  fastlin info --json
+"""
+
+
+@click.command("info", epilog=EXAMPLES)
 @options.as_json
 def command(as_json: bool) -> None:
-    """Show versions, the processor, each backend (or why it is missing) and the data folder.
-
-    \b
-    Example:
-      fastlin info --json
-    """
+    """Show versions, the processor, each backend (or why it is missing) and the data folder."""
     from fastlin.datasets.mnist import data_folder
     from fastlin.kernels import backends
 

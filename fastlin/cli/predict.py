@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@click.command("predict")
+EXAMPLES = """\b
+Examples:
+  fastlin predict digits.npz --data digits --out labels.csv
+  fastlin predict digits.npz --data digits --probabilities --out probabilities.npy
+"""
+
+
+@click.command("predict", epilog=EXAMPLES)
 @options.model_argument
 @options.data
 @options.classes
@@ -55,11 +62,6 @@ def command(
     """Predict the label of each row with MODEL, as CSV text or a NumPy array.
 
     A .npy or CSV file may hold features alone; labels in the data are not looked at.
-
-    \b
-    Examples:
-      fastlin predict digits.npz --data digits --out labels.csv
-      fastlin predict digits.npz --data digits --probabilities --out probabilities.npy
     """
     from fastlin.estimator import LogisticRegression
 
@@ -72,7 +74,7 @@ def command(
     if out is None:
         click.echo(_as_csv(model.classes_, predicted, table), nl=False)
         return
-    with replacing(out) as temporary, open(temporary, "wb") as file:
+    with replacing(out) as temporary, temporary.open("wb") as file:
         if out.suffix.lower() == ".npy":
             np.save(file, predicted if table is None else table, allow_pickle=False)
         else:
@@ -81,9 +83,7 @@ def command(
         click.echo(f"{counted(len(predicted), 'row')} written to {out}", err=True)
 
 
-def _as_csv(
-    classes: NDArray[Any], predicted: NDArray[Any], table: NDArray[Any] | None
-) -> str:
+def _as_csv(classes: NDArray[Any], predicted: NDArray[Any], table: NDArray[Any] | None) -> str:
     """Return one line a row: the label and, with `table` (n, k), each class's probability."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -11,8 +11,13 @@ import click
 from fastlin.cli import options
 from fastlin.cli.output import percent, print_facts, print_json
 
+EXAMPLES = """\b
+Example:
+  fastlin report --out report --data mnist
+"""
 
-@click.command("report")
+
+@click.command("report", epilog=EXAMPLES)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -41,12 +46,7 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Write report.html, report.pdf, the figures and metrics.json to a folder.
-
-    \b
-    Example:
-      fastlin report --out report --data mnist
-    """
+    """Write report.html, report.pdf, the figures and metrics.json to a folder."""
     from fastlin.kernels import get_backend
     from fastlin.report import write_report
 

@@ -29,7 +29,14 @@ if TYPE_CHECKING:
     from fastlin.estimator import LogisticRegression
 
 
-@click.command("train")
+EXAMPLES = """\b
+Examples:
+  fastlin train --data digits --out digits.npz
+  fastlin train --data mnist --classes 2,3 --early-stopping --plot curve.png
+"""
+
+
+@click.command("train", epilog=EXAMPLES)
 @options.data
 @options.classes
 @options.backend
@@ -64,11 +71,6 @@ def command(
     """Train logistic regression (two classes) or softmax regression (more).
 
     The validation part of the data is only watched, unless --early-stopping is given.
-
-    \b
-    Examples:
-      fastlin train --data digits --out digits.npz
-      fastlin train --data mnist --classes 2,3 --early-stopping --plot curve.png
     """
     from fastlin.estimator import LogisticRegression
     from fastlin.kernels import get_backend

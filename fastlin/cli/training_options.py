@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from typing import Any
 
 import click
 
@@ -25,7 +26,7 @@ class TrainingOption:
     """
 
     parameter: str
-    kind: click.ParamType | None
+    kind: click.ParamType[Any] | None
     help: str
     flags: tuple[str, ...] = ()
 
@@ -96,9 +97,7 @@ TABLE = (
         Number("a number above 0 and below 1", low=0, high=1, without=(0, 1)),
         "Part of the rows kept aside where the data has no validation part of its own.",
     ),
-    TrainingOption(
-        "fit_intercept", None, "Fit an intercept.", ("--fit-intercept/--no-intercept",)
-    ),
+    TrainingOption("fit_intercept", None, "Fit an intercept.", ("--fit-intercept/--no-intercept",)),
     TrainingOption("regularize_intercept", None, "Let the L2 penalty cover the intercept."),
     TrainingOption(
         "class_weight",

@@ -12,7 +12,7 @@ import click
 from fastlin.output_file import check_writable
 
 
-class Number(click.ParamType):
+class Number(click.ParamType):  # type: ignore[type-arg]  # generic in newer clicks only
     """A finite number within limits, or one of some words that stand for something else.
 
     Parameters
@@ -66,7 +66,7 @@ class Number(click.ParamType):
         return number
 
 
-class InputScale(click.ParamType):
+class InputScale(click.ParamType):  # type: ignore[type-arg]  # generic in newer clicks only
     """``none``, ``minmax``, ``standard``, ``auto``, or two numbers ``SHIFT,SCALE``."""
 
     name = "scale"
@@ -96,7 +96,7 @@ class InputScale(click.ParamType):
         return shift, scale
 
 
-class Labels(click.ParamType):
+class Labels(click.ParamType):  # type: ignore[type-arg]  # generic in newer clicks only
     """Two or more different labels with commas between: ``2,3``."""
 
     name = "labels"
@@ -117,7 +117,7 @@ class Labels(click.ParamType):
         return labels
 
 
-class OutputFile(click.ParamType):
+class OutputFile(click.ParamType):  # type: ignore[type-arg]  # generic in newer clicks only
     """A file to write, found writable before anything long begins.
 
     Parameters
