@@ -108,15 +108,14 @@ def load_estimator(kind: type[LogisticRegression], path: str | Path) -> Logistic
 
 def _history(content: dict[str, Any]) -> History:
     """Return the history whose ``to_dict`` gave `content`."""
-    history = History(**content)
-    for name, empty in vars(History()).items():
+    fields = dict(content)
+    for name, default in vars(History()).items():
         value = content[name]
-        if isinstance(empty, np.ndarray):
-            value = np.array(value, empty.dtype)
-        elif not isinstance(value, type(empty)):
-            raise TypeError(f"history: {name} is {value!r}")
-        setattr(history, name, value)
-    return history
+        if isinstance(default, np.ndarray):
+            fields[name] = np.array(value, default.dtype)
+        elif type(value) is not type(default):
+            raise TypeError(f"{name} is {value!r}")
+    return History(**fields)
 
 
 def save_model(

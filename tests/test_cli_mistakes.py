@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from command_line import assert_mistake, run, run_process
 
+from fastlin.history import History
 from fastlin.model_file import save_model
 
 
@@ -44,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "n_iter_": 1,
                 "backend_": "numpy",
                 "learning_rate_": 0.1,
-                "history": {},
+                "history": History().to_dict(),
             },
         )
     content = (folder / "model_of_64.npz").read_bytes()
@@ -144,7 +145,15 @@ def test_mistakes(
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
-@pytest.mark.parametrize("command", ["train", "report", "evaluate model_of_64.npz"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train --data digits",
+        "report --data digits --out report",
+        "evaluate model_of_64.npz --classes 0,1",
+        "predict model_of_64.npz",
+    ],
+)
 def test_a_backend_that_is_missing_is_never_replaced(
     folder: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
@@ -155,14 +164,9 @@ def test_a_backend_that_is_missing_is_never_replaced(
 
     monkeypatch.chdir(folder)
     monkeypatch.setattr(kernels, "load_backend", load)
-    done = run(
-        *command.split(),
-        "--backend",
-        "c",
-        "--classes" if command != "report" else "--data",
-        "0,1" if command != "report" else "digits",
-    )
+    done = run(*command.split(), "--backend", "c")
     assert_mistake(done, "'c' is not available", "there was no compiler", "install gcc")
+    assert not (folder / "report").exists()
 
 
 @pytest.mark.filterwarnings("default")

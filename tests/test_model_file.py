@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import zipfile
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastlin import LogisticRegression
 from fastlin.errors import InputError, ModelFileError, OutputError
+from fastlin.history import History
 from fastlin.model_file import VERSION, SavedModel, load_model, save_model
 
 METADATA = {"fastlin": "0.1.0", "n_iter_": 7, "backend_": "numpy", "history": {"step": [0, 1]}}
@@ -253,3 +256,80 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: Any) -> 
 def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"there is no folder '.*none'; create it first"):
         save(tmp_path / "none" / "model.npz")
+
+
+@pytest.fixture(scope="module", params=[2, 3], ids=["logistic", "softmax"])
+def trained(request: pytest.FixtureRequest) -> tuple[LogisticRegression, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    X = rng.normal(5, 3, size=(90, 4))
+    y = np.array(["ant", "bee", "cat"])[np.arange(90) % request.param]
+    model = LogisticRegression(
+        backend="numpy",
+        input_scale="standard",
+        class_weight={"ant": 1.0, "bee": 2.0, "cat": 1.0},
+        max_epochs=5,
+        random_state=0,
+        callbacks=[lambda progress: None],
+    )
+    return model.fit(X, y, X_val=X[:30], y_val=y[:30]), X, y
+
+
+def test_a_loaded_estimator_is_the_saved_one(tmp_path: Path, trained: Any) -> None:
+    model, X, _ = trained
+    model.save(tmp_path / "model.npz")
+    loaded = LogisticRegression.load(tmp_path / "model.npz")
+    assert loaded.get_params() == model.get_params() | {"callbacks": None}
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    assert loaded.coef_.dtype == model.coef_.dtype
+    for name in ("n_iter_", "backend_", "learning_rate_", "n_features_in_"):
+        assert getattr(loaded, name) == getattr(model, name)
+    for name, value in vars(model.history_).items():
+        np.testing.assert_array_equal(getattr(loaded.history_, name), value)
+        assert type(getattr(loaded.history_, name)) is type(value)
+
+
+def test_training_goes_on_after_loading(tmp_path: Path, trained: Any) -> None:
+    model, X, y = trained
+    model.save(tmp_path / "model.npz")
+    loaded = LogisticRegression.load(tmp_path / "model.npz").partial_fit(X, y)
+    expected = copy.deepcopy(model).partial_fit(X, y)
+    np.testing.assert_array_equal(loaded.coef_, expected.coef_)
+    np.testing.assert_array_equal(loaded.intercept_, expected.intercept_)
+    assert np.abs(loaded.coef_ - model.coef_).max() > 0
+
+
+def test_names_of_features_come_back(tmp_path: Path, trained: Any) -> None:
+    model = copy.deepcopy(trained[0])
+    model.feature_names_in_ = np.array(["a", "b", "c", "ä"], dtype=object)
+    model.save(tmp_path / "model.npz")
+    names = LogisticRegression.load(tmp_path / "model.npz").feature_names_in_
+    assert names.tolist() == ["a", "b", "c", "ä"]
+    assert names.dtype == object
+
+
+def test_a_generator_as_random_state_is_not_kept(tmp_path: Path, trained: Any) -> None:
+    model = copy.deepcopy(trained[0]).set_params(random_state=np.random.RandomState(0))
+    model.save(tmp_path / "model.npz")
+    assert LogisticRegression.load(tmp_path / "model.npz").random_state is None
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "said"),
+    [
+        ("params", {"momentun": 0.9}, "momentun"),
+        ("metadata", {"learning_rate_": "fast"}, "fast"),
+        ("metadata", {"history": {"step": [0]}}, "train_loss"),
+        ("metadata", {"history": History().to_dict() | {"best_step": "one"}}, "best_step is 'one'"),
+        ("metadata", {"history": History().to_dict() | {"step": ["a"]}}, "'a'"),
+    ],
+)
+def test_each_field_of_an_estimator_is_checked(
+    tmp_path: Path, trained: Any, part: str, changes: dict[str, Any], said: str
+) -> None:
+    path = tmp_path / "model.npz"
+    trained[0].save(path)
+    before = json.loads(np.load(path)["header"].item())[part]
+    rewrite_header(path, **{part: before | changes})
+    with pytest.raises(ModelFileError, match=f"a field is missing or wrong .*{said}"):
+        LogisticRegression.load(path)
