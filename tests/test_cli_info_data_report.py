@@ -89,14 +89,11 @@ METRICS = {
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Arguments of ``write_report``, which is replaced by one that writes three small files."""
+    """Arguments of ``write_report``, which is replaced by one that only notes them."""
     asked: dict[str, Any] = {}
 
     def write_report(out: Path, **arguments: Any) -> dict[str, Any]:
         asked.update(arguments, out=out)
-        out.mkdir(parents=True)
-        for name in ("report.html", "metrics.json", "figure.png"):
-            (out / name).touch()
         return METRICS
 
     report = types.ModuleType("fastlin.report")
@@ -122,7 +119,7 @@ def test_report_passes_its_options_on(asked: dict[str, Any], tmp_path: Path) -> 
     }
     for said in ("epoch 33, step 1038", "97.00 %", "91.00 %", "0.250 (lambda 1)", "seconds"):
         assert said in done.out
-    for name in ("report.html", "metrics.json"):
+    for name in ("report.html", "report.pdf", "metrics.json"):
         assert str(out / name) in done.out
 
 

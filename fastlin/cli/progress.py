@@ -34,14 +34,18 @@ def training_progress(quiet: bool) -> Iterator[list[Callback]]:
 
 
 def describe(progress: Progress) -> str:
-    """Return loss, validation results and speed on one line."""
-    parts = [f"loss {progress.train_loss:.4f}"]
+    """Return epoch, losses, accuracy and speed in a line of less than 75 characters."""
+    parts = [
+        f"epoch {progress.epoch + 1}/{progress.max_epochs}",
+        f"loss {progress.train_loss:.4f}",
+    ]
     if progress.val_loss is not None and progress.val_accuracy is not None:
-        parts.append(f"validation loss {progress.val_loss:.4f}")
+        parts.append(f"val {progress.val_loss:.4f}")
         parts.append(f"accuracy {100 * progress.val_accuracy:.2f} %")
     elif progress.train_accuracy is not None:
         parts.append(f"training accuracy {100 * progress.train_accuracy:.2f} %")
-    parts.append(f"{progress.rows_per_second:,.0f} rows/s")
+    speed = progress.rows_per_second
+    parts.append(f"{speed / 1e6:.2f}M rows/s" if speed >= 1e6 else f"{speed / 1e3:.0f}k rows/s")
     return "  ".join(parts)
 
 
@@ -50,22 +54,17 @@ def _live_bar(console: Console) -> Iterator[Callback]:
     from rich import progress as rich_progress
 
     bar = rich_progress.Progress(
-        rich_progress.SpinnerColumn(),
-        rich_progress.TextColumn("epoch"),
-        rich_progress.MofNCompleteColumn(),
-        rich_progress.BarColumn(bar_width=20),
+        rich_progress.BarColumn(bar_width=6),
         rich_progress.TextColumn("{task.description}"),
-        rich_progress.TimeElapsedColumn(),
         console=console,
     )
     with bar:
         task = bar.add_task("preparing", total=None)
 
         def show(progress: Progress) -> None:
-            done = progress.epoch + int(progress.end_of_epoch)
             bar.update(
                 task,
-                completed=done,
+                completed=progress.epoch + int(progress.end_of_epoch),
                 total=progress.max_epochs,
                 description=describe(progress),
             )
@@ -77,4 +76,4 @@ def _print_line(progress: Progress) -> None:
     every = -(-progress.max_epochs // MOST_LINES)
     done = progress.epoch + 1
     if progress.end_of_epoch and (done % every == 0 or done in (1, progress.max_epochs)):
-        click.echo(f"epoch {done}/{progress.max_epochs}  {describe(progress)}", err=True)
+        click.echo(describe(progress), err=True)
