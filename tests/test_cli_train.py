@@ -148,6 +148,14 @@ def test_files_are_written_and_named(tmp_path: Path) -> None:
     assert paths["plot"].read_text().startswith("<?xml")
 
 
+def test_an_output_may_be_called_like_a_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    train("--data", "digits", "--out", "digits")
+    assert run("evaluate", "digits", "--data", "digits").code == 0
+
+
 def test_json_results_are_those_of_the_model(passed: dict[str, Any], tmp_path: Path) -> None:
     results = json.loads(train("--epochs", "5", "--out", tmp_path / "m.npz", "--json").out)
     model = LogisticRegression.load(tmp_path / "m.npz")

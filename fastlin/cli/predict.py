@@ -12,7 +12,7 @@ import numpy as np
 
 from fastlin.cli import options
 from fastlin.cli.output import counted
-from fastlin.cli.selection import PARTS, rows_to_predict
+from fastlin.cli.selection import PARTS, local_file, rows_to_predict
 from fastlin.cli.values import OutputFile
 from fastlin.errors import InputError
 from fastlin.output_file import replacing
@@ -65,7 +65,8 @@ def command(
     """
     from fastlin.estimator import LogisticRegression
 
-    if out is not None and out.resolve() in (model_path.resolve(), Path(data).resolve()):
+    read = {path.resolve() for path in (model_path, local_file(data)) if path is not None}
+    if out is not None and out.resolve() in read:
         raise InputError(f"--out '{out}' would overwrite what is read; choose another file")
     model = LogisticRegression.load(model_path).set_params(backend=backend, n_threads=threads)
     X = rows_to_predict(model, data, part, classes, progress=not quiet)

@@ -36,6 +36,15 @@ def load(
     return dataset if labels is None else _keep(dataset, labels)
 
 
+def local_file(data: str) -> Path | None:
+    """Return the path that `data` is, or None where it names a known data set."""
+    from fastlin import datasets
+
+    if data in {listing.name for listing in datasets.available()}:
+        return None
+    return Path(data).expanduser()
+
+
 def check_trainable(dataset: Dataset) -> None:
     """Refuse a data set that nothing can be learned from."""
     if dataset.X_train.size == 0:
@@ -93,8 +102,8 @@ def rows_to_predict(
     progress: bool,
 ) -> NDArray[Any]:
     """Load rows (n, d) for `model` as :func:`rows_for` does, or from a file without labels."""
-    path = Path(data).expanduser()
-    if part == "all" and labels is None and path.is_file():
+    path = local_file(data)
+    if part == "all" and labels is None and path is not None and path.is_file():
         rows = _rows_without_labels(path, model.n_features_in_)
         if rows is not None:
             _check_width(model, rows, path.name)

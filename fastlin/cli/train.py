@@ -18,7 +18,7 @@ from fastlin.cli.output import (
 )
 from fastlin.cli.progress import training_progress
 from fastlin.cli.scores import Scores, measure
-from fastlin.cli.selection import check_trainable, load
+from fastlin.cli.selection import check_trainable, load, local_file
 from fastlin.cli.training_options import training_options
 from fastlin.cli.values import OutputFile
 from fastlin.errors import InputError
@@ -76,7 +76,9 @@ def command(
     from fastlin.kernels import get_backend
 
     get_backend(backend)  # a missing one is told before any data is fetched
-    _check_different({"--data": Path(data), "--out": out, "--plot": plot, "--history": history})
+    _check_different(
+        {"--data": local_file(data), "--out": out, "--plot": plot, "--history": history}
+    )
     dataset = load(data, classes, training["validation_fraction"], progress=not quiet)
     check_trainable(dataset)
     training["input_scale"] = _input_scale(training["input_scale"], dataset)
@@ -112,7 +114,7 @@ def _check_different(paths: dict[str, Path | None]) -> None:
     for flag, path in paths.items():
         if path is None:
             continue
-        place = path.expanduser().resolve()
+        place = path.resolve()
         if place in seen:
             raise InputError(f"{seen[place]} and {flag} name the same file '{path}'; change one")
         seen[place] = flag
