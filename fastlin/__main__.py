@@ -1,0 +1,5 @@
+"""``python -m fastlin`` is the command ``fastlin``."""
+
+from fastlin.cli import main
+
+main()

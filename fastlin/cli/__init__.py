@@ -1,0 +1,117 @@
+"""The command ``fastlin``: one file a command, and the one place where errors become exit codes.
+
+Results go to standard output; progress, warnings and errors to standard error.
+Exit code 0: done. 2: the user can put it right, and one line says how. 130: Ctrl-C.
+Anything else is a defect of fastlin and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from typing import Any, NoReturn
+
+import click
+
+from fastlin import __version__
+from fastlin.errors import FastlinError
+
+# One line each, so that `fastlin --help` need not import what the commands import.
+COMMANDS = {
+    "train": "Train a model, show its losses, save it.",
+    "predict": "Predict labels or probabilities with a saved model.",
+    "evaluate": "Measure a saved model: accuracy, loss, confusion matrix.",
+    "report": "Write the whole report: derivations, figures, tables.",
+    "info": "Show versions, processor, backends and the data folder.",
+    "data": "List, fetch and find the data sets.",
+}
+INTERRUPTED = 130
+MISTAKE = 2
+
+
+class CommandLine(click.Group):
+    """Group that imports a command when it is asked for and ends with one line on any error."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands in the order of the help page."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command `cmd_name`; None if there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"fastlin.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a reader that went away shows here, not at the interpreter's end."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            raise click.Abort from None
+        return result
+
+    def main(self, *args: Any, **extra: Any) -> NoReturn:
+        """Run, and leave the interpreter with the exit code."""
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes any arguments
+            try:
+                code = super().main(
+                    *args, **{**extra, "prog_name": "fastlin", "standalone_mode": False}
+                )
+            except (click.Abort, KeyboardInterrupt):
+                if sys.stderr.isatty():
+                    click.echo(err=True)  # the terminal shows ^C in this line
+                _say("interrupted")
+                sys.exit(INTERRUPTED)
+            except (click.ClickException, FastlinError, OSError, MemoryError) as error:
+                _say(f"error: {_explain(error)}")
+                sys.exit(MISTAKE)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+EXAMPLES = """\b
+Example:
+  fastlin train --data digits --out model.npz
+  fastlin evaluate model.npz --data digits
+
+Each command explains itself: fastlin train --help
+"""
+
+
+@click.group(epilog=EXAMPLES, cls=CommandLine, invoke_without_command=True)
+@click.version_option(__version__, prog_name="fastlin")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Train logistic and softmax regression on CPUs."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def _explain(error: Exception) -> str:
+    """Return what went wrong and, if the message does not say it, what to type."""
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        return f"{error.format_message()} See: {error.ctx.command_path} --help"
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    if isinstance(error, MemoryError):
+        return f"not enough memory ({error or 'allocation failed'}); take a smaller data set"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: '{error.filename}'" if error.filename else error.strerror
+    return str(error) or type(error).__name__
+
+
+def _say(message: str) -> None:
+    """Print one line on standard error, whatever line breaks the message has."""
+    click.echo(f"fastlin: {' '.join(message.split())}", err=True)
+
+
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    _say(f"warning: {message}")

@@ -1,0 +1,116 @@
+"""``fastlin info``: what runs here, with which versions, and why something does not."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fastlin import __version__
+from fastlin.cli import options
+from fastlin.cli.output import counted, print_facts, print_json
+
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "numba", "cffi", "matplotlib")
+
+
+EXAMPLES = """\b
+Example:
+  fastlin info --json
+"""
+
+
+@click.command("info", epilog=EXAMPLES)
+@options.as_json
+def command(as_json: bool) -> None:
+    """Show versions, the processor, each backend (or why it is missing) and the data folder."""
+    from fastlin.datasets.mnist import data_folder
+    from fastlin.kernels import backends
+
+    facts = {
+        "fastlin": __version__,
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "executable": sys.executable,
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": _cores(),
+        "libraries": {name: _version(name) for name in LIBRARIES},
+        "backends": {name: _describe(backend) for name, backend in backends().items()},
+        "auto": next((name for name, one in backends().items() if one.available), None),
+        "data_folder": str(data_folder()),
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        _print(facts)
+
+
+def _describe(backend: Any) -> dict[str, Any]:
+    names = (
+        "available",
+        "version",
+        "n_threads",
+        "threading_layer",
+        "instruction_set",
+        "reason",
+        "remedy",
+    )
+    return {name: getattr(backend, name) for name in names}
+
+
+def _print(facts: dict[str, Any]) -> None:
+    libraries = (
+        f"{name} {version or 'not installed'}" for name, version in facts["libraries"].items()
+    )
+    print_facts(
+        [
+            ("fastlin", facts["fastlin"]),
+            ("Python", f"{facts['python']} ({facts['executable']})"),
+            ("libraries", ", ".join(libraries)),
+            ("system", facts["system"]),
+            ("processor", f"{facts['processor']}, {counted(facts['cores'], 'core')}"),
+            ("data", facts["data_folder"]),
+        ]
+    )
+    click.echo("\nbackends (auto takes the first that is available)")
+    for name, backend in facts["backends"].items():
+        if backend["available"]:
+            parts = [
+                backend["version"],
+                counted(backend["n_threads"], "thread"),
+                backend["threading_layer"] and f"threading layer {backend['threading_layer']}",
+                backend["instruction_set"],
+            ]
+            taken = " (auto)" if name == facts["auto"] else ""
+            click.echo(f"  {name:<6} {', '.join(part for part in parts if part)}{taken}")
+        else:
+            click.echo(f"  {name:<6} missing: {backend['reason']}")
+            click.echo(f"  {'':<6} remedy: {backend['remedy']}")
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    """Return the processor's name as the system gives it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    """Return the number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,44 @@
+"""Options that several commands share, each defined once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fastlin.cli.values import Labels, Number
+from fastlin.kernels import BACKEND_NAMES
+
+model_argument = click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
+
+data = click.option(
+    "--data",
+    default="digits",
+    show_default=True,
+    metavar="NAME|PATH",
+    help="digits, mnist, fashion-mnist, or a local .npz, .npy, idx or CSV file.",
+)
+backend = click.option(
+    "--backend",
+    type=click.Choice(("auto", *BACKEND_NAMES)),
+    default="auto",
+    show_default=True,
+    help="Where the arithmetic runs; auto takes the first that is available.",
+)
+threads = click.option(
+    "--threads",
+    type=Number("a whole number from 1 to 1024", low=1, high=1024, whole=True),
+    help="Number of threads.  [default: one a core]",
+)
+seed = click.option(
+    "--seed",
+    type=Number("a whole number from 0 to 4294967295", low=0, high=2**32 - 1, whole=True),
+    default=0,
+    show_default=True,
+    help="Seed of the shuffling: the same seed gives the same result.",
+)
+classes = click.option(
+    "--classes", type=Labels(), help="Keep only the rows with these labels, such as 2,3."
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+quiet = click.option("--quiet", is_flag=True, help="Show no progress on standard error.")

@@ -1,0 +1,67 @@
+"""How results are printed: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import numpy as np
+
+
+def print_json(results: dict[str, Any]) -> None:
+    """Print one JSON document on standard output."""
+    click.echo(to_json(results))
+
+
+def to_json(results: dict[str, Any]) -> str:
+    """Return strict JSON text, one line an entry of `results`.
+
+    NumPy values become plain ones; NaN and infinity, which JSON does not know, null.
+    """
+    lines = [f" {_compact(key)}: {_compact(value)}" for key, value in results.items()]
+    return "{\n" + ",\n".join(lines) + "\n}"
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of equal length in columns: the first to the left, the others to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        click.echo("  ".join(cells).rstrip())
+
+
+def print_facts(facts: Sequence[tuple[str, str]]) -> None:
+    """Print names and values in two columns, both to the left."""
+    width = max(len(name) for name, _ in facts)
+    for name, value in facts:
+        click.echo(f"{name.ljust(width)}  {value}".rstrip())
+
+
+def percent(fraction: float) -> str:
+    """Return a fraction as ``97.25 %``."""
+    return f"{100 * fraction:.2f} %"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 thread`` or ``2 threads``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (np.ndarray, np.generic)):
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

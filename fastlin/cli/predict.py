@@ -1,0 +1,98 @@
+"""``fastlin predict``: labels or probabilities of rows by a saved model."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from fastlin.cli import options
+from fastlin.cli.output import counted
+from fastlin.cli.selection import PARTS, local_file, rows_to_predict
+from fastlin.cli.values import OutputFile
+from fastlin.errors import InputError
+from fastlin.output_file import replacing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+EXAMPLES = """\b
+Examples:
+  fastlin predict digits.npz --data digits --out labels.csv
+  fastlin predict digits.npz --data digits --probabilities --out probabilities.npy
+"""
+
+
+@click.command("predict", epilog=EXAMPLES)
+@options.model_argument
+@options.data
+@options.classes
+@click.option(
+    "--part",
+    type=click.Choice(PARTS),
+    default="all",
+    show_default=True,
+    help="Which rows; all keeps the order of a file.",
+)
+@click.option(
+    "--out",
+    type=OutputFile(".csv", ".npy"),
+    help="Write here instead of to standard output: .csv or .npy.",
+)
+@click.option("--probabilities", is_flag=True, help="Give the probability of each class.")
+@options.backend
+@options.threads
+@options.quiet
+def command(
+    model_path: Path,
+    data: str,
+    classes: tuple[str, ...] | None,
+    part: str,
+    out: Path | None,
+    probabilities: bool,
+    backend: str,
+    threads: int | None,
+    quiet: bool,
+) -> None:
+    """Predict the label of each row with MODEL, as CSV text or a NumPy array.
+
+    A .npy or CSV file may hold features alone; labels in the data are not looked at.
+    """
+    from fastlin.estimator import LogisticRegression
+
+    read = {path.resolve() for path in (model_path, local_file(data)) if path is not None}
+    if out is not None and out.resolve() in read:
+        raise InputError(f"--out '{out}' would overwrite what is read; choose another file")
+    model = LogisticRegression.load(model_path).set_params(backend=backend, n_threads=threads)
+    X = rows_to_predict(model, data, part, classes, progress=not quiet)
+    predicted = model.predict(X)
+    table = model.predict_proba(X) if probabilities else None
+    if out is None:
+        click.echo(_as_csv(model.classes_, predicted, table), nl=False)
+        return
+    with replacing(out) as temporary, temporary.open("wb") as file:
+        if out.suffix.lower() == ".npy":
+            np.save(file, predicted if table is None else table, allow_pickle=False)
+        else:
+            file.write(_as_csv(model.classes_, predicted, table).encode())
+    if not quiet:
+        click.echo(f"{counted(len(predicted), 'row')} written to {out}", err=True)
+
+
+def _as_csv(classes: NDArray[Any], predicted: NDArray[Any], table: NDArray[Any] | None) -> str:
+    """Return one line a row: the label and, with `table` (n, k), each class's probability."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if table is None:
+        writer.writerow(["label"])
+        writer.writerows([label] for label in predicted.tolist())
+    else:
+        writer.writerow(["label", *(f"probability of {label}" for label in classes)])
+        rows = zip(predicted.tolist(), table.tolist(), strict=True)
+        writer.writerows([label, *probabilities] for label, probabilities in rows)
+    return text.getvalue()

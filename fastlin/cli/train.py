@@ -1,0 +1,191 @@
+"""``fastlin train``: train a model on a data set, show how it went, save it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fastlin.cli import options
+from fastlin.cli.output import (
+    counted,
+    percent,
+    print_facts,
+    print_json,
+    print_table,
+    to_json,
+)
+from fastlin.cli.progress import training_progress
+from fastlin.cli.scores import Scores, measure
+from fastlin.cli.selection import check_trainable, load, local_file
+from fastlin.cli.training_options import training_options
+from fastlin.cli.values import OutputFile
+from fastlin.errors import InputError
+from fastlin.output_file import replacing
+
+if TYPE_CHECKING:
+    from fastlin.datasets import Dataset
+    from fastlin.estimator import LogisticRegression
+
+
+EXAMPLES = """\b
+Examples:
+  fastlin train --data digits --out digits.npz
+  fastlin train --data mnist --classes 2,3 --early-stopping --plot curve.png
+"""
+
+
+@click.command("train", epilog=EXAMPLES)
+@options.data
+@options.classes
+@options.backend
+@options.threads
+@options.seed
+@click.option("--out", type=OutputFile(), help="Save the model to exactly this file.")
+@click.option(
+    "--plot",
+    type=OutputFile(".png", ".svg", ".pdf"),
+    help="Draw the learning curve: .png, .svg or .pdf.",
+)
+@click.option(
+    "--history",
+    type=OutputFile(".json"),
+    help="Write the loss of every step and the results of every check: .json.",
+)
+@options.as_json
+@options.quiet
+def command(
+    data: str,
+    classes: tuple[str, ...] | None,
+    backend: str,
+    threads: int | None,
+    seed: int,
+    out: Path | None,
+    plot: Path | None,
+    history: Path | None,
+    as_json: bool,
+    quiet: bool,
+    **training: Any,
+) -> None:
+    """Train logistic regression (two classes) or softmax regression (more).
+
+    The validation part of the data is only watched, unless --early-stopping is given.
+    """
+    from fastlin.estimator import LogisticRegression
+    from fastlin.kernels import get_backend
+
+    get_backend(backend)  # a missing one is told before any data is fetched
+    _check_different(
+        {"--data": local_file(data), "--out": out, "--plot": plot, "--history": history}
+    )
+    dataset = load(data, classes, training["validation_fraction"], progress=not quiet)
+    check_trainable(dataset)
+    training["input_scale"] = _input_scale(training["input_scale"], dataset)
+    if training["class_weight"] == "none":
+        training["class_weight"] = None
+    with training_progress(quiet) as callbacks:
+        model = LogisticRegression(
+            backend=backend,
+            n_threads=threads,
+            random_state=seed,
+            callbacks=callbacks,
+            **training,
+        )
+        validation = (dataset.X_val, dataset.y_val) if len(dataset.y_val) else (None, None)
+        model.fit(dataset.X_train, dataset.y_train, X_val=validation[0], y_val=validation[1])
+    if out is not None:
+        model.save(out)
+    if history is not None:
+        with replacing(history) as temporary:
+            temporary.write_text(to_json(model.history_.to_dict()), encoding="utf-8")
+    if plot is not None:
+        with replacing(plot) as temporary:
+            model.history_.plot(temporary)
+    _print_results(model, dataset, {"model": out, "history": history, "plot": plot}, as_json)
+
+
+command.params += training_options()
+
+
+def _check_different(paths: dict[str, Path | None]) -> None:
+    """Refuse two options that name the same file: one would overwrite the other."""
+    seen: dict[Path, str] = {}
+    for flag, path in paths.items():
+        if path is None:
+            continue
+        place = path.resolve()
+        if place in seen:
+            raise InputError(f"{seen[place]} and {flag} name the same file '{path}'; change one")
+        seen[place] = flag
+
+
+def _input_scale(choice: Any, dataset: Dataset) -> Any:
+    """Return the estimator's `input_scale` for what was typed."""
+    if choice == "auto":
+        return "minmax" if dataset.X_train.dtype.kind == "u" else None
+    return None if choice == "none" else choice
+
+
+def _print_results(
+    model: LogisticRegression, dataset: Dataset, files: dict[str, Path | None], as_json: bool
+) -> None:
+    scores = {"training": measure(model, dataset.X_train, dataset.y_train)}
+    if len(dataset.y_val):
+        scores["validation"] = measure(model, dataset.X_val, dataset.y_val)
+    written = {name: str(path) for name, path in files.items() if path is not None}
+    if as_json:
+        print_json(_as_json(model, dataset, scores, written))
+        return
+    print_facts(
+        [
+            ("data", f"{dataset.name}: {dataset.X_train.shape[1]} features"),
+            ("model", _describe(model)),
+            ("stopped", _stopped(model)),
+            ("seconds", f"{model.history_.seconds.get('total', 0.0):.2f}"),
+            *((f"{name} file", path) for name, path in written.items()),
+        ]
+    )
+    click.echo()
+    header = ["", "rows", "loss", "accuracy"]
+    body = [
+        [name, str(score.n_rows), f"{score.loss:.4f}", percent(score.accuracy)]
+        for name, score in scores.items()
+    ]
+    print_table([header, *body])
+
+
+def _describe(model: LogisticRegression) -> str:
+    kind = "logistic" if len(model.classes_) == 2 else "softmax"
+    return f"{kind} regression, {len(model.classes_)} classes, {model.backend_} backend"
+
+
+def _stopped(model: LogisticRegression) -> str:
+    history = model.history_
+    epochs = counted(model.n_iter_, "epoch" if model.solver == "sgd" else "iteration")
+    if history.stop_reason == "early_stopping":
+        return f"after {epochs}: validation loss was best after step {history.best_step}"
+    if history.stop_reason == "tol":
+        return f"after {epochs}: the training loss no longer improves"
+    return f"after {epochs}, the most that --max-epochs allows"
+
+
+def _as_json(
+    model: LogisticRegression,
+    dataset: Dataset,
+    scores: dict[str, Scores],
+    written: dict[str, str],
+) -> dict[str, Any]:
+    history = model.history_
+    return {
+        "data": dataset.name,
+        "n_features": model.n_features_in_,
+        "classes": model.classes_,
+        "backend": model.backend_,
+        "epochs": model.n_iter_,
+        "stop_reason": history.stop_reason,
+        "best_step": history.best_step,
+        "seconds": history.seconds,
+        **{name: vars(score) for name, score in scores.items()},
+        "files": written,
+    }

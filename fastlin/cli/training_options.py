@@ -1,0 +1,123 @@
+"""The estimator's training parameters as flags, from one table and the estimator's own defaults."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from fastlin.cli.values import InputScale, Number
+from fastlin.estimator import LogisticRegression
+
+DEFAULTS = {
+    name: parameter.default
+    for name, parameter in inspect.signature(LogisticRegression).parameters.items()
+}
+
+
+@dataclass(frozen=True)
+class TrainingOption:
+    """One parameter of :class:`LogisticRegression` on the command line.
+
+    `flags` are what is typed if that differs from the parameter's name; `kind` is None
+    for a parameter that is True or False.
+    """
+
+    parameter: str
+    kind: click.ParamType[Any] | None
+    help: str
+    flags: tuple[str, ...] = ()
+
+    def option(self) -> click.Option:
+        """Return the option that click parses."""
+        default = DEFAULTS[self.parameter]
+        flag = "--" + self.parameter.replace("_", "-")
+        if self.kind is None:
+            flags = self.flags or (f"{flag}/--no-{flag[2:]}",)
+        else:
+            flags = self.flags or (flag,)
+        return click.Option(
+            [self.parameter, *flags],
+            type=self.kind,
+            default=default,
+            show_default="none" if default is None else True,
+            help=self.help,
+        )
+
+
+_COUNT = Number("a whole number from 1 to 2147483647", low=1, high=2**31 - 1, whole=True)
+_PENALTY = Number("a number of 0 or more", low=0)
+
+TABLE = (
+    TrainingOption(
+        "solver",
+        click.Choice(["sgd", "lbfgs"]),
+        "Mini-batch gradient descent, or full batches to the optimum.",
+    ),
+    TrainingOption("l2", _PENALTY, "L2 penalty lambda: the loss grows by lambda * sum(W^2)."),
+    TrainingOption(
+        "learning_rate",
+        Number("a number above 0, or auto", low=0, without=(0,), words={"auto": "auto"}),
+        "Step length; auto takes a safe one from the data.",
+    ),
+    TrainingOption(
+        "schedule",
+        click.Choice(["constant", "invscaling", "cosine"]),
+        "How the learning rate changes while training.",
+    ),
+    TrainingOption(
+        "momentum",
+        Number("a number from 0 up to but not 1", low=0, high=1, without=(1,)),
+        "Share of the last step that is added to the next.",
+    ),
+    TrainingOption("nesterov", None, "Nesterov's form of momentum."),
+    TrainingOption("average", None, "Return the average of the weights over the steps."),
+    TrainingOption("batch_size", _COUNT, "Rows a step."),
+    TrainingOption("drop_last", None, "Leave out the last batch of an epoch if it is smaller."),
+    TrainingOption(
+        "max_epochs", _COUNT, "Most passes over the training rows.", ("--max-epochs", "--epochs")
+    ),
+    TrainingOption("shuffle", None, "Shuffle the training rows before each epoch."),
+    TrainingOption(
+        "tol",
+        Number("a number of 0 or more, or none", low=0, words={"none": None}),
+        "Stop when an epoch's loss improves by less, --patience times in a row; 0: never.",
+    ),
+    TrainingOption(
+        "early_stopping",
+        None,
+        "Stop when the validation loss no longer improves; return the best weights.",
+    ),
+    TrainingOption("patience", _COUNT, "Checks or epochs without improvement before stopping."),
+    TrainingOption("checks_per_epoch", _COUNT, "Validation checks an epoch."),
+    TrainingOption(
+        "validation_fraction",
+        Number("a number above 0 and below 1", low=0, high=1, without=(0, 1)),
+        "Part of the rows kept aside where the data has no validation part of its own.",
+    ),
+    TrainingOption("fit_intercept", None, "Fit an intercept.", ("--fit-intercept/--no-intercept",)),
+    TrainingOption("regularize_intercept", None, "Let the L2 penalty cover the intercept."),
+    TrainingOption(
+        "class_weight",
+        click.Choice(["none", "balanced"]),
+        "balanced: each class counts the same, however many rows it has.",
+    ),
+    TrainingOption(
+        "dtype", click.Choice(["auto", "float32", "float64"]), "Floating-point type of the weights."
+    ),
+)
+INPUT_SCALE = click.Option(
+    ["input_scale", "--input-scale"],
+    type=InputScale(),
+    default="auto",
+    show_default=True,
+    help="Scaling of the features: (x - SHIFT) * SCALE, each feature to its range (minmax) or to "
+    "mean 0 and variance 1 (standard); auto: minmax for images of whole numbers, else none.",
+)
+
+
+def training_options() -> list[click.Parameter]:
+    """Return the options, to be added to a command's parameters."""
+    return [*(row.option() for row in TABLE), INPUT_SCALE]

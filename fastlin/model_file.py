@@ -1,0 +1,331 @@
+"""The model file: one .npz without pickle, written whole or not at all, checked on every load.
+
+Members of the archive: ``header``, a JSON text with the format's name and
+version, the estimator's parameters and the metadata; and the fitted arrays
+under their names. ``numpy.load(path)`` opens it as well.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastlin.errors import InputError, ModelFileError
+from fastlin.history import History
+from fastlin.output_file import replacing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastlin.estimator import LogisticRegression
+
+FORMAT = "fastlin model"
+VERSION = 1
+REQUIRED_ARRAYS = ("coef_", "intercept_", "classes_")
+OPTIONAL_ARRAYS = ("feature_names_in_", "input_shift", "input_factor")
+METADATA = {"fastlin": str, "n_iter_": int, "backend_": str, "history": dict}
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """What a model file holds.
+
+    Attributes
+    ----------
+    params : dict
+        Parameters of the estimator by name.
+    arrays : dict of str to array
+        ``coef_`` (k or 1, d), ``intercept_`` (k or 1,), ``classes_`` (k,) and, if the
+        model has them, ``feature_names_in_`` (d,), ``input_shift`` and ``input_factor`` (d,).
+    metadata : dict
+        ``fastlin`` (version), ``n_iter_``, ``backend_``, ``history`` and whatever else was saved.
+    """
+
+    params: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
+    metadata: dict[str, Any]
+
+
+def save_estimator(model: LogisticRegression, path: str | Path) -> None:
+    """Write a trained estimator to exactly `path`; see :func:`save_model`.
+
+    Callbacks are not kept, and of ``random_state`` only a number is.
+    """
+    from fastlin import __version__
+
+    params = model.get_params()
+    if not isinstance(params["random_state"], (int, np.integer)):
+        params["random_state"] = None
+    names = [name for name in (*REQUIRED_ARRAYS, "feature_names_in_") if hasattr(model, name)]
+    save_model(
+        path,
+        params=params | {"callbacks": None},
+        arrays={name: getattr(model, name) for name in names}
+        | {"input_shift": model._input_scale.shift, "input_factor": model._input_scale.scale},
+        metadata={
+            "fastlin": __version__,
+            "n_iter_": model.n_iter_,
+            "backend_": model.backend_,
+            "learning_rate_": model.learning_rate_,
+            "history": model.history_.to_dict(),
+        },
+    )
+
+
+def load_estimator(kind: type[LogisticRegression], path: str | Path) -> LogisticRegression:
+    """Read a trained estimator; it predicts, and trains on, as the saved one would.
+
+    Raises
+    ------
+    ModelFileError
+        As :func:`load_model`.
+    """
+    from fastlin.scaling import InputScale
+
+    saved = load_model(path)
+    try:
+        model = kind(**saved.params)
+        model.history_ = _history(saved.metadata["history"])
+        model.learning_rate_ = float(saved.metadata["learning_rate_"])
+        shift, factor = saved.arrays.pop("input_shift"), saved.arrays.pop("input_factor")
+    except (TypeError, ValueError, KeyError) as error:
+        raise ModelFileError(_damaged(path, f"a field is missing or wrong ({error})")) from error
+    model._input_scale = InputScale(shift, factor)
+    for name, array in saved.arrays.items():
+        setattr(model, name, array.astype(object) if name == "feature_names_in_" else array)
+    model.n_features_in_ = model.coef_.shape[1]
+    model.n_iter_ = saved.metadata["n_iter_"]
+    model.backend_ = saved.metadata["backend_"]
+    return model
+
+
+def _history(content: dict[str, Any]) -> History:
+    """Return the history whose ``to_dict`` gave `content`."""
+    fields = dict(content)
+    for name, default in vars(History()).items():
+        value = content[name]
+        if isinstance(default, np.ndarray):
+            fields[name] = np.array(value, default.dtype)
+        elif type(value) is not type(default):
+            raise TypeError(f"{name} is {value!r}")
+    return History(**fields)
+
+
+def save_model(
+    path: str | Path,
+    *,
+    params: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+    metadata: Mapping[str, Any],
+) -> None:
+    """Write a model to exactly `path`; no suffix is added.
+
+    Parameters
+    ----------
+    path : str or Path
+        File to write or replace; after an error or Ctrl-C it is as it was before.
+    params : mapping
+        Numbers, strings, None, and lists, tuples and dicts of them.
+    arrays : mapping of str to array
+        As :class:`SavedModel` names them. Labels are numbers or strings; strings held
+        as Python objects are stored as a Unicode array.
+    metadata : mapping
+        As :class:`SavedModel` names them, plain values only.
+
+    Raises
+    ------
+    InputError
+        If something cannot be stored, or would be refused by :func:`load_model`.
+    OutputError
+        If the file cannot be written.
+    """
+    plain = {name: _without_objects(name, np.asarray(array)) for name, array in arrays.items()}
+    defect = _defect_of_arrays(plain) or _defect_of_metadata(metadata)
+    if defect:
+        raise InputError(f"cannot save the model: {defect}")
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "params": {name: _encode(f"parameter {name}", value) for name, value in params.items()},
+        "metadata": {name: _encode(f"metadata {name}", value) for name, value in metadata.items()},
+    }
+    header = np.array(json.dumps(content).encode("ascii"))
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, header=header, **plain)
+
+
+def load_model(path: str | Path) -> SavedModel:
+    """Read and check a file written by :func:`save_model`.
+
+    Nothing in the file is executed: it holds no pickle.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, truncated, altered, of another program, or written in
+        a newer format.
+    """
+    members = _read_members(Path(path))
+    header = _read_header(path, members.pop("header", None))
+    try:
+        arrays = {name: _read_array(content) for name, content in members.items()}
+    except ValueError as error:
+        raise ModelFileError(_damaged(path, str(error))) from error
+    defect = _defect_of_arrays(arrays) or _defect_of_metadata(header["metadata"])
+    if defect:
+        raise ModelFileError(_damaged(path, defect))
+    return SavedModel(
+        params=_decode(header["params"]), arrays=arrays, metadata=_decode(header["metadata"])
+    )
+
+
+def _read_members(path: Path) -> dict[str, bytes]:
+    """Return the bytes of each member, every checksum verified."""
+    if not path.exists():
+        raise ModelFileError(
+            f"there is no model file '{path}'; train one with: fastlin train --out {path}"
+        )
+    if path.is_dir():
+        raise ModelFileError(f"'{path}' is a folder; the path of a model file is needed")
+    with path.open("rb") as file:
+        if file.read(2) != b"PK":
+            raise ModelFileError(_foreign(path, "it is no .npz archive"))
+        try:
+            with zipfile.ZipFile(file) as archive:
+                # Whole members before NumPy sees them: an altered array header could
+                # otherwise ask for any amount of memory ahead of the checksum.
+                return {
+                    name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()
+                }
+        except Exception as error:  # zipfile answers damaged bytes with nearly every type there is
+            raise ModelFileError(_damaged(path, str(error) or type(error).__name__)) from error
+
+
+def _read_header(path: str | Path, content: bytes | None) -> dict[str, Any]:
+    if content is None:
+        raise ModelFileError(_foreign(path, "the archive has no member 'header'"))
+    try:
+        header = json.loads(_read_array(content).item())
+    except (ValueError, TypeError) as error:
+        raise ModelFileError(_foreign(path, f"its header is no JSON text ({error})")) from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise ModelFileError(_foreign(path, "its header names another format"))
+    version = header.get("version")
+    if not isinstance(version, int) or version < 1:
+        raise ModelFileError(_damaged(path, f"its format version is {version!r}"))
+    if version > VERSION:
+        raise ModelFileError(
+            f"'{path}' was written by a newer fastlin (format {version}; this one reads up to "
+            f"{VERSION}); update with: pip install --upgrade fastlin"
+        )
+    for part in ("params", "metadata"):
+        if not isinstance(header.get(part), dict):
+            raise ModelFileError(_damaged(path, f"its header has no {part}"))
+    return header
+
+
+def _read_array(content: bytes) -> NDArray[Any]:
+    array: NDArray[Any] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    return array
+
+
+def _without_objects(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Return strings held as Python objects as a Unicode array; refuse any other object."""
+    if array.dtype.kind not in "OT":
+        return array
+    if not all(isinstance(item, str) for item in array.flat):
+        raise InputError(f"cannot save the model: {name} holds neither numbers nor strings alone")
+    return array.astype(np.str_)
+
+
+def _defect_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> str | None:
+    """Say what is wrong with the arrays of a model, or None."""
+    missing = [name for name in REQUIRED_ARRAYS if name not in arrays]
+    foreign = [name for name in arrays if name not in REQUIRED_ARRAYS + OPTIONAL_ARRAYS]
+    if missing or foreign:
+        return f"array {(missing or foreign)[0]} is {'missing' if missing else 'not known'}"
+    coef, intercept, classes = (arrays[name] for name in REQUIRED_ARRAYS)
+    for name in ("coef_", "intercept_"):
+        if arrays[name].dtype.kind != "f":
+            return f"{name} has type {arrays[name].dtype}, expected float32 or float64"
+        if not np.isfinite(arrays[name]).all():
+            return f"{name} has values that are NaN or infinite"
+    if classes.dtype.kind not in "biufU":
+        return f"classes_ has type {classes.dtype}, expected numbers or strings"
+    if classes.ndim != 1 or len(classes) < 2 or not (classes[1:] > classes[:-1]).all():
+        return "classes_ is no sorted list of two or more different labels"
+    rows = 1 if len(classes) == 2 else len(classes)
+    if coef.ndim != 2 or coef.shape[0] != rows or coef.shape[1] == 0:
+        return f"coef_ has shape {coef.shape}, expected ({rows}, d) for {len(classes)} classes"
+    if intercept.shape != (rows,):
+        return f"intercept_ has shape {intercept.shape}, expected ({rows},)"
+    for name, kind, content in (
+        ("feature_names_in_", "U", "strings"),
+        ("input_shift", "f", "finite numbers"),
+        ("input_factor", "f", "finite numbers"),
+    ):
+        array = arrays.get(name)
+        if array is not None and (
+            array.dtype.kind != kind
+            or array.shape != coef.shape[1:]
+            or (kind == "f" and not np.isfinite(array).all())
+        ):
+            return f"{name} is not {coef.shape[1]} {content}"
+    return None
+
+
+def _defect_of_metadata(metadata: Mapping[str, Any]) -> str | None:
+    """Say what is wrong with the metadata of a model, or None."""
+    for name, expected in METADATA.items():
+        value = metadata.get(name)
+        if not isinstance(value, (int, np.integer) if expected is int else expected):
+            return f"metadata {name} is {value!r}, expected {expected.__name__}"
+    return None
+
+
+def _encode(name: str, value: Any) -> Any:
+    """Return `value` as JSON can hold it, with tuples and keys that are no strings marked."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (np.generic, np.ndarray)):
+        return _encode(name, value.tolist())
+    if isinstance(value, list):
+        return [_encode(name, item) for item in value]
+    if isinstance(value, tuple):
+        return {"__tuple__": [_encode(name, item) for item in value]}
+    if isinstance(value, dict):
+        if all(isinstance(key, str) for key in value):
+            return {key: _encode(name, item) for key, item in value.items()}
+        return {"__items__": [[_encode(name, item) for item in pair] for pair in value.items()]}
+    raise InputError(
+        f"cannot save the model: {name} is a {type(value).__name__}; "
+        "only numbers, strings, None, and lists, tuples and dicts of them can be stored"
+    )
+
+
+def _decode(value: Any) -> Any:
+    """Undo :func:`_encode`."""
+    if isinstance(value, list):
+        return [_decode(item) for item in value]
+    if isinstance(value, dict):
+        if value.keys() == {"__tuple__"}:
+            return tuple(_decode(value["__tuple__"]))
+        if value.keys() == {"__items__"}:
+            return dict(_decode(value["__items__"]))
+        return {key: _decode(item) for key, item in value.items()}
+    return value
+
+
+def _damaged(path: str | Path, reason: str) -> str:
+    return f"'{path}' is truncated or damaged: {reason}; train and save the model again"
+
+
+def _foreign(path: str | Path, reason: str) -> str:
+    return f"'{path}' is not a model that fastlin saved: {reason}"
