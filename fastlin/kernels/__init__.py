@@ -107,7 +107,14 @@ def default_n_threads() -> int:
 def load_backend(name: str) -> Backend:
     """Return the record of one backend, made on first use."""
     if name == "numba":
-        from fastlin.kernels.jit import load
+        try:
+            from fastlin.kernels.jit import load
+        except Exception as error:  # numba refuses to load in many ways, a wrong NumPy among them
+            return Backend(
+                name="numba",
+                reason=f"numba cannot be imported ({error})",
+                remedy="install a numba that fits this NumPy with: pip install --upgrade numba",
+            )
     elif name == "c":
         from fastlin.kernels.native import load
     else:

@@ -1,7 +1,348 @@
-"""placeholder"""
+"""The Numba backend: :mod:`fastlin.kernels.reference`'s functions over :mod:`.jit_loops`.
 
-from fastlin.kernels import Backend
+Same contract. What differs: sums are in another order, and the weights are copied into a packed
+layout for the length of a call. This module lays out the memory of a call; packed weights are
+``[class block][feature vector][class in block][lane]``, zero where there is no such class. The last
+feature vector holds the last ``lanes`` features; the lanes that it shares with the one before are
+zero and stay zero, since their gain and decay are.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numba
+import numpy as np
+from llvmlite import binding as llvm
+
+from fastlin.kernels import Backend, default_n_threads
+from fastlin.kernels.arguments import Parameters, Samples, StepOptions
+from fastlin.kernels.jit_loops import Shape, Work, one_pass, run
+from fastlin.kernels.threads import safe_n_threads
+from fastlin.kernels.tiles import TILE, choose_block, kind, register_tiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from fastlin.kernels.arguments import FloatArray
+
+VECTOR_BYTES = {"avx512": 64, "avx2": 32, "baseline": 16}
+WORK_OF_A_THREAD = 200_000
+"""Products between two meetings of the threads that make one more thread worth its start."""
+
+_workqueue = threading.Lock()
 
 
-def load():
-    return Backend(name="numba", reason="not yet", remedy="wait")
+def load() -> Backend:
+    """Return the Numba backend."""
+    return Backend(
+        name="numba",
+        version=numba.__version__,
+        n_threads=min(default_n_threads(), numba.config.NUMBA_NUM_THREADS),
+        threading_layer=threading_layer(),
+        instruction_set=instruction_set(),
+        sgd_steps=sgd_steps,
+        loss_gradient=loss_gradient,
+        score=score,
+        logits=logits,
+    )
+
+
+def instruction_set() -> str:
+    """Return which vectors LLVM may use here: ``"avx512"``, ``"avx2"`` or ``"baseline"``."""
+    features = numba.config.CPU_FEATURES
+    if features is None:
+        found = {name for name, has in llvm.get_host_cpu_features().items() if has}
+    else:
+        found = {name[1:] for name in features.split(",") if name.startswith("+")}
+    if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= found:
+        return "avx512"
+    return "avx2" if {"avx2", "fma"} <= found else "baseline"
+
+
+def threading_layer() -> str:
+    """Return the layer that starts Numba's threads: ``"omp"``, ``"tbb"`` or ``"workqueue"``."""
+    # Numba chooses at the first launch; there is no public way to ask for it sooner.
+    from numba.np.ufunc.parallel import _launch_threads
+
+    _launch_threads()
+    return str(numba.threading_layer())
+
+
+def sgd_steps(
+    samples: Samples,
+    order: NDArray[np.int64],
+    parameters: Parameters,
+    options: StepOptions,
+    losses_out: NDArray[np.float64],
+    n_threads: int = 1,
+) -> None:
+    """See :func:`fastlin.kernels.reference.sgd_steps`."""
+    if len(order) == 0:
+        return
+    dtype = parameters.weights.dtype
+    layout = _Layout(samples, parameters.weights, options.batch_size, len(order), n_threads)
+    shape = layout.shape(updates=True)
+    rows = [parameters.intercept, parameters.intercept_velocity, parameters.intercept_average]
+    intercept = np.zeros((3, shape.k), dtype)
+    for row, values in zip(intercept, rows, strict=True):
+        if values is not None:
+            row[:] = values
+    work = layout.work(
+        shape,
+        order=np.ascontiguousarray(order, np.int64),
+        features=[samples.shift, options.decay, options.gain],
+        velocity=layout.packed(parameters.weights_velocity),
+        average=layout.packed(parameters.weights_average),
+        intercept=intercept,
+    )
+    schedule = np.zeros((2, len(losses_out)), dtype)
+    schedule[0] = options.learning_rates
+    if options.average_rates is not None:
+        schedule[1] = options.average_rates
+    constants = [options.momentum, options.intercept_decay, options.intercept_gain]
+    with _threads(shape.n_threads):
+        run(
+            layout.kind,
+            shape,
+            work,
+            schedule,
+            np.array(constants, dtype),
+            bool(options.nesterov),
+            losses_out,
+        )
+    layout.unpack(work.weights, parameters.weights)
+    layout.unpack(work.velocity, parameters.weights_velocity)
+    layout.unpack(work.average, parameters.weights_average)
+    for row, values in zip(intercept, rows, strict=True):
+        if values is not None:
+            values[:] = row
+
+
+def loss_gradient(
+    samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int = 1
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """See :func:`fastlin.kernels.reference.loss_gradient`."""
+    gradient = np.zeros(weights.shape)
+    n = len(samples.rows)
+    if n == 0:
+        return 0.0, gradient, np.zeros(intercept.shape)
+    layout = _Layout(samples, weights, n, n, n_threads)
+    shape = layout.shape(updates=False)
+    work = layout.work(shape, intercept=_three_rows(intercept))
+    loss_sum = np.zeros(1)
+    no_schedule, no_constants = np.zeros((2, 1), weights.dtype), np.zeros(3, weights.dtype)
+    with _threads(shape.n_threads):
+        run(layout.kind, shape, work, no_schedule, no_constants, False, loss_sum)
+    layout.unpack(work.gradient_sum, gradient)
+    intercept_gradient = work.residual_total[: shape.k].copy()
+    if samples.shift is not None:
+        gradient -= np.outer(intercept_gradient, samples.shift)
+    return float(loss_sum[0]), gradient, intercept_gradient
+
+
+def score(
+    samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int = 1
+) -> tuple[float, int]:
+    """See :func:`fastlin.kernels.reference.score`."""
+    nothing = np.empty((0, 0), weights.dtype)
+    losses, n_correct = _pass(samples, weights, intercept, nothing, n_threads)
+    return float(losses.sum()), int(n_correct.sum())
+
+
+def logits(
+    samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int = 1
+) -> FloatArray:
+    """See :func:`fastlin.kernels.reference.logits`."""
+    out = np.empty((len(samples.rows), len(weights)), weights.dtype)
+    _pass(samples, weights, intercept, out, n_threads)
+    return out
+
+
+def _pass(
+    samples: Samples,
+    weights: FloatArray,
+    intercept: FloatArray,
+    logits_out: FloatArray,
+    n_threads: int,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    n = len(samples.rows)
+    n_tiles = -(-n // TILE)
+    losses, n_correct = np.zeros(n_tiles), np.zeros(n_tiles, np.int64)
+    if n == 0:
+        return losses, n_correct
+    layout = _Layout(samples, weights, TILE, n, min(n_threads, n_tiles))
+    shape = layout.shape(updates=False)
+    work = layout.work(shape, intercept=_three_rows(intercept), a_pass=True)
+    with _threads(shape.n_threads):
+        one_pass(layout.kind, shape, work, losses, n_correct, logits_out)
+    return losses, n_correct
+
+
+def _three_rows(intercept: FloatArray) -> FloatArray:
+    return np.stack([intercept] * 3)
+
+
+@contextmanager
+def _threads(n_threads: int) -> Iterator[None]:
+    """Let Numba use that many threads, or as many as it has."""
+    if n_threads == 1:  # nothing is launched: right also in a forked child
+        yield
+        return
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(n_threads, numba.config.NUMBA_NUM_THREADS))
+    try:
+        if numba.threading_layer() == "workqueue":
+            # Numba ends the process where two threads are in this layer at once.
+            with _workqueue:
+                yield
+        else:
+            yield
+    finally:
+        numba.set_num_threads(before)
+
+
+class _Layout:
+    """Shapes and memory of one call."""
+
+    def __init__(
+        self,
+        samples: Samples,
+        weights: FloatArray,
+        batch_size: int,
+        n_order: int,
+        n_threads: int,
+    ) -> None:
+        rows = samples.rows
+        if rows.strides[1] != rows.itemsize:
+            rows = np.ascontiguousarray(rows)
+        self.rows, self.samples, self.weights = rows, samples, weights
+        vector_bytes = VECTOR_BYTES[instruction_set()]
+        self.lanes = vector_bytes // weights.itemsize
+        self.k, self.d = weights.shape
+        self.block = choose_block(self.k, vector_bytes)
+        self.n_samples, self.n_wide = register_tiles(vector_bytes)[self.block]
+        self.n_blocks = -(-self.k // self.block)
+        self.n_vectors = -(-self.d // self.lanes)
+        self.batch_size, self.n_order = batch_size, n_order
+        self.kind = kind(rows.dtype, weights.dtype, self.block, vector_bytes)
+        self.n_threads = self._useful_threads(safe_n_threads(n_threads))
+        # For each packed lane the feature it holds, or -1: (n_vectors, lanes).
+        features = np.arange(self.n_vectors * self.lanes).reshape(-1, self.lanes)
+        if self.d % self.lanes:
+            last = features[-1].copy()
+            if self.d > self.lanes:
+                features[-1] = np.arange(self.d - self.lanes, self.d)
+            features[-1][(features[-1] < last[0]) | (features[-1] >= self.d)] = -1
+        self.features = features
+
+    def _useful_threads(self, n_threads: int) -> int:
+        rows = min(self.batch_size, TILE, self.n_order)
+        products = rows * self.d * (self.n_blocks * self.block + 16)
+        parts = max(1, self.n_vectors // 8)
+        return max(1, min(products // WORK_OF_A_THREAD, parts, n_threads))
+
+    def shape(self, updates: bool) -> Shape:
+        """Return the sizes that the loops need."""
+        has_tail = self.d % self.lanes != 0 and self.d > self.lanes
+        return Shape(
+            d=self.d,
+            k=self.k,
+            n_vectors=self.n_vectors,
+            n_aligned=self.n_vectors - has_tail,
+            n_slices=4 if self.d >= 2048 else 2 if self.n_vectors >= 16 else 1,
+            n_threads=self.n_threads,
+            block=self.block,
+            n_blocks=self.n_blocks,
+            k_padded=self.n_blocks * self.block,
+            lanes=self.lanes,
+            size=self.weights.itemsize,
+            row_size=self.rows.itemsize,
+            stride=self.rows.strides[0],
+            n_wide=self.n_wide,
+            n_samples=self.n_samples,
+            n_order=self.n_order,
+            batch_size=self.batch_size,
+            updates=updates,
+        )
+
+    def work(
+        self,
+        shape: Shape,
+        intercept: FloatArray,
+        order: NDArray[np.int64] | None = None,
+        features: Any = None,
+        velocity: FloatArray | None = None,
+        average: FloatArray | None = None,
+        a_pass: bool = False,
+    ) -> Work:
+        """Allocate the arrays of a call; all on cache lines of their own, and zero."""
+        dtype, samples = self.weights.dtype, self.samples
+        copies = shape.n_threads if a_pass else 1
+        n_packed = shape.k_padded * self.n_vectors * self.lanes
+        summed = not shape.updates and not a_pass
+        kept = shape.updates and shape.batch_size > TILE
+        packed_features = aligned((3, self.n_vectors * self.lanes), dtype)
+        for row, values in zip(packed_features, features or [samples.shift], strict=False):
+            if values is not None:
+                held = self.features.ravel() >= 0
+                row[held] = np.asarray(values, dtype)[self.features.ravel()[held]]
+        nothing = aligned((0,), dtype)
+        short = TILE if self.d < self.lanes else 0
+        return Work(
+            rows=self.rows.ctypes.data,
+            order=np.empty(0, np.int64) if order is None else order,
+            labels=np.ascontiguousarray(samples.labels, np.int32),
+            sample_weight=(
+                np.empty(0)
+                if samples.sample_weight is None
+                else np.ascontiguousarray(samples.sample_weight, np.float64)
+            ),
+            weights=self.packed(self.weights),
+            velocity=nothing if velocity is None else velocity,
+            average=nothing if average is None else average,
+            gradient=aligned((n_packed if kept else 0,), dtype),
+            gradient_sum=aligned((n_packed if summed else 0,), np.dtype(np.float64)),
+            features=packed_features,
+            partial=aligned((copies if a_pass else shape.n_slices, shape.k_padded, TILE), dtype),
+            offset=aligned((shape.n_slices, shape.k_padded), dtype),
+            residual=aligned((copies * shape.k_padded, TILE), dtype),
+            by_row=aligned((copies * 5, TILE), dtype),
+            pointers=np.zeros((copies * 2, TILE), np.int64),
+            short_rows=aligned((copies * 2, short, self.lanes), self.rows.dtype),
+            sums=aligned((shape.n_threads, 24 * self.lanes), dtype),
+            residual_sum=aligned((shape.k_padded,), dtype),
+            residual_total=np.zeros(shape.k_padded),
+            intercept=np.ascontiguousarray(intercept),
+        )
+
+    def packed(self, weights: FloatArray | None) -> FloatArray | None:
+        """Return a packed copy of weights ``(k, d)``."""
+        if weights is None:
+            return None
+        out = aligned((self.n_blocks, self.n_vectors, self.block, self.lanes), weights.dtype)
+        held = self.features >= 0
+        for c in range(self.k):
+            out[c // self.block, :, c % self.block][held] = weights[c][self.features[held]]
+        return out.reshape(-1)
+
+    def unpack(self, packed: NDArray[Any], out: NDArray[Any] | None) -> None:
+        """Copy packed weights back to ``(k, d)``."""
+        if out is None:
+            return
+        view = packed.reshape(self.n_blocks, self.n_vectors, self.block, self.lanes)
+        held = self.features >= 0
+        for c in range(self.k):
+            out[c, self.features[held]] = view[c // self.block, :, c % self.block][held]
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return zeros that start on a cache line."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    block = np.zeros(size + 64, np.uint8)
+    start = -block.ctypes.data % 64
+    return block[start : start + size].view(dtype).reshape(shape)

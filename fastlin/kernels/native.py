@@ -173,7 +173,7 @@ class _Arrays:
         """Point to an array that the call writes; it must be right as it is."""
         if array is None:
             return ffi.NULL
-        assert array.flags.c_contiguous and array.flags.writeable
+        assert array.flags.carray, "an output must be C-ordered and writeable"
         self._alive.append(array)
         return ffi.cast(_c_type(array.dtype), array.ctypes.data)
 
