@@ -123,7 +123,10 @@ def _check_different(paths: dict[str, Path | None]) -> None:
 def _input_scale(choice: Any, dataset: Dataset) -> Any:
     """Return the estimator's `input_scale` for what was typed."""
     if choice == "auto":
-        return "minmax" if dataset.X_train.dtype.kind == "u" else None
+        if dataset.X_train.dtype.kind != "u":
+            return None
+        # One range for all: a range for each would blow up the pixels that are nearly always 0.
+        return 0.0, 1.0 / max(1, int(dataset.X_train.max()))
     return None if choice == "none" else choice
 
 

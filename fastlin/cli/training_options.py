@@ -114,7 +114,7 @@ INPUT_SCALE = click.Option(
     default="auto",
     show_default=True,
     help="Scaling of the features: (x - SHIFT) * SCALE, each feature to its range (minmax) or to "
-    "mean 0 and variance 1 (standard); auto: minmax for images of whole numbers, else none.",
+    "mean 0 and variance 1 (standard); auto: images of whole numbers to [0, 1], else none.",
 )
 
 
