@@ -34,7 +34,7 @@ STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "grid.color": "#DDDDDD",
     "legend.frameon": False,
-    "legend.fontsize": 13,
+    "legend.fontsize": 12,
     "lines.linewidth": 2.0,
     "savefig.dpi": 160,
     "svg.fonttype": "path",
@@ -46,7 +46,7 @@ _FORMATS = (".png", ".svg", ".pdf")
 def new_figure(
     n_rows: int = 1,
     n_columns: int = 1,
-    size: tuple[float, float] = (8.0, 4.6),
+    size: tuple[float, float] = (8.0, 4.2),
     share_x: bool = False,
 ) -> tuple[Figure, NDArray[Any]]:
     """Return an empty figure of `size` inches and its axes, an (n_rows, n_columns) array.
@@ -100,8 +100,12 @@ def save_figure(figure: Figure, path: str | Path) -> None:
 def legend_above(axes: Axes, n_columns: int = 2) -> None:
     """Put the legend over the axes, where it covers no curve."""
     axes.legend(
-        loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=n_columns, borderaxespad=0.2,
-        handlelength=2.6, columnspacing=1.6,
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=n_columns,
+        borderaxespad=0.2,
+        handlelength=2.2,
+        columnspacing=1.6,
     )
 
 
@@ -167,15 +171,22 @@ def learning_curve(history: History, path: str | Path | None = None) -> Figure:
 def draw_losses(axes: Axes, history: History) -> None:
     """Draw a run's batch losses, their mean an epoch, and its validation losses if there are any."""
     axes.plot(
-        history.step, history.train_loss, color=BLUE, alpha=0.3, linewidth=0.8,
-        label="training, each batch",
+        history.step,
+        history.train_loss,
+        color=BLUE,
+        alpha=0.3,
+        linewidth=0.8,
+        label="training batch",
     )
     middle_step, mean_loss = epoch_means(history)
     if len(middle_step) > 1:
         axes.plot(middle_step, mean_loss, color=BLUE, linestyle="--", label="training, epoch mean")
     if np.isfinite(history.val_loss).any():
         axes.plot(
-            history.check_step, history.val_loss, color=VERMILLION, label="validation",
+            history.check_step,
+            history.val_loss,
+            color=VERMILLION,
+            label="validation",
             marker="o" if len(history.check_step) == 1 else "",
         )
     axes.set_ylabel("cross-entropy (nats)")
@@ -190,7 +201,11 @@ def draw_accuracies(axes: Axes, history: History) -> None:
     ):
         if np.isfinite(values).any():
             axes.plot(
-                history.check_step, values, color=color, linestyle=dashes, label=label,
+                history.check_step,
+                values,
+                color=color,
+                linestyle=dashes,
+                label=label,
                 marker="o" if len(history.check_step) == 1 else "",
             )
     axes.set_ylabel("accuracy")

@@ -136,5 +136,5 @@ def _write(
     (staging / "metrics.json").write_text(
         json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8"
     )
-    bar.finish("done")
+    bar.advance("done")
     return metrics, [*names, *DOCUMENTS, "metrics.json"]

@@ -54,9 +54,7 @@ def _logistic_checks() -> dict[str, bool]:
     p = sigmoid.subs(z, logit)
     whole = cost.subs(q, p)
     return {
-        "logit": all(
-            sympy.diff(logit, w_i) == x_i for w_i, x_i in zip(w, x, strict=True)
-        ),
+        "logit": all(sympy.diff(logit, w_i) == x_i for w_i, x_i in zip(w, x, strict=True)),
         "sigmoid": _is_zero(sympy.diff(sigmoid, z) - sigmoid * (1 - sigmoid)),
         "logistic_cost": _is_zero(sympy.diff(cost, q) + (y - q) / (q * (1 - q))),
         "logistic_gradient": all(
@@ -175,7 +173,7 @@ def gradient_checks(
     problem: Problem, backends: list[Backend], settings: Settings, seed: int, display: Display
 ) -> list[GradientCheck]:
     """Check all three gradients on each of `backends`, at zero and at small random weights."""
-    bar = display.task("1, 4a  gradient checks", 2 * len(START_POINTS) * len(backends))
+    bar = display.task("1, 4a gradient checks", 2 * len(START_POINTS) * len(backends))
     checks = []
     for backend in backends:
         for split, is_softmax in ((problem.pair, False), (problem.everything, True)):

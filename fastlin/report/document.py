@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fastlin.errors import OutputError
 from fastlin.report import findings_logistic, findings_softmax, spikes
 from fastlin.report.metrics import summary
-from fastlin.report.wording import count, percent
+from fastlin.report.wording import count, percent, power_of_ten
 
 if TYPE_CHECKING:
     from fastlin.report.figures import Drawing
@@ -47,9 +47,7 @@ def typeset(content: dict[str, Any], folder: Path) -> None:
         (sources / name).write_bytes((template / name).read_bytes())
     (sources / "report.json").write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
     # Only the fonts inside the wheel: the same pages on every machine.
-    compiler = typst.Compiler(
-        input=sources / "report.typ", root=folder, ignore_system_fonts=True
-    )
+    compiler = typst.Compiler(input=sources / "report.typ", root=folder, ignore_system_fonts=True)
     for name in DOCUMENTS:
         form = Path(name).suffix.removeprefix(".")
         document, _ = compiler.compile_with_warnings(format=form, sys_inputs={"format": form})
@@ -138,10 +136,15 @@ def _pair(problem: Problem) -> dict[str, Any]:
 def _setup(results: Results) -> dict[str, Any]:
     settings, problem = results.settings, results.problem
     penalties = ", ".join(f"{penalty:g}" for penalty in settings.penalties)
-    rate, epochs = settings.binary_learning_rate, f"at most {settings.binary_epochs}, early stopping"
+    rate, epochs = (
+        settings.binary_learning_rate,
+        f"at most {settings.binary_epochs}, early stopping",
+    )
     softmax = (settings.softmax_learning_rate, str(settings.softmax_epochs), "every epoch")
     rows = [
-        _setup_row("2b–2d", "logistic", problem.pair, (rate, epochs, "no"), settings.checks_per_epoch),
+        _setup_row(
+            "2b–2d", "logistic", problem.pair, (rate, epochs, "no"), settings.checks_per_epoch
+        ),
         _setup_row(
             "2e", "logistic", problem.pair, (rate, epochs, "every epoch"), settings.checks_per_epoch
         ),
@@ -149,7 +152,10 @@ def _setup(results: Results) -> dict[str, Any]:
             "3b–3d, 4b", "softmax, λ = 0", problem.everything, softmax, settings.checks_per_epoch
         ),
         _setup_row(
-            "4b–4e", f"softmax, λ = {penalties}", problem.everything, softmax,
+            "4b–4e",
+            f"softmax, λ = {penalties}",
+            problem.everything,
+            softmax,
             settings.checks_per_epoch,
         ),
     ]
@@ -166,8 +172,14 @@ def _setup_row(
     rate, epochs, shuffled = choices
     interval = split.steps_per_epoch // checks_per_epoch
     return [
-        tasks, model, f"{rate:g}", str(split.batch_size), str(split.steps_per_epoch),
-        count(interval, "step"), epochs, shuffled,
+        tasks,
+        model,
+        f"{rate:g}",
+        str(split.batch_size),
+        str(split.steps_per_epoch),
+        count(interval, "step"),
+        epochs,
+        shuffled,
     ]
 
 
@@ -177,11 +189,11 @@ def _gradients(results: Results) -> dict[str, Any]:
     largest = max(check.largest_difference for check in checks)
     failed = [check for check in checks if not check.largest_difference <= settings.gradient_bound]
     verdict = (
-        f"No difference exceeds {largest:.1e}, well within the bound of {settings.gradient_bound:g}"
+        f"No difference exceeds {power_of_ten(largest)}, well within the bound of {power_of_ten(settings.gradient_bound)}"
         " that the step size allows."
         if not failed
         else f"{count(len(failed), 'check')} of {len(checks)} exceed the bound of"
-        f" {settings.gradient_bound:g}: these gradients are wrong."
+        f" {power_of_ten(settings.gradient_bound)}: these gradients are wrong."
     )
     titles = {"logistic": "logistic", "softmax": "softmax", "l2": "softmax with penalty"}
     return {
@@ -191,8 +203,11 @@ def _gradients(results: Results) -> dict[str, Any]:
         "verdict": verdict,
         "rows_of_table": [
             [
-                check.backend, titles[check.model], check.start_point, str(check.n_weights),
-                f"{check.largest_difference:.1e}",
+                check.backend,
+                titles[check.model],
+                check.start_point,
+                str(check.n_weights),
+                power_of_ten(check.largest_difference),
             ]
             for check in checks
         ],
@@ -207,14 +222,20 @@ def _findings(results: Results) -> dict[str, list[str]]:
         "2c": findings_logistic.accuracies(runs.ordered),
         "2d": findings_logistic.stopping(runs.ordered, results.settings.patience),
         "2e": findings_logistic.shuffling(
-            runs.ordered, runs.shuffled, results.spikes_ordered, results.spikes_shuffled,
+            runs.ordered,
+            runs.shuffled,
+            results.spikes_ordered,
+            results.spikes_shuffled,
             problem.pair,
         ),
         "3b": findings_softmax.losses(runs.plain, n_classes),
         "3c": findings_softmax.accuracies(runs.plain),
         "3d": findings_softmax.overfitting(runs.plain),
         "4b": findings_softmax.weight_images(
-            runs.plain, runs.penalised[0], problem.everything, problem.input_scale,
+            runs.plain,
+            runs.penalised[0],
+            problem.everything,
+            problem.input_scale,
             problem.image_shape,
         ),
         "4c": findings_softmax.accuracy_by_penalty(runs.plain, runs.penalised),
@@ -236,8 +257,12 @@ def _roughness_definition(problem: Problem) -> str:
 def _penalties(results: Results) -> list[list[str]]:
     return [
         [
-            f"{run.penalty:g}", f"{run.train_loss:.4f}", f"{run.val_loss:.4f}",
-            percent(run.train_accuracy), percent(run.val_accuracy), f"{run.weight_norm:.4g}",
+            f"{run.penalty:g}",
+            f"{run.train_loss:.4f}",
+            f"{run.val_loss:.4f}",
+            percent(run.train_accuracy),
+            percent(run.val_accuracy),
+            f"{run.weight_norm:.4g}",
         ]
         for run in (results.runs.plain, *reversed(results.runs.penalised))
     ]

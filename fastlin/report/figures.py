@@ -120,27 +120,26 @@ def _penalty_figures(results: Results) -> list[Drawing]:
 
 
 def _finish(
-    drawing: Drawing, axes: Axes, preferred: tuple[float, float] | None, curves: dict[str, Any]
+    drawing: Drawing, axes: Axes, limits: tuple[float, float], curves: dict[str, Any]
 ) -> Drawing:
-    """Set the y range and say in the caption how many points of `curves` lie outside it.
-
-    The range is the preferred one, or spans all `curves` after the first tenth of their points,
-    where most of the change is over.
-    """
-    if preferred is None:
-        settled = np.concatenate([values[len(values) // 10 :] for values in curves.values()])
-        low, high = float(settled.min()), float(settled.max())
-        margin = 0.06 * (high - low) or 0.01
-        preferred = (low - margin, high + margin)
-    axes.set_ylim(*preferred)
+    """Set the y range and say in the caption how many points of `curves` lie outside it."""
+    axes.set_ylim(*limits)
     notes = [
-        _outside(name, values, preferred)
+        _outside(name, values, limits)
         for name, values in curves.items()
-        if ((values < preferred[0]) | (values > preferred[1])).any()
+        if ((values < limits[0]) | (values > limits[1])).any()
     ]
     if not notes:
         return drawing
     return replace(drawing, caption=f"{drawing.caption} Not drawn: {'; '.join(notes)}.")
+
+
+def _settled_range(*curves: tuple[History, NDArray[np.float64]]) -> tuple[float, float]:
+    """Return the range of values checked after the first epoch, in which most of the change lies."""
+    settled = [values[history.check_step >= history.steps_per_epoch] for history, values in curves]
+    values = np.concatenate([*settled, *(values[-1:] for _, values in curves)])
+    margin = 0.06 * float(np.ptp(values)) or 0.01
+    return float(values.min()) - margin, float(values.max()) + margin
 
 
 def _outside(name: str, values: NDArray[np.float64], limits: tuple[float, float]) -> str:
@@ -175,16 +174,8 @@ def _loss_figure(
         f" {history.val_loss.min():.3f}.",
     )
     curves = {"batch losses": history.train_loss, "validation losses": history.val_loss}
-    if name not in ranges:
-        # Single batches scatter widely: the range follows the validation loss and their bulk.
-        curves_for_range = np.concatenate(
-            [
-                history.val_loss[len(history.val_loss) // 10 :],
-                np.quantile(history.train_loss[len(history.train_loss) // 10 :], [0.01, 0.99]),
-            ]
-        )
-        ranges = {name: (0.0, 1.1 * float(curves_for_range.max()))}
-    return _finish(drawing, axes, ranges[name], curves)
+    limits = ranges.get(name) or (0.0, 1.1 * _settled_range((history, history.val_loss))[1])
+    return _finish(drawing, axes, limits, curves)
 
 
 def _accuracy_figure(
@@ -206,7 +197,10 @@ def _accuracy_figure(
         "training accuracies": history.train_accuracy,
         "validation accuracies": history.val_accuracy,
     }
-    return _finish(drawing, axes, ranges.get(name), curves)
+    limits = ranges.get(name) or _settled_range(
+        (history, history.train_accuracy), (history, history.val_accuracy)
+    )
+    return _finish(drawing, axes, limits, curves)
 
 
 def _shuffling_figure(results: Results, ranges: dict[str, tuple[float, float]]) -> Drawing:
@@ -214,18 +208,25 @@ def _shuffling_figure(results: Results, ranges: dict[str, tuple[float, float]]) 
     spikes = results.spikes_ordered
     figure, grid = new_figure()
     axes = grid[0, 0]
+    axes.plot(ordered.check_step, ordered.val_accuracy, color=VERMILLION, label="fixed order")
     axes.plot(
-        ordered.check_step, ordered.val_accuracy, color=VERMILLION, label="same order every epoch"
-    )
-    axes.plot(
-        shuffled.check_step, shuffled.val_accuracy, color=BLUE, linestyle="--",
-        label="shuffled every epoch",
+        shuffled.check_step,
+        shuffled.val_accuracy,
+        color=BLUE,
+        linestyle="--",
+        label="shuffled",
     )
     if len(spikes):
         axes.plot(
-            ordered.check_step[spikes.check], ordered.val_accuracy[spikes.check],
-            color="black", marker="v", markersize=9, linestyle="", fillstyle="none",
-            markeredgewidth=1.6, label="spike (same order)",
+            ordered.check_step[spikes.check],
+            ordered.val_accuracy[spikes.check],
+            color="black",
+            marker="v",
+            markersize=9,
+            linestyle="",
+            fillstyle="none",
+            markeredgewidth=1.6,
+            label="spike of the fixed order",
         )
     axes.set_ylabel("validation accuracy")
     _step_axis(axes, max(ordered.stopped_step, shuffled.stopped_step))
@@ -242,7 +243,10 @@ def _shuffling_figure(results: Results, ranges: dict[str, tuple[float, float]]) 
         "checks in fixed order": ordered.val_accuracy,
         "checks with shuffling": shuffled.val_accuracy,
     }
-    return _finish(drawing, axes, ranges.get("2e_shuffling"), curves)
+    limits = ranges.get("2e_shuffling") or _settled_range(
+        (ordered, ordered.val_accuracy), (shuffled, shuffled.val_accuracy)
+    )
+    return _finish(drawing, axes, limits, curves)
 
 
 def _gap_figure(run: Run) -> Drawing:
@@ -259,10 +263,11 @@ def _gap_figure(run: Run) -> Drawing:
         "3d_gap",
         figure,
         "Gap between training and validation accuracy of the softmax model. Above zero the model"
-        " does better on the images it was trained on.",
+        " does better on the samples it was trained on.",
         f"Line plot of the accuracy gap, which ends at {gap[-1]:+.2f} percentage points.",
     )
-    return _finish(drawing, axes, None, {"checks": gap})
+    low, high = _settled_range((history, gap))
+    return _finish(drawing, axes, (min(low, 0.0), max(high, 0.0)), {"checks": gap})
 
 
 def _weight_figure(results: Results) -> Drawing:
@@ -281,12 +286,12 @@ def _weight_figure(results: Results) -> Drawing:
             axes.grid(False)
             for spine in axes.spines.values():
                 spine.set_visible(False)
-        row[0].set_ylabel(f"λ = {run.penalty:g}", fontsize=17)
+        row[0].set_ylabel(f"λ = {run.penalty:g}", fontsize=20)
         bar = figure.colorbar(shown, ax=list(row), shrink=0.85, pad=0.01)
-        bar.set_label("weight", fontsize=14)
-        bar.ax.tick_params(labelsize=13)
+        bar.set_label("weight", fontsize=17)
+        bar.ax.tick_params(labelsize=16)
     for axes, name in zip(grid[0], names, strict=True):
-        axes.set_title(name, fontsize=17)
+        axes.set_title(name, fontsize=20)
     return Drawing(
         "4b_weights",
         figure,
@@ -324,7 +329,9 @@ def _weight_map(runs: Sequence[Run], names: Sequence[str]) -> Drawing:
 
 def _only_some_classes(results: Results) -> str:
     n_classes = len(results.problem.everything.class_names)
-    return f" The first {SHOWN_CLASSES} of {n_classes} classes." if n_classes > SHOWN_CLASSES else ""
+    return (
+        f" The first {SHOWN_CLASSES} of {n_classes} classes." if n_classes > SHOWN_CLASSES else ""
+    )
 
 
 def _penalty_figure(results: Results) -> Drawing:
@@ -334,8 +341,11 @@ def _penalty_figure(results: Results) -> Drawing:
     for (color, dashes), run in zip(LINES, reversed(results.runs.penalised), strict=False):
         label = f"λ = {run.penalty:g}"
         axes.plot(
-            run.history.check_step, run.history.val_accuracy,
-            color=color, linestyle=dashes, label=label,
+            run.history.check_step,
+            run.history.val_accuracy,
+            color=color,
+            linestyle=dashes,
+            label=label,
         )
         curves[f"checks with {label}"] = run.history.val_accuracy
     axes.set_ylabel("validation accuracy")
@@ -350,7 +360,10 @@ def _penalty_figure(results: Results) -> Drawing:
         "Validation accuracy of the softmax model during training, one curve a λ.",
         f"Line plots of the validation accuracy, which ends at {finals}.",
     )
-    return _finish(drawing, axes, None, curves)
+    limits = _settled_range(
+        *((run.history, run.history.val_accuracy) for run in results.runs.penalised)
+    )
+    return _finish(drawing, axes, limits, curves)
 
 
 def _norm_figure(results: Results) -> Drawing:
@@ -363,13 +376,16 @@ def _norm_figure(results: Results) -> Drawing:
     axes.plot(penalties, values, color=VERMILLION, marker="o", markersize=9, linestyle="")
     for penalty, value in zip(penalties, values, strict=True):
         axes.annotate(
-            f"{value:.3g}", (penalty, value), xytext=(0, 10), textcoords="offset points",
-            ha="center",
+            f"{value:.3g}",
+            (penalty, value),
+            xytext=(8, 8),
+            textcoords="offset points",
+            ha="left",
         )
     axes.set_xscale("log")
     axes.set_xticks(penalties, [f"{penalty:g}" for penalty in penalties])
     axes.minorticks_off()
-    axes.margins(x=0.08)
+    axes.margins(x=0.12)
     axes.set_ylim(0.0, 1.18 * max(values))
     axes.set_xlabel("λ, weight of the penalty (logarithmic)")
     axes.set_ylabel("L2 norm of the weights")
@@ -377,5 +393,6 @@ def _norm_figure(results: Results) -> Drawing:
         "4e_norms",
         figure,
         "L2 norm of the final weights, bias included, for each λ.",
-        "Points: " + ", ".join(f"{v:.3g} at λ = {p:g}" for p, v in zip(penalties, values, strict=True)),
+        "Points: "
+        + ", ".join(f"{v:.3g} at λ = {p:g}" for p, v in zip(penalties, values, strict=True)),
     )

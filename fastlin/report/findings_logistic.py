@@ -59,11 +59,9 @@ def _lowest_validation_loss(history: History) -> str:
 def _gap(run: Run) -> str:
     word = compare(run.val_loss, run.train_loss, "more", "less", "the same")
     if word == "the same":
-        return (
-            f"At the returned weights training and validation set cost the same, {run.val_loss:.4f}."
-        )
+        return f"At the returned weights training and validation set cost the same, {run.val_loss:.4f}."
     return (
-        f"At the returned weights an image of the training set costs {run.train_loss:.4f} on"
+        f"At the returned weights a sample of the training set costs {run.train_loss:.4f} on"
         f" average and one of the validation set {run.val_loss:.4f},"
         f" {abs(run.val_loss - run.train_loss):.4f} {word}."
     )
@@ -131,10 +129,10 @@ def shuffling(
 
 def _where_spikes_are(spikes: Spikes, history: History, n_val: int) -> list[str]:
     deepest = int(np.argmax(spikes.depth))
-    images = round(float(spikes.depth[deepest]) * n_val)
+    samples = round(float(spikes.depth[deepest]) * n_val)
     sentences = [
         f"The deepest, after step {history.check_step[spikes.check[deepest]]}, loses"
-        f" {points(spikes.depth[deepest])}, which is {count(images, 'image')} of {n_val}."
+        f" {points(spikes.depth[deepest])}, which is {count(samples, 'sample')} of {n_val}."
     ]
     (batch, repeats), *_ = Counter(spikes.batch.tolist()).most_common(1)
     if repeats < 2 or 2 * repeats < len(spikes):
@@ -161,10 +159,10 @@ def _effect_of_shuffling(n: int, m: int) -> str:
         effect = "disappear" if m == 0 else f"shrink from {n} to {m}"
         return (
             f"With shuffling the spikes {effect}. In fixed order every epoch repeats the same"
-            " mini-batches; one that holds unusual images or too many of one class pushes the"
+            " mini-batches; one that holds unusual samples or too many of one class pushes the"
             " weights the same wrong way at the same point of every epoch, and a check right after"
             " it sees the harm before the following mini-batches repair it. Shuffling deals those"
-            " images to different mini-batches every time: no mini-batch is bad again and again."
+            " samples to different mini-batches every time: no mini-batch is bad again and again."
         )
     if n == m == 0:
         return (
@@ -178,7 +176,10 @@ def _effect_of_shuffling(n: int, m: int) -> str:
 
 
 def _endings(ordered: Run, shuffled: Run) -> list[str]:
-    best, best_shuffled = float(ordered.history.val_loss.min()), float(shuffled.history.val_loss.min())
+    best, best_shuffled = (
+        float(ordered.history.val_loss.min()),
+        float(shuffled.history.val_loss.min()),
+    )
     word = compare(best_shuffled, best, "higher than", "lower than", "the same as")
     accuracy_word = compare(
         shuffled.val_accuracy, ordered.val_accuracy, "above", "below", "level with"

@@ -37,7 +37,7 @@ def losses(run: Run, n_classes: int) -> list[str]:
         opening += f", which is ln {n_classes}: at zero weights every class is equally likely"
     side = compare(run.val_loss, run.train_loss, "above", "below", "level with")
     return [
-        f"{opening}. After the last step the training set costs {run.train_loss:.4f} an image and"
+        f"{opening}. After the last step the training set costs {run.train_loss:.4f} a sample and"
         f" the validation set {run.val_loss:.4f}, {side} the training loss.",
         _end_of_validation_loss(history),
     ]
@@ -97,25 +97,25 @@ def overfitting(run: Run) -> list[str]:
     ]
     if grows and late > 0 and harmed:
         verdict = (
-            "This is overfitting: the model keeps gaining on images it has seen while the loss on"
-            f" images it has not seen has turned up, {percent(end / low - 1)} above its minimum."
+            "This is overfitting: the model keeps gaining on samples it has seen while the loss on"
+            f" samples it has not seen has turned up, {percent(end / low - 1)} above its minimum."
         )
     elif grows and late > 0:
         verdict = (
             "This is a first sign of overfitting and no more: what the model still learns fits the"
-            " training images better than new ones, yet the validation loss has not turned up"
+            " training samples better than new ones, yet the validation loss has not turned up"
             f" (its last check is {percent(end / low - 1)} above its minimum), so training longer"
             " has not cost anything so far."
         )
     elif harmed:
         verdict = (
             "The gap gives no sign of overfitting, but the validation loss ends"
-            f" {percent(end / low - 1)} above its minimum, so later epochs did not help new images."
+            f" {percent(end / low - 1)} above its minimum, so later epochs did not help new samples."
         )
     else:
         verdict = (
-            "There is no sign of overfitting: what the model learns from the training images serves"
-            " new images as well, and the validation loss has not turned up."
+            "There is no sign of overfitting: what the model learns from the training samples serves"
+            " new samples as well, and the validation loss has not turned up."
         )
     return [*sentences, verdict]
 
@@ -231,14 +231,14 @@ def cause_of_accuracy(plain: Run, penalised: Sequence[Run], n_classes: int) -> l
         ]
     if round(train_drop, 4) > 0:
         cause = (
-            "The images the model was trained on suffer as well, so this is underfitting: the"
+            "The samples the model was trained on suffer as well, so this is underfitting: the"
             " penalty keeps the weights too small for logits that tell similar classes apart, and"
             " there is little overfitting that it could cure in return."
         )
     else:
         cause = (
             "The training accuracy does not fall with it, so the penalty does not keep the model"
-            " from fitting what it has seen; it is the new images alone that lose."
+            " from fitting what it has seen; it is the new samples alone that lose."
         )
     return [
         f"The validation accuracy falls by {points(val_drop)} {span}, while the training accuracy"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
+
+from fastlin.report.wording import power_of_ten
 
 if TYPE_CHECKING:
     from fastlin.report.results import Results
@@ -66,10 +67,7 @@ def _softmax_tasks(results: Results) -> dict[str, Any]:
         "3b": {"train_loss": plain.train_loss, "val_loss": plain.val_loss},
         "3c": {"train_accuracy": plain.train_accuracy, "val_accuracy": plain.val_accuracy},
         "3d": {"accuracy_gap": plain.train_accuracy - plain.val_accuracy},
-        "4b": {
-            f"{run.penalty:g}": {"weight_l2": run.weight_norm}
-            for run in (plain, penalised[0])
-        },
+        "4b": {f"{run.penalty:g}": {"weight_l2": run.weight_norm} for run in (plain, penalised[0])},
         "4c": {
             f"{run.penalty:g}": {"val_accuracy": run.val_accuracy, "val_loss": run.val_loss}
             for run in penalised
@@ -87,20 +85,32 @@ def summary(metrics: dict[str, Any]) -> list[tuple[str, str]]:
         f"{result['val_accuracy']:.2%} (λ {penalty})" for penalty, result in tasks["4c"].items()
     )
     return [
-        ("1, 4a", f"gradients differ from central differences by {max(checked.values()):.1e}"),
-        ("2b", f"loss {tasks['2b']['train_loss']:.4f} training, {tasks['2b']['val_loss']:.4f} validation"),
+        (
+            "1, 4a",
+            f"gradients differ from central differences by {power_of_ten(max(checked.values()))}",
+        ),
+        (
+            "2b",
+            f"loss {tasks['2b']['train_loss']:.4f} training, {tasks['2b']['val_loss']:.4f} validation",
+        ),
         ("2c", _accuracies(tasks["2c"])),
-        ("2d", f"stopped in epoch {binary['stopped_epoch']} (step {binary['stopped_step']})"),
+        ("2d", f"ended in epoch {binary['stopped_epoch']} (step {binary['stopped_step']})"),
         (
             "2e",
-            f"stopped in epoch {shuffled['stopped_epoch']} (step {shuffled['stopped_step']});"
+            f"ended in epoch {shuffled['stopped_epoch']} (step {shuffled['stopped_step']});"
             f" spikes: {shuffled['spikes_unshuffled']} in fixed order,"
             f" {shuffled['spikes_shuffled']} shuffled",
         ),
-        ("3b", f"loss {tasks['3b']['train_loss']:.4f} training, {tasks['3b']['val_loss']:.4f} validation"),
+        (
+            "3b",
+            f"loss {tasks['3b']['train_loss']:.4f} training, {tasks['3b']['val_loss']:.4f} validation",
+        ),
         ("3c", _accuracies(tasks["3c"])),
         ("3d", f"accuracy gap {100 * tasks['3d']['accuracy_gap']:.2f} percentage points"),
-        ("4b", ", ".join(f"weight norm {r['weight_l2']:.3g} (λ {p})" for p, r in tasks["4b"].items())),
+        (
+            "4b",
+            ", ".join(f"weight norm {r['weight_l2']:.3g} (λ {p})" for p, r in tasks["4b"].items()),
+        ),
         ("4c", f"validation accuracy {accuracies}"),
         ("4e", f"weight norm {norms}"),
     ]
@@ -108,10 +118,3 @@ def summary(metrics: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _accuracies(task: dict[str, float]) -> str:
     return f"accuracy {task['train_accuracy']:.2%} training, {task['val_accuracy']:.2%} validation"
-
-
-def all_finite(metrics: Any) -> bool:
-    """Whether every number in `metrics` is finite, as JSON demands."""
-    if isinstance(metrics, dict):
-        return all(all_finite(value) for value in metrics.values())
-    return not isinstance(metrics, float) or math.isfinite(metrics)

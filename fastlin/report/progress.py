@@ -26,9 +26,9 @@ class TaskBar:
 
     def training(self, progress: Progress) -> None:
         """Show where a training run is; fits the estimator's ``callbacks``."""
-        note = f"training loss {progress.train_loss:.4f}"
+        note = f"loss {progress.train_loss:.4f}"
         if progress.val_accuracy is not None:
-            note += f", validation accuracy {progress.val_accuracy:.4f}"
+            note += f", accuracy {progress.val_accuracy:.2%}"
         completed = progress.epoch + int(progress.end_of_epoch)
         self._bars.update(self._task, completed=completed, note=note)
 
@@ -56,8 +56,8 @@ def display(visible: bool) -> Iterator[Display]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
-        TextColumn("{task.description:<34}"),
-        BarColumn(bar_width=24),
+        TextColumn("{task.description:<24}"),
+        BarColumn(bar_width=10),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("{task.fields[note]}"),

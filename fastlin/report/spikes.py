@@ -18,7 +18,7 @@ STANDARD_ERRORS = 3.0
 DEFINITION = (
     f"A check counts as a spike if its validation accuracy lies more than {STANDARD_ERRORS:g}"
     f" standard errors below a, the median of the {WINDOW} checks around it; the standard error of"
-    " a on m validation images is the square root of a (1 − a) / m. The checks of epoch 0, where"
+    " a on m validation samples is the square root of a (1 − a) / m. The checks of epoch 0, where"
     " the model still learns from nothing, do not count."
 )
 
@@ -49,7 +49,7 @@ def find_spikes(history: History, n_val: int) -> Spikes:
     """Find the spikes in the validation accuracies of a run that was checked on `n_val` rows."""
     accuracy = history.val_accuracy
     median = _running_median(accuracy)
-    # An accuracy of 1 has no spread at all: a single image is then the least that can count.
+    # An accuracy of 1 has no spread at all: a single sample is then the least that can count.
     standard_error = np.sqrt(median * (1.0 - median) / n_val)
     threshold = np.maximum(STANDARD_ERRORS * standard_error, 1.0 / n_val)
     depth = median - accuracy

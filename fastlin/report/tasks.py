@@ -104,7 +104,7 @@ def train_logistic(
     """Train the logistic model on the pair of classes, with early stopping (tasks 2b to 2e)."""
     from fastlin.estimator import LogisticRegression
 
-    name = "2e     logistic, shuffled" if shuffle else "2b-2d  logistic"
+    name = "2e logistic, shuffled" if shuffle else "2b-2d logistic"
     bar = display.task(name, settings.binary_epochs)
     model = LogisticRegression(
         backend=training.backend,
@@ -137,7 +137,7 @@ def train_softmax(
     from fastlin.estimator import LogisticRegression
 
     tasks = "4b-4e" if penalty else "3b-4b"
-    bar = display.task(f"{tasks}  softmax, lambda {penalty:g}", settings.softmax_epochs)
+    bar = display.task(f"{tasks} softmax, l2 {penalty:g}", settings.softmax_epochs)
     model = LogisticRegression(
         backend=training.backend,
         l2=penalty,
@@ -157,7 +157,7 @@ def train_softmax(
         callbacks=[bar.training],
     )
     run = _run(model, problem.everything, problem.input_scale)
-    bar.finish(f"validation accuracy {run.val_accuracy:.4f}")
+    bar.finish(f"validation accuracy {run.val_accuracy:.2%}")
     return run
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 
@@ -15,6 +16,13 @@ def points(difference: float) -> str:
     return f"{abs(100.0 * difference):.2f} percentage points"
 
 
+def power_of_ten(number: float) -> str:
+    """Return 1.25e-08 as "1.2 × 10⁻⁸"; a plain power of ten as "10⁻⁶"."""
+    digits, exponent = f"{number:.1e}".split("e")
+    power = "10" + str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return power if digits == "1.0" else f"{digits} × {power}"
+
+
 def count(number: int, noun: str, plural: str = "") -> str:
     """Return "no spike", "1 spike" or "3 spikes"."""
     if number == 1:
@@ -23,7 +31,7 @@ def count(number: int, noun: str, plural: str = "") -> str:
 
 
 def compare(value: float, other: float, up: str, down: str, same: str, digits: int = 4) -> str:
-    """Choose the word for `value` against `other`, equal where `digits` decimals show no difference."""
+    """Choose the word for `value` against `other`, the same where `digits` decimals are."""
     if round(value, digits) == round(other, digits):
         return same
     return up if value > other else down
@@ -38,7 +46,7 @@ def listing(items: Sequence[str]) -> str:
 
 def falls_throughout(values: Sequence[float]) -> bool:
     """Whether every value is smaller than the one before."""
-    return all(later < earlier for earlier, later in zip(values, values[1:], strict=False))
+    return all(later < earlier for earlier, later in itertools.pairwise(values))
 
 
 def rises_throughout(values: Sequence[float]) -> bool:
