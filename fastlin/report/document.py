@@ -1,4 +1,4 @@
-"""Typeset the report: one source (``template/report.typ``) gives ``report.pdf`` and ``report.html``.
+"""Typeset the report: ``template/report.typ`` gives both ``report.pdf`` and ``report.html``.
 
 The template holds the words that are always true and asks ``report.json`` for all
 that depends on the runs.
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from fastlin.errors import OutputError
 from fastlin.report import findings_logistic, findings_softmax, spikes
 from fastlin.report.metrics import summary
-from fastlin.report.wording import count, percent, power_of_ten
+from fastlin.report.wording import MINUS, count, percent, power_of_ten
 
 if TYPE_CHECKING:
-    from fastlin.report.figures import Drawing
+    from fastlin.report.drawing import Drawing
     from fastlin.report.problem import Problem, Split
     from fastlin.report.results import Results
 
@@ -49,8 +49,11 @@ def typeset(content: dict[str, Any], folder: Path) -> None:
     # Only the fonts inside the wheel: the same pages on every machine.
     compiler = typst.Compiler(input=sources / "report.typ", root=folder, ignore_system_fonts=True)
     for name in DOCUMENTS:
-        form = Path(name).suffix.removeprefix(".")
+        form: Any = Path(name).suffix.removeprefix(".")
+        # The one warning says that typst's HTML is young; the tests look at what it makes.
         document, _ = compiler.compile_with_warnings(format=form, sys_inputs={"format": form})
+        if not isinstance(document, bytes):
+            raise OutputError(f"typst made no {name}; type: python -m pip install -U typst")
         (folder / name).write_bytes(document)
 
 
@@ -112,7 +115,7 @@ def _data_paragraph(problem: Problem, name: str) -> str:
         f"The data are {name}: {form} in {len(everything.class_names)} classes. The first"
         f" {len(everything.X_train)} samples of its training part are used for training and all"
         f" {len(everything.X_val)} of its validation part for validation. Values from {low:g} to"
-        f" {high:g} are mapped linearly to the range from −1 to 1."
+        f" {high:g} are mapped linearly to the range from {MINUS}1 to 1."
     )
 
 
@@ -143,16 +146,16 @@ def _setup(results: Results) -> dict[str, Any]:
     softmax = (settings.softmax_learning_rate, str(settings.softmax_epochs), "every epoch")
     rows = [
         _setup_row(
-            "2b–2d", "logistic", problem.pair, (rate, epochs, "no"), settings.checks_per_epoch
+            "2b to 2d", "logistic", problem.pair, (rate, epochs, "no"), settings.checks_per_epoch
         ),
         _setup_row(
             "2e", "logistic", problem.pair, (rate, epochs, "every epoch"), settings.checks_per_epoch
         ),
         _setup_row(
-            "3b–3d, 4b", "softmax, λ = 0", problem.everything, softmax, settings.checks_per_epoch
+            "3b to 4b", "softmax, λ = 0", problem.everything, softmax, settings.checks_per_epoch
         ),
         _setup_row(
-            "4b–4e",
+            "4b to 4e",
             f"softmax, λ = {penalties}",
             problem.everything,
             softmax,
@@ -188,12 +191,13 @@ def _gradients(results: Results) -> dict[str, Any]:
     checks = results.gradient_checks
     largest = max(check.largest_difference for check in checks)
     failed = [check for check in checks if not check.largest_difference <= settings.gradient_bound]
+    bound = power_of_ten(settings.gradient_bound)
     verdict = (
-        f"No difference exceeds {power_of_ten(largest)}, well within the bound of {power_of_ten(settings.gradient_bound)}"
-        " that the step size allows."
+        f"No difference exceeds {power_of_ten(largest)}, well within the bound of {bound} that the"
+        " step size allows."
         if not failed
         else f"{count(len(failed), 'check')} of {len(checks)} exceed the bound of"
-        f" {power_of_ten(settings.gradient_bound)}: these gradients are wrong."
+        f" {bound}: these gradients are wrong."
     )
     titles = {"logistic": "logistic", "softmax": "softmax", "l2": "softmax with penalty"}
     return {
@@ -249,8 +253,8 @@ def _roughness_definition(problem: Problem) -> str:
         return ""
     return (
         "Roughness is measured as the mean squared difference of neighbouring weights, divided by"
-        " twice their variance, and averaged over the classes: about 1 for weights that know nothing"
-        " of their neighbours, near 0 for a smooth image. "
+        " twice their variance, and averaged over the classes: about 1 for weights that know"
+        " nothing of their neighbours, near 0 for a smooth image. "
     )
 
 
@@ -262,7 +266,7 @@ def _penalties(results: Results) -> list[list[str]]:
             f"{run.val_loss:.4f}",
             percent(run.train_accuracy),
             percent(run.val_accuracy),
-            f"{run.weight_norm:.4g}",
+            f"{run.weight_norm:#.4g}",
         ]
         for run in (results.runs.plain, *reversed(results.runs.penalised))
     ]
