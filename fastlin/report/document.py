@@ -21,10 +21,17 @@ if TYPE_CHECKING:
     from fastlin.report.problem import Problem, Split
     from fastlin.report.results import Results
 
-DISPLAY_NAMES = {
-    "mnist": "MNIST",
-    "fashion-mnist": "Fashion-MNIST",
-    "digits": "the digits of scikit-learn",
+# Title and origin of the data sets that are the same on every machine.
+KNOWN_DATA = {
+    "mnist": (
+        "MNIST",
+        "handwritten digits, collected by LeCun, Cortes and Burges; checked by SHA-256",
+    ),
+    "fashion-mnist": (
+        "Fashion-MNIST",
+        "articles of clothing, collected by Zalando Research; checked by SHA-256",
+    ),
+    "digits": ("the digits of scikit-learn", "handwritten digits, bundled with scikit-learn"),
 }
 TEMPLATE_FILES = ("report.typ", "derivations.typ", "layout.typ", "report.css")
 DOCUMENTS = ("report.pdf", "report.html")
@@ -62,13 +69,13 @@ def make_content(
 ) -> dict[str, Any]:
     """Return what ``report.typ`` reads as ``report.json``: strings, numbers, lists and tables."""
     problem = results.problem
-    name = DISPLAY_NAMES.get(problem.name, problem.name)
+    name, source = KNOWN_DATA.get(problem.name, (problem.name, problem.source))
     everything = problem.everything
     return {
         "title": f"Single-layer networks on {name}",
         "subtitle": "Logistic and softmax regression by mini-batch gradient descent",
         "version": metrics["fastlin"],
-        "facts": _facts(results, metrics["fastlin"], name),
+        "facts": _facts(results, metrics["fastlin"], name, source),
         "results": [list(row) for row in summary(metrics)],
         "data_paragraph": _data_paragraph(problem, name),
         "n_classes": len(everything.class_names),
@@ -92,11 +99,11 @@ def make_content(
     }
 
 
-def _facts(results: Results, version: str, name: str) -> list[list[str]]:
-    problem, everything = results.problem, results.problem.everything
+def _facts(results: Results, version: str, name: str, source: str) -> list[list[str]]:
+    everything = results.problem.everything
     return [
         ["Data", name],
-        ["Source", problem.source],
+        ["Source", source],
         [
             "Samples",
             f"{len(everything.X_train)} for training, {len(everything.X_val)} for validation",

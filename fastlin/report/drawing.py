@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastlin.plotting import save_figure
+from fastlin.report.wording import MINUS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,13 +82,13 @@ def settled_range(*curves: tuple[History, NDArray[np.float64]]) -> tuple[float, 
 
 def _outside(name: str, values: NDArray[np.float64], limits: tuple[float, float]) -> str:
     """Say how many of `values` lie below and above `limits`, and how far out they go."""
-    below, above = values < limits[0], values > limits[1]
+    below, above = int((values < limits[0]).sum()), int((values > limits[1]).sum())
     parts = []
-    if above.any():
-        parts.append(f"{int(above.sum())} above {limits[1]:.3g} (up to {values.max():.3g})")
-    if below.any():
-        parts.append(f"{int(below.sum())} below {limits[0]:.3g} (down to {values.min():.3g})")
-    return f"of {len(values)} {name} {' and '.join(parts)}"
+    if above:
+        parts.append(f"{above} above {limits[1]:.3g} (up to {values.max():.3g})")
+    if below:
+        parts.append(f"{below} below {limits[0]:.3g} (down to {values.min():.3g})")
+    return f"{' and '.join(parts)} of {len(values)} {name}".replace("-", MINUS)
 
 
 def step_axis(axes: Axes, last_step: int) -> None:

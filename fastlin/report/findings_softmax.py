@@ -61,7 +61,7 @@ def _end_of_validation_loss(history: History) -> str:
         )
     return (
         f"The validation loss has levelled out: its minimum, {low:.4f}, lies at step"
-        f" {history.check_step[lowest]}, and the last check, {end:.4f}, is within {HARM:.0%} of"
+        f" {history.check_step[lowest]}, and the last check, {end:.4f}, is within {100 * HARM:g} % of"
         " it."
     )
 
@@ -221,12 +221,14 @@ def cause_of_accuracy(plain: Run, penalised: Sequence[Run], n_classes: int) -> l
     val_drop = weakest.val_accuracy - strongest.val_accuracy
     train_drop = weakest.train_accuracy - strongest.train_accuracy
     guess = math.log(n_classes)
-    way = (strongest.val_loss - plain.val_loss) / (guess - plain.val_loss)
     nearness = (
-        f"With λ = {strongest.penalty:g} the validation loss is {strongest.val_loss:.4f}, which is"
-        f" {way:.0%} of the way from {plain.val_loss:.4f} without a penalty to ln {n_classes} ="
-        f" {guess:.4f}, the loss of a model that gives every class the same probability."
+        f"The validation loss is {plain.val_loss:.4f} without a penalty and"
+        f" {strongest.val_loss:.4f} with λ = {strongest.penalty:g}; a model that gives every class"
+        f" the same probability has ln {n_classes} = {guess:.4f}."
     )
+    if plain.val_loss < strongest.val_loss <= guess:
+        way = (strongest.val_loss - plain.val_loss) / (guess - plain.val_loss)
+        nearness += f" So the penalty takes the model {100 * way:.0f} % of the way to knowing nothing."
     if round(val_drop, 4) <= 0:
         return [
             f"The validation accuracy does not fall {span}: it changes by"
