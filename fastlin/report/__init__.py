@@ -1,0 +1,141 @@
+"""The course report: derivations, training runs, figures and findings, by one call."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastlin.errors import OutputError
+from fastlin.report.metrics import make_metrics, summary
+from fastlin.report.problem import Settings
+
+if TYPE_CHECKING:
+    from fastlin.report.progress import Display
+    from fastlin.report.results import Results
+
+__all__ = ["Settings", "summary", "write_report"]
+
+
+def write_report(
+    out: str | Path,
+    data: str = "mnist",
+    backend: str = "auto",
+    seed: int = 0,
+    n_threads: int | None = None,
+    progress: bool = True,
+    settings: Settings | None = None,
+) -> dict[str, Any]:
+    """Train every task of the report and write it into the folder `out`.
+
+    The folder then holds ``report.html``, ``report.pdf``, ``metrics.json`` and each figure as PNG
+    and SVG. They appear only once all of them are finished; older ones are replaced.
+
+    Parameters
+    ----------
+    out : str or Path
+        Folder to write to, created if need be.
+    data : str
+        ``"mnist"``, ``"fashion-mnist"``, ``"digits"`` or the path of a local file.
+    backend : str
+        ``"auto"``, ``"numba"``, ``"c"`` or ``"numpy"``.
+    seed : int
+        Of the shuffling and of the random weights of the gradient checks.
+    n_threads : int, optional
+        Default: what the backend chooses.
+    progress : bool
+        Show a progress bar for each task on standard error.
+    settings : Settings, optional
+        Hyper-parameters, where they should not be the course's.
+
+    Returns
+    -------
+    dict
+        The content of ``metrics.json``.
+
+    Raises
+    ------
+    OutputError
+        `out` cannot be written to, or a package that typesets the report is missing.
+    BackendUnavailableError, DatasetError, InputError
+        The backend or the data cannot be used.
+    """
+    from fastlin.report.document import check_typesetter
+    from fastlin.report.output import publish, staging_folder
+    from fastlin.report.progress import display
+
+    started = time.perf_counter()
+    check_typesetter()
+    out = Path(out)
+    with staging_folder(out) as staging:
+        with display(progress) as bars:
+            results = _compute(
+                data, backend, seed, n_threads, settings or Settings(), bars, progress
+            )
+            try:
+                metrics, names = _write(results, staging, started, bars)
+            except OSError as error:
+                raise OutputError(
+                    f"cannot write the report to {out}: {error}; free some space there, or name"
+                    " another folder with --out"
+                ) from error
+        publish(staging, out, names)
+    return metrics
+
+
+def _compute(
+    data: str,
+    backend: str,
+    seed: int,
+    n_threads: int | None,
+    settings: Settings,
+    bars: Display,
+    progress: bool,
+) -> Results:
+    """Load the data, check the gradients, train every model."""
+    from fastlin.datasets import load
+    from fastlin.kernels import backends, get_backend
+    from fastlin.report.derivation import gradient_checks, symbolic_checks
+    from fastlin.report.problem import make_problem
+    from fastlin.report.results import Results
+    from fastlin.report.tasks import Training, train_all
+
+    chosen = get_backend(backend)
+    problem = make_problem(load(data, seed=seed, progress=progress), settings)
+    training = Training(chosen.name, seed, n_threads)
+    others = [b for b in backends().values() if b.available and b.name != chosen.name]
+    return Results(
+        problem=problem,
+        settings=settings,
+        training=training,
+        n_threads=n_threads if n_threads is not None else chosen.n_threads,
+        proved=symbolic_checks(),
+        gradient_checks=gradient_checks(problem, [chosen, *others], settings, seed, bars),
+        runs=train_all(problem, settings, training, bars),
+    )
+
+
+def _write(
+    results: Results, staging: Path, started: float, bars: Display
+) -> tuple[dict[str, Any], list[str]]:
+    """Write every file of the report into `staging`; return the metrics and the file names."""
+    from fastlin import __version__
+    from fastlin.report.document import DOCUMENTS, make_content, typeset
+    from fastlin.report.drawing import save_all
+    from fastlin.report.figures import draw_all
+
+    bar = bars.task("figures and documents", 3)
+    drawings = draw_all(results)
+    bar.advance("drawing")
+    names = save_all(drawings, staging)
+    bar.advance("typesetting")
+    metrics = make_metrics(results, __version__, report_seconds=0.0)
+    typeset(make_content(results, metrics, drawings), staging)
+    elapsed = time.perf_counter() - started
+    metrics["seconds"]["report"] = elapsed - metrics["seconds"]["train"]
+    (staging / "metrics.json").write_text(
+        json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    bar.advance("done")
+    return metrics, [*names, *DOCUMENTS, "metrics.json"]

@@ -1,0 +1,66 @@
+"""One live progress bar a task, on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+    from fastlin.train import Progress
+
+
+class TaskBar:
+    """The bar of one task."""
+
+    def __init__(self, bars: RichProgress, task: TaskID) -> None:
+        self._bars = bars
+        self._task = task
+
+    def advance(self, note: str = "") -> None:
+        """Count one unit of work as done and show `note` behind the bar."""
+        self._bars.update(self._task, advance=1, note=note)
+
+    def training(self, progress: Progress) -> None:
+        """Show where a training run is; fits the estimator's ``callbacks``."""
+        note = f"loss {progress.train_loss:.4f}"
+        if progress.val_accuracy is not None:
+            note += f", accuracy {progress.val_accuracy:.2%}"
+        completed = progress.epoch + int(progress.end_of_epoch)
+        self._bars.update(self._task, completed=completed, note=note)
+
+    def finish(self, note: str) -> None:
+        """Fill the bar, also where a run ended before its last epoch."""
+        total = max(1.0, self._bars.tasks[self._task].completed)
+        self._bars.update(self._task, total=total, completed=total, note=note)
+
+
+class Display:
+    """The bars of the whole report, one under the other."""
+
+    def __init__(self, bars: RichProgress) -> None:
+        self._bars = bars
+
+    def task(self, name: str, total: int) -> TaskBar:
+        """Add a bar for a task of `total` units of work (epochs, checks, figures)."""
+        return TaskBar(self._bars, self._bars.add_task(name, total=total, note=""))
+
+
+@contextmanager
+def display(visible: bool) -> Iterator[Display]:
+    """Show bars on standard error while the block runs; nothing at all if not `visible`."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description:<24}"),
+        BarColumn(bar_width=10),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=not visible) as bars:
+        yield Display(bars)
