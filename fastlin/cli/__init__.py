@@ -23,6 +23,7 @@ COMMANDS = {
     "predict": "Predict labels or probabilities with a saved model.",
     "evaluate": "Measure a saved model: accuracy, loss, confusion matrix.",
     "report": "Write the whole report: derivations, figures, tables.",
+    "bench": "Time fastlin against other libraries, after checking both.",
     "info": "Show versions, processor, backends and the data folder.",
     "data": "List, fetch and find the data sets.",
 }

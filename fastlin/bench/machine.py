@@ -1,0 +1,69 @@
+"""Names the machine and the libraries of a benchmark, so that its figures mean something later."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from fastlin.bench.timing import available_cores
+
+_PACKAGES = ("fastlin", "numpy", "numba", "scipy", "scikit-learn", "torch", "jax", "jaxlib")
+# Those of the flags in /proc/cpuinfo that decide how fast these kernels can be.
+_FLAGS = (
+    "sse4_2",
+    "avx",
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512bw",
+    "avx512dq",
+    "avx512vl",
+    "avx512_vnni",
+    "asimd",
+    "sve",
+)
+_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return processor, cores, instruction set, governor, load and versions.
+
+    A value that the operating system does not tell is None.
+    """
+    processor = _processor()
+    flags = set(processor.get("flags", processor.get("Features", "")).split())
+    return {
+        "processor": processor.get("model name") or platform.processor() or platform.machine(),
+        "architecture": platform.machine(),
+        "cores": available_cores(),
+        "instruction_set": [flag for flag in _FLAGS if flag in flags],
+        "governor": _read(_GOVERNOR),
+        "load_average": os.getloadavg()[0],
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+    }
+
+
+def _processor() -> dict[str, str]:
+    """Return the first processor's entries of /proc/cpuinfo; empty where there is none."""
+    first = (_read(Path("/proc/cpuinfo")) or "").split("\n\n")[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,262 @@
+"""What is timed: one epoch of mini-batch gradient descent on given rows.
+
+Every contestant does the same mathematics on the same rows in the same order.
+For each batch of ``m`` rows ``x``, with ``k`` classes::
+
+    logits   = x W^T + b                                 (m, k)
+    residual = softmax(logits) - one_hot(labels)         (m, k)
+    W       -= learning_rate * (residual^T x / m + 2 l2 W)
+    b       -= learning_rate * mean(residual)
+
+and keeps the batch's mean cross-entropy. Two classes take one weight vector and
+the sigmoid. An incomplete last batch is dropped, so that compilers that want
+one shape (XLA) need no special case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+DTYPES = ("uint8", "float32", "float64")
+GRID_FEATURES = (64, 784, 4096)
+GRID_CLASSES = (2, 10, 100, 1000)
+GRID_BATCH_SIZES = (32, 128, 1024, 8192)
+
+PIXEL_SCALE = 1.0 / 255.0  # uint8 rows u stand for x = u * PIXEL_SCALE
+_MNIST_ROWS = 60_000
+_QUICK_ROWS = 6_000
+# A grid cell: what a plain NumPy loop does in about 0.2 s, so that the slowest
+# contestant stays near half a second and the fastest stays well above a timer's
+# and a barrier's noise.
+_CELL_SECONDS = 0.2
+_ASSUMED_FLOPS_PER_SECOND = 30e9
+_ASSUMED_BYTES_PER_SECOND = 5e9
+_ASSUMED_SECONDS_PER_STEP = 40e-6
+# As float64. Contestants that gather a batch hold it beside the rows, so where few
+# batches fill a cell the process takes a few times this.
+_CELL_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One epoch on ``n_rows`` rows of ``n_features`` features.
+
+    Attributes
+    ----------
+    name : str
+        Identifies the problem in tables, in JSON and between two runs.
+    dtype : str
+        Type of the rows: ``"uint8"``, ``"float32"`` or ``"float64"``. Weights are
+        float64 for float64 rows, else float32.
+    source : str
+        ``"mnist"`` or ``"synthetic"``.
+    l2 : float
+        The penalty is ``l2 * sum(W**2)``; the intercept is free.
+    rate : float or None
+        Learning rate; None is a safe one.
+    """
+
+    name: str
+    n_rows: int
+    n_features: int
+    n_classes: int
+    batch_size: int
+    dtype: str
+    source: str = "synthetic"
+    l2: float = 1e-4
+    rate: float | None = None
+    seed: int = 0
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of weight vectors: one for two classes, else one a class."""
+        return 1 if self.n_classes == 2 else self.n_classes
+
+    @property
+    def n_steps(self) -> int:
+        """Full batches in an epoch."""
+        return self.n_rows // self.batch_size
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate asked for, or a step that cannot diverge.
+
+        Features lie in [0, 1], so a row's squared norm is at most ``d`` and the
+        largest eigenvalue of the loss's Hessian at most ``d / 2``: below
+        ``4 / d`` gradient descent is stable.
+        """
+        return 1.0 / self.n_features if self.rate is None else self.rate
+
+    @property
+    def weight_dtype(self) -> np.dtype[Any]:
+        """Type of the weights and of the arithmetic."""
+        return np.dtype(np.float64 if self.dtype == "float64" else np.float32)
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of an epoch: 2 products of 2 n d k each."""
+        return 4.0 * self.n_steps * self.batch_size * self.n_features * self.n_outputs
+
+    @property
+    def bytes(self) -> float:
+        """Bytes of one pass over an epoch's rows, the least that must be read."""
+        row = self.n_features * np.dtype(self.dtype).itemsize
+        return float(self.n_steps * self.batch_size * row)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows, labels and the order in which an epoch takes them.
+
+    Attributes
+    ----------
+    rows : (n, d) uint8, float32 or float64, C-ordered
+    labels : (n,) int32, in ``range(n_classes)``
+    order : (n_steps * batch_size,) int64
+        Consecutive slices of ``batch_size`` are the batches.
+    scale : float
+        A row ``u`` stands for ``x = u * scale``; 1 unless rows are uint8.
+    """
+
+    rows: NDArray[Any]
+    labels: NDArray[np.int32]
+    order: NDArray[np.int64]
+    scale: float
+
+    @cached_property
+    def float_rows(self) -> NDArray[Any]:
+        """Rows as the scaled floats that the arithmetic wants; no copy of floats."""
+        if self.rows.dtype != np.uint8:
+            return self.rows
+        scaled: NDArray[Any] = np.multiply(self.rows, np.float32(self.scale), dtype=np.float32)
+        return scaled
+
+    def first_steps(self, n_steps: int, batch_size: int) -> Data:
+        """Return the same rows with the order cut to the first few batches."""
+        return replace(self, order=self.order[: n_steps * batch_size])
+
+
+def mnist_problems(
+    *, quick: bool = False, source: str = "mnist", dtypes: tuple[str, ...] | None = None
+) -> list[Problem]:
+    """Softmax and binary logistic regression on MNIST's 60 000 x 784 rows.
+
+    Parameters
+    ----------
+    quick : bool
+        Take a tenth of the rows and only the softmax.
+    source : str
+        ``"synthetic"`` takes random rows of the same shape instead, for a machine
+        that cannot fetch MNIST; the arithmetic is the same.
+    dtypes : tuple of str, optional
+        Types of the rows to keep.
+    """
+    kinds = [("softmax", 10, 128)]
+    if not quick:
+        kinds += [("softmax", 10, 1024), ("logistic", 2, 128)]
+    return [
+        Problem(
+            f"{source}-{model}-{dtype}-batch{batch_size}" + ("-quick" if quick else ""),
+            _QUICK_ROWS if quick else _MNIST_ROWS,
+            784,
+            n_classes,
+            batch_size,
+            dtype,
+            source,
+        )
+        for model, n_classes, batch_size in kinds
+        for dtype in dtypes or DTYPES
+    ]
+
+
+def grid_problems(*, quick: bool = False, **chosen: tuple[Any, ...] | None) -> list[Problem]:
+    """Synthetic problems over features, classes, batch sizes and types.
+
+    Parameters
+    ----------
+    quick : bool
+        A tenth of the work in each cell.
+    **chosen : tuple
+        ``features``, ``classes``, ``batch_sizes`` or ``dtypes``: the values to
+        keep instead of all; any positive size is allowed.
+    """
+    axes: dict[str, tuple[Any, ...]] = {
+        "features": GRID_FEATURES,
+        "classes": GRID_CLASSES,
+        "batch_sizes": GRID_BATCH_SIZES,
+        "dtypes": DTYPES,
+    }
+    axes |= {axis: values for axis, values in chosen.items() if values}
+    seconds = _CELL_SECONDS / 10 if quick else _CELL_SECONDS
+    return list(_cells(axes, seconds, "-quick" if quick else ""))
+
+
+def _cells(axes: dict[str, tuple[Any, ...]], seconds: float, suffix: str) -> Iterator[Problem]:
+    for d, k, batch, dtype in product(
+        axes["features"], axes["classes"], axes["batch_sizes"], axes["dtypes"]
+    ):
+        name = f"grid-d{d}-k{k}-batch{batch}-{dtype}{suffix}"
+        yield Problem(name, _cell_rows(d, k, batch, seconds), d, k, batch, dtype)
+
+
+def _cell_rows(d: int, k: int, batch: int, seconds: float) -> int:
+    """Return how many rows fill a cell's time within its memory; whole batches, one or more."""
+    outputs = 1 if k == 2 else k
+    seconds_per_row = (
+        4.0 * d * outputs / _ASSUMED_FLOPS_PER_SECOND
+        + 4.0 * d / _ASSUMED_BYTES_PER_SECOND
+        + _ASSUMED_SECONDS_PER_STEP / batch
+    )
+    rows = min(int(seconds / seconds_per_row), _CELL_BYTES // (8 * d))
+    return max(rows // batch, 1) * batch
+
+
+def make_data(problem: Problem) -> Data:
+    """Load or draw a problem's rows and labels, and its seeded shuffled order."""
+    if problem.source == "mnist":
+        rows, labels = _mnist(problem)
+    else:
+        rows, labels = _synthetic(problem)
+    order = np.random.default_rng(problem.seed).permutation(len(rows))
+    return Data(
+        rows=rows,
+        labels=labels,
+        order=order[: problem.n_steps * problem.batch_size],
+        scale=PIXEL_SCALE if problem.dtype == "uint8" else 1.0,
+    )
+
+
+def _mnist(problem: Problem) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """Take MNIST's first rows; two classes are odd and even digits."""
+    from fastlin import datasets
+
+    mnist = datasets.load("mnist")
+    pixels = np.ascontiguousarray(mnist.X_train[: problem.n_rows])
+    digits = np.asarray(mnist.y_train[: problem.n_rows]).astype(np.int32)
+    labels = digits % 2 if problem.n_classes == 2 else digits
+    if problem.dtype == "uint8":
+        return pixels, labels
+    return np.multiply(pixels, PIXEL_SCALE, dtype=problem.dtype), labels
+
+
+def _synthetic(problem: Problem) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """Draw pixels at random, and labels that a linear model can partly learn.
+
+    A row of class ``c`` has its feature ``c`` (modulo ``d``) at the largest value,
+    so that the classes differ and the gradient does not cancel.
+    """
+    random = np.random.default_rng(problem.seed)
+    n, d, k = problem.n_rows, problem.n_features, problem.n_classes
+    pixels = random.integers(0, 256, (n, d), dtype=np.uint8)
+    labels = random.integers(0, k, n, dtype=np.int32)
+    pixels[np.arange(n), labels % d] = 255
+    if problem.dtype == "uint8":
+        return pixels, labels
+    return np.multiply(pixels, PIXEL_SCALE, dtype=problem.dtype), labels

@@ -1,0 +1,203 @@
+"""Runs a benchmark: for each problem, check every contestant, then time those that passed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fastlin.bench.contestants import Contestant, Fit, Kernel, Model
+from fastlin.bench.correctness import Check, check, check_problem, compare, reference_outcome
+from fastlin.bench.limits import measure_limits
+from fastlin.bench.machine import describe_machine
+from fastlin.bench.peers import Peer
+from fastlin.bench.problems import Data, Problem, make_data
+from fastlin.bench.results import Case, Failure, Results
+from fastlin.bench.timing import Timed, fastest_of, interleaved_rounds
+from fastlin.kernels import Backend
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What takes part in a benchmark.
+
+    Attributes
+    ----------
+    problems : sequence of Problem
+    backends : sequence of Backend
+        Available ones.
+    peers : sequence of Peer
+        Installed or not; those that are not are listed as missing.
+    n_threads : int
+        Threads of everybody; fastlin's kernels also run on one, to show how they scale.
+    rounds : int
+    """
+
+    problems: Sequence[Problem]
+    backends: Sequence[Backend]
+    peers: Sequence[Peer]
+    n_threads: int
+    rounds: int = 10
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A contestant that passed its check and is ready to be timed."""
+
+    name: str
+    kind: str
+    variant: str
+    n_threads: int
+    contestant: Contestant
+    check: Check | None
+
+    @property
+    def timed(self) -> Timed:
+        """What the rounds call."""
+        return Timed(self.contestant.reset, self.contestant.run)
+
+
+def run(plan: Plan, *, on_progress: Callable[[str], None] | None = None) -> Results:
+    """Check and time everything in a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+    on_progress : callable, optional
+        Told what is being done, in a few words.
+    """
+    say = on_progress or (lambda _: None)
+    say("measuring the machine's limits")
+    results = Results(
+        machine=describe_machine(),
+        n_threads=plan.n_threads,
+        rounds=plan.rounds,
+        limits={n: measure_limits(n) for n in sorted({1, plan.n_threads})},
+        missing={peer.title: peer.install for peer in plan.peers if not peer.installed},
+    )
+    for number, problem in enumerate(plan.problems, 1):
+        where = f"{problem.name} ({number} of {len(plan.problems)})"
+        say(f"{where}: preparing")
+        data = make_data(problem)
+        say(f"{where}: checking")
+        entries = _entries(plan, problem, data, results.wrong)
+        say(f"{where}: timing {len(entries)} contestants")
+        seconds = interleaved_rounds({entry.name: entry.timed for entry in entries}, plan.rounds)
+        results.cases += [_case(problem, entry, list(seconds[entry.name])) for entry in entries]
+    return results
+
+
+def _case(problem: Problem, entry: Entry, seconds: list[float]) -> Case:
+    return Case(
+        problem=problem.name,
+        contestant=entry.name,
+        kind=entry.kind,
+        variant=entry.variant,
+        n_threads=entry.n_threads,
+        dtype=problem.dtype,
+        flops=problem.flops,
+        bytes=problem.bytes,
+        seconds=[float(value) for value in seconds],
+        error=entry.check.error if entry.check else None,
+        tolerance=entry.check.tolerance if entry.check else None,
+    )
+
+
+def _entries(plan: Plan, problem: Problem, data: Data, wrong: list[Failure]) -> list[Entry]:
+    """Return the contestants that passed; those that did not are added to ``wrong``."""
+    entries: list[Entry | None] = []
+    n = plan.n_threads
+    for backend in plan.backends:
+        name = f"fastlin {backend.name}"
+        entries.append(kernel_entry(name, backend, problem, data, n, wrong))
+        if n > 1:
+            entries.append(kernel_entry(f"{name}, 1 thread", backend, problem, data, 1, wrong))
+        entries.append(fit_entry(f"{name}, fit", backend, problem, data, n, wrong))
+    installed = (peer for peer in plan.peers if peer.installed)
+    entries += [peer_entry(peer, problem, data, n, wrong) for peer in installed]
+    return [entry for entry in entries if entry is not None]
+
+
+def kernel_entry(
+    name: str,
+    backend: Backend,
+    problem: Problem,
+    data: Data,
+    n_threads: int,
+    wrong: list[Failure],
+) -> Entry | None:
+    """Check a backend's ``sgd_steps``; None, and one more in ``wrong``, if it is wrong."""
+
+    def build(problem: Problem, data: Data, start: Model) -> Kernel:
+        return Kernel(backend, problem, data, start, n_threads)
+
+    checked = check(build, problem, data)
+    if not _passed(checked, problem, name, wrong):
+        return None
+    contestant = build(problem, data, Model.zeros(problem))
+    return Entry(name, "kernel", "", n_threads, contestant, checked)
+
+
+def fit_entry(
+    name: str,
+    backend: Backend,
+    problem: Problem,
+    data: Data,
+    n_threads: int,
+    wrong: list[Failure],
+) -> Entry | None:
+    """Check ``LogisticRegression.fit``; None, and one more in ``wrong``, if it is wrong."""
+    checked = check_fit(backend, problem, data, n_threads)
+    if not _passed(checked, problem, name, wrong):
+        return None
+    return Entry(name, "fit", "", n_threads, Fit(backend, problem, data, n_threads), checked)
+
+
+def check_fit(backend: Backend, problem: Problem, data: Data, n_threads: int) -> Check:
+    """Check ``fit``, which starts at zero and finds its classes in the labels it sees.
+
+    The few rows of a check may miss some classes, so they are numbered anew.
+    """
+    short = check_problem(problem)
+    order = data.order[: short.n_rows]
+    classes, labels = np.unique(data.labels[order], return_inverse=True)
+    short = replace(short, n_classes=len(classes))
+    few = Data(data.rows[order], labels.astype(np.int32), np.arange(len(order)), data.scale)
+    fit = Fit(backend, short, few, n_threads, shuffle=False)
+    fit.reset()
+    fit.run()
+    start = Model.zeros(short)
+    return compare(fit.outcome(), reference_outcome(short, few, start), start, short)
+
+
+def peer_entry(
+    peer: Peer, problem: Problem, data: Data, n_threads: int, wrong: list[Failure]
+) -> Entry | None:
+    """Check each of a peer's variants, and return the fastest of those that passed.
+
+    The others are added to ``wrong``.
+    """
+    fastest: tuple[float, Entry] | None = None
+    variants = peer.variants(problem, n_threads)
+    for variant in variants:
+        contestant = variant.build(problem, data, Model.zeros(problem))
+        checked = check(variant.build, problem, data) if contestant.same_mathematics else None
+        name = f"{peer.title} ({variant.label})" if variant.label else peer.title
+        if checked is not None and not _passed(checked, problem, name, wrong):
+            continue
+        entry = Entry(peer.title, "peer", variant.label, n_threads, contestant, checked)
+        seconds = fastest_of(entry.timed) if len(variants) > 1 else 0.0
+        if fastest is None or seconds < fastest[0]:
+            fastest = seconds, entry
+    return fastest[1] if fastest else None
+
+
+def _passed(checked: Check, problem: Problem, name: str, wrong: list[Failure]) -> bool:
+    if not checked.passed:
+        reason = (
+            f"its weights after {check_problem(problem).n_steps} steps are off by "
+            f"{checked.error:.1e}, which is more than {checked.tolerance:.1e}"
+        )
+        wrong.append(Failure(problem.name, name, reason))
+    return checked.passed

@@ -1,0 +1,211 @@
+"""``fastlin bench``: fastlin against other libraries on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fastlin.cli import options
+from fastlin.cli.values import Number, OutputFile
+from fastlin.kernels import BACKEND_NAMES
+
+if TYPE_CHECKING:
+    from fastlin.bench.problems import Problem
+    from fastlin.bench.results import Results
+    from fastlin.kernels import Backend
+
+WRONG_RESULT = 1
+
+EXAMPLES = """\b
+Examples:
+  fastlin bench --quick
+  fastlin bench --json new.json --plot bench.png
+  fastlin bench --grid --classes 100,1000 --dtype float32 --peers numpy,jax
+"""
+
+
+class List(click.ParamType):  # type: ignore[type-arg]  # generic in newer clicks only
+    """Values with commas between: each is converted by another type."""
+
+    name = "list"
+
+    def __init__(self, item: Any, metavar: str) -> None:
+        self.item, self.metavar = item, metavar
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """Return how the value is shown on the help page."""
+        return f"{self.metavar},..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, ...]:
+        """Return the values."""
+        if not isinstance(value, str):  # converted already
+            return tuple(value)
+        return tuple(self.item.convert(part.strip(), param, ctx) for part in value.split(","))
+
+
+_sizes = List(Number("whole numbers from 1 to 1000000", low=1, high=10**6, whole=True), "N")
+
+
+@click.command("bench", epilog=EXAMPLES)
+@click.option(
+    "--backend",
+    "backend_names",
+    type=List(click.Choice(("auto", *BACKEND_NAMES)), "NAME"),
+    help="auto, numba, c, numpy.  [default: all that are available]",
+)
+@options.threads
+@click.option(
+    "--peers",
+    type=List(click.STRING, "NAME"),
+    help="numpy, pytorch-manual, pytorch, jax, sgdclassifier; or none.  [default: all]",
+)
+@click.option(
+    "--rounds",
+    type=Number("a whole number from 1 to 1000", low=1, high=1000, whole=True),
+    help="Times that everything is timed in turn.  [default: 10; 3 with --quick]",
+)
+@click.option("--quick", is_flag=True, help="A tenth of the work, for a first look.")
+@click.option("--grid", is_flag=True, help="Synthetic problems of many shapes instead of MNIST.")
+@click.option("--features", type=_sizes, help="Of the grid.  [default: 64,784,4096]")
+@click.option("--classes", type=_sizes, help="Of the grid.  [default: 2,10,100,1000]")
+@click.option("--batch-size", type=_sizes, help="Of the grid.  [default: 32,128,1024,8192]")
+@click.option(
+    "--dtype",
+    type=List(click.Choice(("uint8", "float32", "float64")), "TYPE"),
+    help="Types of the rows.  [default: all]",
+)
+@click.option(
+    "--data",
+    type=click.Choice(("mnist", "synthetic")),
+    default="mnist",
+    show_default=True,
+    help="Rows of the problems outside the grid; synthetic ones need no network.",
+)
+@options.seed
+@click.option("--json", "json_path", type=OutputFile(), metavar="FILE", help="Save all figures.")
+@click.option(
+    "--plot",
+    "plot_path",
+    type=OutputFile(".png", ".svg", ".pdf"),
+    metavar="FILE",
+    help="Save the roofline and the ratios as .png, .svg or .pdf.",
+)
+@options.quiet
+def command(
+    backend_names: tuple[str, ...] | None,
+    threads: int | None,
+    peers: tuple[str, ...] | None,
+    rounds: int | None,
+    quick: bool,
+    grid: bool,
+    features: tuple[int, ...] | None,
+    classes: tuple[int, ...] | None,
+    batch_size: tuple[int, ...] | None,
+    dtype: tuple[str, ...] | None,
+    data: str,
+    seed: int,
+    json_path: Path | None,
+    plot_path: Path | None,
+    quiet: bool,
+) -> None:
+    """Time an epoch of fastlin and of other libraries in turn, after checking each one's weights.
+
+    Leave the machine to it: other programs that run meanwhile show in the spread.
+    A contestant whose weights differ from the reference is not timed, and the exit code is 1.
+    """
+    from fastlin.bench import suite
+    from fastlin.bench.peers import chosen_peers
+    from fastlin.bench.timing import available_cores, pinned_to_cores
+
+    n_threads = threads or available_cores()
+    sizes = {"features": features, "classes": classes, "batch_sizes": batch_size}
+    names = None if peers is None else [name for name in peers if name != "none"]
+    taking_part = chosen_peers(names, grid=grid)
+    problems = _problems(grid, quick, data, sizes, dtype, seed)
+    with pinned_to_cores(n_threads):  # before anything that starts threads is imported
+        backends, missing = _backends(backend_names)
+        plan = suite.Plan(
+            problems, backends, taking_part, n_threads, rounds or (3 if quick else 10)
+        )
+        with _progress(quiet) as say:
+            results = suite.run(plan, on_progress=say)
+    results.missing |= missing
+    _show(results, json_path, plot_path)
+
+
+def _problems(
+    grid: bool,
+    quick: bool,
+    data: str,
+    sizes: dict[str, tuple[int, ...] | None],
+    dtypes: tuple[str, ...] | None,
+    seed: int,
+) -> list[Problem]:
+    from dataclasses import replace
+
+    from fastlin.bench.problems import grid_problems, mnist_problems
+
+    if grid:
+        if sizes["classes"] and min(sizes["classes"]) < 2:
+            raise click.UsageError("--classes: got 1, expected 2 or more.")
+        problems = grid_problems(quick=quick, **sizes, dtypes=dtypes)
+    elif any(sizes.values()):
+        raise click.UsageError(
+            "--features, --classes and --batch-size choose cells of the grid; add --grid."
+        )
+    else:
+        problems = mnist_problems(quick=quick, source=data, dtypes=dtypes)
+    return [replace(problem, seed=seed) for problem in problems]
+
+
+def _backends(names: tuple[str, ...] | None) -> tuple[list[Backend], dict[str, str]]:
+    """Return the backends to time and, unless they were named, the missing ones with a remedy."""
+    from fastlin.kernels import backends, get_backend
+
+    if names is not None:
+        found = {get_backend(name).name: get_backend(name) for name in names}
+        return list(found.values()), {}
+    known = backends().values()
+    missing = {
+        f"fastlin {one.name} ({one.reason})": one.remedy or "" for one in known if not one.available
+    }
+    return [one for one in known if one.available], missing
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Say on standard error what is being done; a terminal keeps only the latest line."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if quiet:
+        yield lambda _: None
+    elif console.is_terminal:
+        with console.status("starting") as status:
+            yield status.update
+    else:
+        yield lambda what: click.echo(what, err=True)
+
+
+def _show(results: Results, json_path: Path | None, plot_path: Path | None) -> None:
+    from fastlin.bench.table import print_results
+
+    print_results(results)
+    if json_path is not None:
+        results.save(json_path)
+    if plot_path is not None:
+        from fastlin.bench.plot import plot_results
+
+        plot_results(results, plot_path)
+    if results.wrong:
+        click.echo(
+            f"fastlin: {len(results.wrong)} contestants gave wrong weights and were not timed",
+            err=True,
+        )
+        raise SystemExit(WRONG_RESULT)
