@@ -7,6 +7,7 @@ pattern as well, so that a grey print stays readable.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 BLUE, VERMILLION, GREEN, ORANGE, PURPLE = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7"
 
-STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "font.family": "DejaVu Sans",  # shipped with matplotlib: the same letters on every machine
     "font.size": 13,
     "axes.labelsize": 14,
@@ -43,6 +44,13 @@ STYLE: dict[str, Any] = {
 _FORMATS = (".png", ".svg", ".pdf")
 
 
+def figure_style() -> AbstractContextManager[None]:
+    """Return a context in which matplotlib draws and saves in the look of fastlin."""
+    import matplotlib
+
+    return matplotlib.rc_context(_STYLE)
+
+
 def new_figure(
     n_rows: int = 1,
     n_columns: int = 1,
@@ -53,10 +61,9 @@ def new_figure(
 
     The figure belongs to no window and to no ``pyplot`` state.
     """
-    import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(STYLE):
+    with figure_style():
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots(n_rows, n_columns, sharex=share_x, squeeze=False)
     return figure, axes
@@ -74,8 +81,6 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     OutputError
         The file cannot be written.
     """
-    import matplotlib
-
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in _FORMATS:
@@ -88,7 +93,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         ".pdf": {"CreationDate": None},
     }[suffix]
     try:
-        with matplotlib.rc_context(STYLE):
+        with figure_style():
             figure.savefig(path, metadata=undated)
     except OSError as error:
         raise OutputError(
@@ -151,12 +156,10 @@ def learning_curve(history: History, path: str | Path | None = None) -> Figure:
     """
     if not len(history.step):
         raise InputError("the history holds no step, so there is nothing to plot; call fit first")
-    import matplotlib
-
     has_accuracy = bool(np.isfinite(history.train_accuracy).any()) or bool(
         np.isfinite(history.val_accuracy).any()
     )
-    with matplotlib.rc_context(STYLE):
+    with figure_style():
         n_panels = 2 if has_accuracy else 1
         figure, axes = new_figure(n_panels, 1, size=(8.0, 1.0 + 3.6 * n_panels), share_x=True)
         draw_losses(axes[0, 0], history)
@@ -169,7 +172,7 @@ def learning_curve(history: History, path: str | Path | None = None) -> Figure:
 
 
 def draw_losses(axes: Axes, history: History) -> None:
-    """Draw a run's batch losses, their mean an epoch, and its validation losses if there are any."""
+    """Draw a run's batch losses, their mean for each epoch, and any validation losses."""
     axes.plot(
         history.step,
         history.train_loss,

@@ -122,7 +122,8 @@ def _write(
     """Write every file of the report into `staging`; return the metrics and the file names."""
     from fastlin import __version__
     from fastlin.report.document import DOCUMENTS, make_content, typeset
-    from fastlin.report.figures import draw_all, save_all
+    from fastlin.report.drawing import save_all
+    from fastlin.report.figures import draw_all
 
     bar = bars.task("figures and documents", 3)
     drawings = draw_all(results)

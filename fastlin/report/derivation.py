@@ -210,7 +210,7 @@ def _check(
     start_point: str,
     settings: Settings,
 ) -> list[GradientCheck]:
-    """Compare gradient and central differences of the cost, and for softmax of cost plus penalty."""
+    """Compare gradients and central differences of the cost; for softmax also with penalty."""
     n_rows = len(samples.rows)
     is_softmax = len(weights) > 1
     penalty = settings.gradient_penalty

@@ -1,4 +1,4 @@
-"""Typeset the report: one source (``template/report.typ``) gives ``report.pdf`` and ``report.html``.
+"""Typeset the report: ``template/report.typ`` gives both ``report.pdf`` and ``report.html``.
 
 The template holds the words that are always true and asks ``report.json`` for all
 that depends on the runs.
@@ -14,17 +14,24 @@ from typing import TYPE_CHECKING, Any
 from fastlin.errors import OutputError
 from fastlin.report import findings_logistic, findings_softmax, spikes
 from fastlin.report.metrics import summary
-from fastlin.report.wording import count, percent, power_of_ten
+from fastlin.report.wording import MINUS, count, percent, power_of_ten
 
 if TYPE_CHECKING:
-    from fastlin.report.figures import Drawing
+    from fastlin.report.drawing import Drawing
     from fastlin.report.problem import Problem, Split
     from fastlin.report.results import Results
 
-DISPLAY_NAMES = {
-    "mnist": "MNIST",
-    "fashion-mnist": "Fashion-MNIST",
-    "digits": "the digits of scikit-learn",
+# Title and origin of the data sets that are the same on every machine.
+KNOWN_DATA = {
+    "mnist": (
+        "MNIST",
+        "handwritten digits, collected by LeCun, Cortes and Burges; checked by SHA-256",
+    ),
+    "fashion-mnist": (
+        "Fashion-MNIST",
+        "articles of clothing, collected by Zalando Research; checked by SHA-256",
+    ),
+    "digits": ("the digits of scikit-learn", "handwritten digits, bundled with scikit-learn"),
 }
 TEMPLATE_FILES = ("report.typ", "derivations.typ", "layout.typ", "report.css")
 DOCUMENTS = ("report.pdf", "report.html")
@@ -49,8 +56,11 @@ def typeset(content: dict[str, Any], folder: Path) -> None:
     # Only the fonts inside the wheel: the same pages on every machine.
     compiler = typst.Compiler(input=sources / "report.typ", root=folder, ignore_system_fonts=True)
     for name in DOCUMENTS:
-        form = Path(name).suffix.removeprefix(".")
+        form: Any = Path(name).suffix.removeprefix(".")
+        # The one warning says that typst's HTML is young; the tests look at what it makes.
         document, _ = compiler.compile_with_warnings(format=form, sys_inputs={"format": form})
+        if not isinstance(document, bytes):
+            raise OutputError(f"typst made no {name}; type: python -m pip install -U typst")
         (folder / name).write_bytes(document)
 
 
@@ -59,13 +69,13 @@ def make_content(
 ) -> dict[str, Any]:
     """Return what ``report.typ`` reads as ``report.json``: strings, numbers, lists and tables."""
     problem = results.problem
-    name = DISPLAY_NAMES.get(problem.name, problem.name)
+    name, source = KNOWN_DATA.get(problem.name, (problem.name, problem.source))
     everything = problem.everything
     return {
         "title": f"Single-layer networks on {name}",
         "subtitle": "Logistic and softmax regression by mini-batch gradient descent",
         "version": metrics["fastlin"],
-        "facts": _facts(results, metrics["fastlin"], name),
+        "facts": _facts(results, metrics["fastlin"], name, source),
         "results": [list(row) for row in summary(metrics)],
         "data_paragraph": _data_paragraph(problem, name),
         "n_classes": len(everything.class_names),
@@ -89,11 +99,11 @@ def make_content(
     }
 
 
-def _facts(results: Results, version: str, name: str) -> list[list[str]]:
-    problem, everything = results.problem, results.problem.everything
+def _facts(results: Results, version: str, name: str, source: str) -> list[list[str]]:
+    everything = results.problem.everything
     return [
         ["Data", name],
-        ["Source", problem.source],
+        ["Source", source],
         [
             "Samples",
             f"{len(everything.X_train)} for training, {len(everything.X_val)} for validation",
@@ -112,7 +122,7 @@ def _data_paragraph(problem: Problem, name: str) -> str:
         f"The data are {name}: {form} in {len(everything.class_names)} classes. The first"
         f" {len(everything.X_train)} samples of its training part are used for training and all"
         f" {len(everything.X_val)} of its validation part for validation. Values from {low:g} to"
-        f" {high:g} are mapped linearly to the range from −1 to 1."
+        f" {high:g} are mapped linearly to the range from {MINUS}1 to 1."
     )
 
 
@@ -143,16 +153,16 @@ def _setup(results: Results) -> dict[str, Any]:
     softmax = (settings.softmax_learning_rate, str(settings.softmax_epochs), "every epoch")
     rows = [
         _setup_row(
-            "2b–2d", "logistic", problem.pair, (rate, epochs, "no"), settings.checks_per_epoch
+            "2b to 2d", "logistic", problem.pair, (rate, epochs, "no"), settings.checks_per_epoch
         ),
         _setup_row(
             "2e", "logistic", problem.pair, (rate, epochs, "every epoch"), settings.checks_per_epoch
         ),
         _setup_row(
-            "3b–3d, 4b", "softmax, λ = 0", problem.everything, softmax, settings.checks_per_epoch
+            "3b to 4b", "softmax, λ = 0", problem.everything, softmax, settings.checks_per_epoch
         ),
         _setup_row(
-            "4b–4e",
+            "4b to 4e",
             f"softmax, λ = {penalties}",
             problem.everything,
             softmax,
@@ -188,12 +198,13 @@ def _gradients(results: Results) -> dict[str, Any]:
     checks = results.gradient_checks
     largest = max(check.largest_difference for check in checks)
     failed = [check for check in checks if not check.largest_difference <= settings.gradient_bound]
+    bound = power_of_ten(settings.gradient_bound)
     verdict = (
-        f"No difference exceeds {power_of_ten(largest)}, well within the bound of {power_of_ten(settings.gradient_bound)}"
-        " that the step size allows."
+        f"No difference exceeds {power_of_ten(largest)}, well within the bound of {bound} that the"
+        " step size allows."
         if not failed
         else f"{count(len(failed), 'check')} of {len(checks)} exceed the bound of"
-        f" {power_of_ten(settings.gradient_bound)}: these gradients are wrong."
+        f" {bound}: these gradients are wrong."
     )
     titles = {"logistic": "logistic", "softmax": "softmax", "l2": "softmax with penalty"}
     return {
@@ -249,8 +260,8 @@ def _roughness_definition(problem: Problem) -> str:
         return ""
     return (
         "Roughness is measured as the mean squared difference of neighbouring weights, divided by"
-        " twice their variance, and averaged over the classes: about 1 for weights that know nothing"
-        " of their neighbours, near 0 for a smooth image. "
+        " twice their variance, and averaged over the classes: about 1 for weights that know"
+        " nothing of their neighbours, near 0 for a smooth image. "
     )
 
 
@@ -262,7 +273,7 @@ def _penalties(results: Results) -> list[list[str]]:
             f"{run.val_loss:.4f}",
             percent(run.train_accuracy),
             percent(run.val_accuracy),
-            f"{run.weight_norm:.4g}",
+            f"{run.weight_norm:#.4g}",
         ]
         for run in (results.runs.plain, *reversed(results.runs.penalised))
     ]

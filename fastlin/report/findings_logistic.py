@@ -59,7 +59,7 @@ def _lowest_validation_loss(history: History) -> str:
 def _gap(run: Run) -> str:
     word = compare(run.val_loss, run.train_loss, "more", "less", "the same")
     if word == "the same":
-        return f"At the returned weights training and validation set cost the same, {run.val_loss:.4f}."
+        return f"At the returned weights both sets cost the same, {run.val_loss:.4f} a sample."
     return (
         f"At the returned weights a sample of the training set costs {run.train_loss:.4f} on"
         f" average and one of the validation set {run.val_loss:.4f},"
@@ -82,7 +82,7 @@ def accuracies(run: Run) -> list[str]:
     ]
     if best > run.val_accuracy:
         sentences.append(
-            f"The check with the lowest loss is not the most accurate one: step"
+            "The check with the lowest loss is not the most accurate one: step"
             f" {history.check_step[best_check]} reaches {percent(best)}. Loss also counts how sure"
             " the model is of each answer, accuracy only which side of 1/2 the answer lies on."
         )
@@ -98,9 +98,10 @@ def stopping(run: Run, patience: int) -> list[str]:
     if history.stop_reason != "early_stopping":
         return [
             f"Early stopping never intervened: the run took all its {history.stopped_epoch + 1}"
-            f" epochs, up to step {history.stopped_step}, because the validation loss kept reaching"
-            f" new lows at least once in every {patience} checks. The weights of the best check, at"
-            f" step {history.best_step} with a validation loss of {best:.4f}, are returned."
+            f" epochs, up to step {history.stopped_step}, because the validation loss kept"
+            f" reaching new lows at least once in every {patience} checks. The weights of the best"
+            f" check, at step {history.best_step} with a validation loss of {best:.4f}, are"
+            " returned."
         ]
     first_vain = int(history.check_step[-patience])
     return [
@@ -114,7 +115,7 @@ def stopping(run: Run, patience: int) -> list[str]:
 def shuffling(
     ordered: Run, shuffled: Run, spikes: Spikes, spikes_shuffled: Spikes, pair: Split
 ) -> list[str]:
-    """Task 2e: spikes with and without shuffling, their place in the epoch, and how both runs end."""
+    """Task 2e: spikes with and without shuffling, where they are, and how both runs end."""
     n, m = len(spikes), len(spikes_shuffled)
     sentences = [
         f"By this definition the run in fixed order shows {count(n, 'spike')} in"
@@ -139,7 +140,7 @@ def _where_spikes_are(spikes: Spikes, history: History, n_val: int) -> list[str]
         places = len(set(spikes.batch.tolist()))
         return [
             *sentences,
-            f"The spikes of the fixed order follow {count(places, 'different mini-batch', 'different mini-batches')}"
+            f"The spikes of the fixed order follow {count(places, 'mini-batch', 'mini-batches')}"
             " of the epoch, so no single one explains them.",
         ]
     interval = int(history.check_step[1] - history.check_step[0])
@@ -147,11 +148,25 @@ def _where_spikes_are(spikes: Spikes, history: History, n_val: int) -> list[str]
     which = "all" if repeats == len(spikes) else f"{repeats} of the {len(spikes)}"
     return [
         *sentences,
-        f"The spikes are periodic: {which} were measured right after mini-batch {batch} of an epoch"
-        f" (counted from 0). With a check every {interval} steps and {history.steps_per_epoch} steps"
-        f" an epoch, that mini-batch meets a check every {period} steps, so the spikes it causes lie"
-        f" a multiple of {period} steps apart.",
+        f"The spikes are periodic: {which} were measured right after mini-batch {batch} of an"
+        f" epoch (counted from 0). With a check every {interval} steps and"
+        f" {history.steps_per_epoch} steps an epoch, that mini-batch meets a check every {period}"
+        f" steps, so the spikes it causes lie a multiple of {period} steps apart.",
+        _cost_around(batch, history),
     ]
+
+
+def _cost_around(batch: int, history: History) -> str:
+    """Compare the losses of a mini-batch and of the next one with those of all others."""
+    length = history.steps_per_epoch
+    epochs = history.train_loss[: len(history.train_loss) // length * length].reshape(-1, length)
+    cost = epochs[1:].mean(axis=0)  # epoch 0 starts from nothing
+    return (
+        f"From epoch 1 on, mini-batch {batch} costs {cost[batch]:.3f} on average before its"
+        " update, and the next one, which meets the weights that this update leaves behind,"
+        f" {cost[(batch + 1) % length]:.3f}; the median over all mini-batches is"
+        f" {np.median(cost):.3f}."
+    )
 
 
 def _effect_of_shuffling(n: int, m: int) -> str:
@@ -159,15 +174,15 @@ def _effect_of_shuffling(n: int, m: int) -> str:
         effect = "disappear" if m == 0 else f"shrink from {n} to {m}"
         return (
             f"With shuffling the spikes {effect}. In fixed order every epoch repeats the same"
-            " mini-batches; one that holds unusual samples or too many of one class pushes the"
-            " weights the same wrong way at the same point of every epoch, and a check right after"
-            " it sees the harm before the following mini-batches repair it. Shuffling deals those"
-            " samples to different mini-batches every time: no mini-batch is bad again and again."
+            " mini-batches; one that holds unusual samples pushes the weights the same wrong way"
+            " at the same point of every epoch, and a check right after it sees the harm before"
+            " the following mini-batches repair it. Shuffling deals those samples to different"
+            " mini-batches every time: no mini-batch is bad again and again."
         )
     if n == m == 0:
         return (
-            "Neither order leaves a spike: on these data no mini-batch of the fixed order is unusual"
-            " enough to show in the validation accuracy."
+            "Neither order leaves a spike: on these data no mini-batch of the fixed order is"
+            " unusual enough to show in the validation accuracy."
         )
     return (
         "Shuffling does not lower the number of spikes on these data: what moves the validation"
@@ -188,6 +203,6 @@ def _endings(ordered: Run, shuffled: Run) -> list[str]:
     return [
         f"The shuffled run ends in epoch {epoch_shuffled}, the other in epoch {epoch}. Its lowest"
         f" validation loss, {best_shuffled:.4f}, is {word} {best:.4f} of the fixed order, and its"
-        f" validation accuracy at the returned weights, {percent(shuffled.val_accuracy)},"
-        f" is {accuracy_word} {percent(ordered.val_accuracy)}."
+        f" validation accuracy at the returned weights, {percent(shuffled.val_accuracy)}, is"
+        f" {accuracy_word} {percent(ordered.val_accuracy)}."
     ]

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastlin.report.wording import (
+    MINUS,
     compare,
     falls_throughout,
     listing,
     percent,
     points,
     rises_throughout,
+    signed_points,
 )
 
 if TYPE_CHECKING:
@@ -59,8 +61,8 @@ def _end_of_validation_loss(history: History) -> str:
         )
     return (
         f"The validation loss has levelled out: its minimum, {low:.4f}, lies at step"
-        f" {history.check_step[lowest]}, and the last check, {end:.4f}, is within"
-        f" {HARM:.0%} of it."
+        f" {history.check_step[lowest]}, and the last check, {end:.4f}, is within {100 * HARM:g} % of"
+        " it."
     )
 
 
@@ -76,7 +78,7 @@ def accuracies(run: Run) -> list[str]:
 
 
 def gap_trend(history: History) -> tuple[float, float]:
-    """Mean of training minus validation accuracy over the first and over the last fifth of the checks."""
+    """Mean of training minus validation accuracy, over the first and the last fifth of checks."""
     gap = history.train_accuracy - history.val_accuracy
     share = max(1, len(gap) // TREND_SHARE)
     return float(gap[:share].mean()), float(gap[-share:].mean())
@@ -91,9 +93,10 @@ def overfitting(run: Run) -> list[str]:
     harmed = end > (1.0 + HARM) * low
     word = compare(late, early, "widens", "narrows", "does not change")
     sentences = [
-        f"The gap, training minus validation accuracy, {word}: {100 * early:+.2f} percentage points"
-        f" on average over the first fifth of the checks, {100 * late:+.2f} over the last fifth, and"
-        f" {100 * (run.train_accuracy - run.val_accuracy):+.2f} after the last step."
+        f"The gap, training minus validation accuracy, {word}: {signed_points(early)} percentage"
+        f" points on average over the first fifth of the checks, {signed_points(late)} over the"
+        f" last fifth, and {signed_points(run.train_accuracy - run.val_accuracy)} after the last"
+        " step."
     ]
     if grows and late > 0 and harmed:
         verdict = (
@@ -110,20 +113,22 @@ def overfitting(run: Run) -> list[str]:
     elif harmed:
         verdict = (
             "The gap gives no sign of overfitting, but the validation loss ends"
-            f" {percent(end / low - 1)} above its minimum, so later epochs did not help new samples."
+            f" {percent(end / low - 1)} above its minimum, so later epochs did not help new"
+            " samples."
         )
     else:
         verdict = (
-            "There is no sign of overfitting: what the model learns from the training samples serves"
-            " new samples as well, and the validation loss has not turned up."
+            "There is no sign of overfitting: what the model learns from the training samples"
+            " serves new samples as well, and the validation loss has not turned up."
         )
     return [*sentences, verdict]
 
 
 def roughness(weights: NDArray[np.float64], image_shape: tuple[int, int]) -> float:
-    """Mean squared difference of neighbouring weights over twice their variance, mean of all images.
+    """Mean squared difference of neighbouring weights over twice their variance.
 
-    About 1 for weights that know nothing of their neighbours, near 0 for a smooth image.
+    Averaged over the images. About 1 for weights that know nothing of their neighbours, near 0
+    for a smooth image.
 
     Parameters
     ----------
@@ -173,15 +178,16 @@ def weight_images(
         rough, smooth = roughness(free, image_shape), roughness(held, image_shape)
         word = compare(smooth, rough, "rougher than", "smoother than", "as rough as", digits=3)
         sentences.append(
-            f"The images with λ = {penalised.penalty:g} are {word} those with λ = 0: their roughness"
-            f" is {smooth:.3f} against {rough:.3f}."
+            f"The images with λ = {penalised.penalty:g} are {word} those with λ = 0: their"
+            f" roughness is {smooth:.3f} against {rough:.3f}."
         )
     closeness, closeness_free = cosine(held, contrast), cosine(free, contrast)
     nearer = compare(closeness, closeness_free, "nearer to", "farther from", "as near to", 3)
     sentences.append(
-        f"The cosine between the weights and the mean of (y − 1/{len(split.class_names)}) x over the"
-        f" training set is {closeness:.3f} with λ = {penalised.penalty:g} and {closeness_free:.3f}"
-        f" with λ = 0: the penalised weights are {nearer} plain class averages."
+        f"The cosine between the weights and the mean of (y {MINUS} 1/{len(split.class_names)}) x"
+        f" over the training set is {closeness:.3f} with λ = {penalised.penalty:g} and"
+        f" {closeness_free:.3f} with λ = 0: the penalised weights are {nearer} plain class"
+        " averages."
     )
     return sentences
 
@@ -206,7 +212,7 @@ def accuracy_by_penalty(plain: Run, penalised: Sequence[Run]) -> list[str]:
 
 
 def cause_of_accuracy(plain: Run, penalised: Sequence[Run], n_classes: int) -> list[str]:
-    """Task 4d: do training and validation accuracy fall together, and how near is a uniform guess."""
+    """Task 4d: do both accuracies fall together, and how near is a uniform guess."""
     weakest, strongest = (
         min(penalised, key=lambda run: run.penalty),
         max(penalised, key=lambda run: run.penalty),
@@ -215,18 +221,20 @@ def cause_of_accuracy(plain: Run, penalised: Sequence[Run], n_classes: int) -> l
     val_drop = weakest.val_accuracy - strongest.val_accuracy
     train_drop = weakest.train_accuracy - strongest.train_accuracy
     guess = math.log(n_classes)
-    way = (strongest.val_loss - plain.val_loss) / (guess - plain.val_loss)
     nearness = (
-        f"With λ = {strongest.penalty:g} the validation loss is {strongest.val_loss:.4f}, which is"
-        f" {way:.0%} of the way from {plain.val_loss:.4f} without a penalty to"
-        f" ln {n_classes} = {guess:.4f}, the loss of a model that gives every class the same"
-        " probability."
+        f"The validation loss is {plain.val_loss:.4f} without a penalty and"
+        f" {strongest.val_loss:.4f} with λ = {strongest.penalty:g}; a model that gives every class"
+        f" the same probability has ln {n_classes} = {guess:.4f}."
     )
+    if plain.val_loss < strongest.val_loss <= guess:
+        way = (strongest.val_loss - plain.val_loss) / (guess - plain.val_loss)
+        nearness += f" So the penalty takes the model {100 * way:.0f} % of the way to knowing nothing."
     if round(val_drop, 4) <= 0:
         return [
-            f"The validation accuracy does not fall {span}: it changes by {100 * -val_drop:+.2f}"
-            f" percentage points, and the training accuracy by {100 * -train_drop:+.2f}. The weights"
-            " that the penalty takes away were not needed for the right answers on these data.",
+            f"The validation accuracy does not fall {span}: it changes by"
+            f" {signed_points(-val_drop)} percentage points, and the training accuracy by"
+            f" {signed_points(-train_drop)}. The weights that the penalty takes away were not"
+            " needed for the right answers on these data.",
             nearness,
         ]
     if round(train_drop, 4) > 0:
@@ -242,7 +250,7 @@ def cause_of_accuracy(plain: Run, penalised: Sequence[Run], n_classes: int) -> l
         )
     return [
         f"The validation accuracy falls by {points(val_drop)} {span}, while the training accuracy"
-        f" changes by {100 * -train_drop:+.2f}. {cause}",
+        f" changes by {signed_points(-train_drop)}. {cause}",
         nearness,
     ]
 
@@ -251,13 +259,13 @@ def norms(penalised: Sequence[Run]) -> list[str]:
     """Task 4e: the norm of the weights against lambda."""
     runs = sorted(penalised, key=lambda run: run.penalty)
     values = [run.weight_norm for run in runs]
-    each = listing([f"{run.weight_norm:.4g} for λ = {run.penalty:g}" for run in runs])
+    each = listing([f"{run.weight_norm:#.4g} for λ = {run.penalty:g}" for run in runs])
     ratio = values[0] / values[-1]
     if falls_throughout(values):
         trend = (
             f"It falls as λ grows, by a factor of {ratio:.3g} from one end to the other: each step"
-            " of training multiplies the weights by 1 − 2ηλ, and they settle where this shrinking"
-            " balances the pull of the data."
+            f" of training multiplies the weights by 1 {MINUS} 2ηλ, and they settle where this"
+            " shrinking balances the pull of the data."
         )
     elif rises_throughout(values):
         trend = f"It rises as λ grows, by a factor of {1 / ratio:.3g} from one end to the other."

@@ -80,7 +80,7 @@ def summary(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     """Return (task, result) rows for people, made of `metrics` as `write_report` returns it."""
     tasks = metrics["tasks"]
     checked, binary, shuffled = tasks["1"], tasks["2d"], tasks["2e"]
-    norms = ", ".join(f"{norm:.3g} (λ {penalty})" for penalty, norm in tasks["4e"].items())
+    norms = ", ".join(f"{norm:#.3g} (λ {penalty})" for penalty, norm in tasks["4e"].items())
     accuracies = ", ".join(
         f"{result['val_accuracy']:.2%} (λ {penalty})" for penalty, result in tasks["4c"].items()
     )
@@ -91,7 +91,7 @@ def summary(metrics: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         (
             "2b",
-            f"loss {tasks['2b']['train_loss']:.4f} training, {tasks['2b']['val_loss']:.4f} validation",
+            _losses(tasks["2b"]),
         ),
         ("2c", _accuracies(tasks["2c"])),
         ("2d", f"ended in epoch {binary['stopped_epoch']} (step {binary['stopped_step']})"),
@@ -103,17 +103,21 @@ def summary(metrics: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         (
             "3b",
-            f"loss {tasks['3b']['train_loss']:.4f} training, {tasks['3b']['val_loss']:.4f} validation",
+            _losses(tasks["3b"]),
         ),
         ("3c", _accuracies(tasks["3c"])),
         ("3d", f"accuracy gap {100 * tasks['3d']['accuracy_gap']:.2f} percentage points"),
         (
             "4b",
-            ", ".join(f"weight norm {r['weight_l2']:.3g} (λ {p})" for p, r in tasks["4b"].items()),
+            ", ".join(f"weight norm {r['weight_l2']:#.3g} (λ {p})" for p, r in tasks["4b"].items()),
         ),
         ("4c", f"validation accuracy {accuracies}"),
         ("4e", f"weight norm {norms}"),
     ]
+
+
+def _losses(task: dict[str, float]) -> str:
+    return f"loss {task['train_loss']:.4f} training, {task['val_loss']:.4f} validation"
 
 
 def _accuracies(task: dict[str, float]) -> str:

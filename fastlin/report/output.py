@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -29,8 +28,8 @@ def staging_folder(out: Path) -> Iterator[Path]:
         staging = Path(tempfile.mkdtemp(prefix=".fastlin-report-", dir=out))
     except OSError as error:
         raise OutputError(
-            f"cannot write to the output folder {out}: {error.strerror or error}; expected a folder"
-            " you may write to, name one with --out"
+            f"cannot write to the output folder {out}: {error.strerror or error}; expected a"
+            " folder you may write to, name one with --out"
         ) from error
     try:
         yield staging
@@ -51,7 +50,7 @@ def publish(staging: Path, out: Path, names: Sequence[str]) -> None:
     """
     for name in names:
         try:
-            os.replace(staging / name, out / name)
+            (staging / name).replace(out / name)
         except OSError as error:
             raise OutputError(
                 f"cannot write {out / name}: {error.strerror or error}; remove it, or name another"

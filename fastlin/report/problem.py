@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastlin.errors import InputError
+from fastlin.report.wording import listing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -124,8 +125,8 @@ def make_problem(data: Dataset, settings: Settings) -> Problem:
     class_names = tuple(str(label) for label in classes.tolist())
     if len(class_names) < 3:
         raise InputError(
-            f"the data set {data.name!r} has {len(class_names)} class(es) in its training rows; the"
-            " report's softmax tasks need at least 3; use `fastlin train` for two classes"
+            f"the data set {data.name!r} has {len(class_names)} class(es) in its training rows;"
+            " the report's softmax tasks need at least 3; use `fastlin train` for two classes"
         )
     y_val = _encode(data.y_val, classes, data.name)
     low, high = float(X_train.min()), float(X_train.max())
@@ -198,8 +199,7 @@ def _split(
         batch_size //= 2
     if len(X_train) // batch_size < settings.checks_per_epoch:
         raise InputError(
-            f"the data set {name!r} has {len(X_train)} training rows of"
-            f" {' and '.join(class_names)}; expected at least {settings.checks_per_epoch};"
-            " use a larger file, or --data digits"
+            f"the data set {name!r} has {len(X_train)} training rows of {listing(class_names)};"
+            f" expected at least {settings.checks_per_epoch}; use a larger file, or --data digits"
         )
     return Split(X_train, y_train, X_val, y_val, class_names, batch_size)

@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastlin.report.wording import MINUS
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastlin.history import History
 
 WINDOW = 9  # checks; odd, so that each check sits in the middle of its window
-STANDARD_ERRORS = 3.0
+STANDARD_ERRORS = 4.0
 
 DEFINITION = (
     f"A check counts as a spike if its validation accuracy lies more than {STANDARD_ERRORS:g}"
     f" standard errors below a, the median of the {WINDOW} checks around it; the standard error of"
-    " a on m validation samples is the square root of a (1 − a) / m. The checks of epoch 0, where"
-    " the model still learns from nothing, do not count."
+    f" a on m validation samples is the square root of a (1 {MINUS} a) / m. The checks of epoch 0,"
+    " where the model still learns from nothing, do not count."
 )
 
 

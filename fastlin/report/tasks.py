@@ -8,7 +8,7 @@ four (4b to 4e).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -187,13 +187,13 @@ def _score(
 
 
 def scaled_weights(
-    coefficients: NDArray[np.float64],
-    intercept: NDArray[np.float64],
+    coefficients: NDArray[Any],
+    intercept: NDArray[Any],
     input_scale: tuple[float, float],
 ) -> NDArray[np.float64]:
     """Turn weights for raw inputs into weights (k, d + 1) for inputs in [-1, 1], bias last.
 
-    With x = (u - shift) * scale, the logit is w.x + b = (scale * w).u + (b - shift * scale * sum(w)).
+    With x = (u - shift) * scale, the logit w.x + b is (scale w).u + (b - shift scale sum(w)).
     """
     shift, scale = input_scale
     weights = np.asarray(coefficients, np.float64) / scale

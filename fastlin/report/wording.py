@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+MINUS = "\N{MINUS SIGN}"
+
 
 def percent(fraction: float) -> str:
     """Return 0.9712 as "97.12 %"."""
@@ -16,11 +18,16 @@ def points(difference: float) -> str:
     return f"{abs(100.0 * difference):.2f} percentage points"
 
 
+def signed_points(difference: float) -> str:
+    """Return a difference of fractions in percentage points with its sign, 0.0123 as "+1.23"."""
+    return f"{100.0 * difference:+.2f}".replace("-", MINUS)
+
+
 def power_of_ten(number: float) -> str:
-    """Return 1.25e-08 as "1.2 × 10⁻⁸"; a plain power of ten as "10⁻⁶"."""
+    """Return 1.25e-08 as 1.2 times 10⁻⁸ in signs; a plain power of ten as "10⁻⁶"."""
     digits, exponent = f"{number:.1e}".split("e")
     power = "10" + str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return power if digits == "1.0" else f"{digits} × {power}"
+    return power if digits == "1.0" else f"{digits} \N{MULTIPLICATION SIGN} {power}"
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
