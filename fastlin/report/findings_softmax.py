@@ -61,8 +61,8 @@ def _end_of_validation_loss(history: History) -> str:
         )
     return (
         f"The validation loss has levelled out: its minimum, {low:.4f}, lies at step"
-        f" {history.check_step[lowest]}, and the last check, {end:.4f}, is within {100 * HARM:g} % of"
-        " it."
+        f" {history.check_step[lowest]}, and the last check, {end:.4f}, is within {100 * HARM:g} %"
+        " of it."
     )
 
 
@@ -182,12 +182,12 @@ def weight_images(
             f" roughness is {smooth:.3f} against {rough:.3f}."
         )
     closeness, closeness_free = cosine(held, contrast), cosine(free, contrast)
-    nearer = compare(closeness, closeness_free, "nearer to", "farther from", "as near to", 3)
+    place = compare(closeness, closeness_free, "nearer to", "farther from", "no nearer to", 3)
     sentences.append(
         f"The cosine between the weights and the mean of (y {MINUS} 1/{len(split.class_names)}) x"
         f" over the training set is {closeness:.3f} with λ = {penalised.penalty:g} and"
-        f" {closeness_free:.3f} with λ = 0: the penalised weights are {nearer} plain class"
-        " averages."
+        f" {closeness_free:.3f} with λ = 0: with the penalty the weights lie {place} plain"
+        " averages of the classes."
     )
     return sentences
 
@@ -228,7 +228,9 @@ def cause_of_accuracy(plain: Run, penalised: Sequence[Run], n_classes: int) -> l
     )
     if plain.val_loss < strongest.val_loss <= guess:
         way = (strongest.val_loss - plain.val_loss) / (guess - plain.val_loss)
-        nearness += f" So the penalty takes the model {100 * way:.0f} % of the way to knowing nothing."
+        nearness += (
+            f" So the penalty takes the model {100 * way:.0f} % of the way to knowing nothing."
+        )
     if round(val_drop, 4) <= 0:
         return [
             f"The validation accuracy does not fall {span}: it changes by"
