@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
     from fastlin.history import History
 
-BLUE, VERMILLION, GREEN, ORANGE, PURPLE = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7"
+LIGHT_BLUE, BLUE, VERMILLION, GREEN, ORANGE, PURPLE = (
+    "#9CC4E0",
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#E69F00",
+    "#CC79A7",
+)
 
 _STYLE: Any = {
     "font.family": "DejaVu Sans",  # shipped with matplotlib: the same letters on every machine
@@ -54,7 +61,7 @@ def figure_style() -> AbstractContextManager[None]:
 def new_figure(
     n_rows: int = 1,
     n_columns: int = 1,
-    size: tuple[float, float] = (8.0, 4.2),
+    size: tuple[float, float] = (6.8, 4.0),
     share_x: bool = False,
 ) -> tuple[Figure, NDArray[Any]]:
     """Return an empty figure of `size` inches and its axes, an (n_rows, n_columns) array.
@@ -161,7 +168,7 @@ def learning_curve(history: History, path: str | Path | None = None) -> Figure:
     )
     with figure_style():
         n_panels = 2 if has_accuracy else 1
-        figure, axes = new_figure(n_panels, 1, size=(8.0, 1.0 + 3.6 * n_panels), share_x=True)
+        figure, axes = new_figure(n_panels, 1, size=(6.8, 0.8 + 3.2 * n_panels), share_x=True)
         draw_losses(axes[0, 0], history)
         if has_accuracy:
             draw_accuracies(axes[1, 0], history)
@@ -176,14 +183,13 @@ def draw_losses(axes: Axes, history: History) -> None:
     axes.plot(
         history.step,
         history.train_loss,
-        color=BLUE,
-        alpha=0.3,
+        color=LIGHT_BLUE,
         linewidth=0.8,
         label="training batch",
     )
     middle_step, mean_loss = epoch_means(history)
     if len(middle_step) > 1:
-        axes.plot(middle_step, mean_loss, color=BLUE, linestyle="--", label="training, epoch mean")
+        axes.plot(middle_step, mean_loss, color=BLUE, linestyle="--", label="epoch mean")
     if np.isfinite(history.val_loss).any():
         axes.plot(
             history.check_step,

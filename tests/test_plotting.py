@@ -53,13 +53,14 @@ def test_a_run_checked_without_a_validation_set_still_shows_its_training_accurac
     assert [line.get_label() for line in accuracies.lines] == ["training"]
 
 
-def test_a_legend_covers_no_curve() -> None:
+def test_a_legend_covers_no_curve_and_is_not_cut_off() -> None:
     figure = learning_curve(made_up_history())
     figure.canvas.draw()
     for axes in figure.axes:
         legend = axes.get_legend()
         assert legend is not None
         assert legend.get_window_extent().y0 >= axes.get_window_extent().y1 - 1
+        assert legend.get_window_extent().x1 <= figure.bbox.x1
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])

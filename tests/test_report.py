@@ -75,6 +75,18 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
     return out, write_report(out, "digits", "numpy", n_threads=1, progress=False, settings=QUICK)
 
 
+@pytest.fixture(scope="module")
+def proofs() -> dict[str, bool]:
+    from fastlin.report.derivation import symbolic_checks
+
+    return symbolic_checks()
+
+
+@pytest.fixture(autouse=True)
+def _prove_once(proofs: dict[str, bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastlin.report.derivation.symbolic_checks", lambda: proofs)
+
+
 def write_quickly(out: Path, **changes: Any) -> dict[str, Any]:
     quickest = Settings(binary_epochs=1, softmax_epochs=1, gradient_rows=2)
     arguments = {"data": "digits", "backend": "numpy", "n_threads": 1, "settings": quickest}

@@ -131,7 +131,7 @@ def _shuffling_figure(results: Results, ranges: dict[str, tuple[float, float]]) 
             linestyle="",
             fillstyle="none",
             markeredgewidth=1.6,
-            label="spike of the fixed order",
+            label="spike",
         )
     axes.set_ylabel("validation accuracy")
     step_axis(axes, max(ordered.stopped_step, shuffled.stopped_step))

@@ -55,7 +55,7 @@ def weight_figure(results: Results) -> Drawing:
 
 def _weight_map(runs: Sequence[Run], names: Sequence[str]) -> Drawing:
     """Draw the weights of rows that are no images: classes down, features across."""
-    figure, grid = new_figure(2, 1, size=(8.0, 5.6), share_x=True)
+    figure, grid = new_figure(2, 1, size=(6.8, 5.2), share_x=True)
     for (axes,), run in zip(grid, runs, strict=True):
         weights = run.weights[: len(names), :-1]
         limit = float(np.abs(weights).max()) or 1.0
@@ -138,7 +138,7 @@ def norm_figure(results: Results) -> Drawing:
     axes.set_xscale("log")
     axes.set_xticks(penalties, [f"{penalty:g}" for penalty in penalties])
     axes.minorticks_off()
-    axes.margins(x=0.12)
+    axes.margins(x=0.15)
     axes.set_ylim(0.0, 1.18 * max(values))
     axes.set_xlabel("λ, weight of the penalty (logarithmic)")
     axes.set_ylabel("L2 norm of the weights")
