@@ -39,7 +39,8 @@ OPTIONS: dict[str, Any] = {
     "fastmath": FASTMATH,
     "error_model": "numpy",
 }
-INNER = {**OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# Functions that only these loops call: each is part of its caller's entry in the cache.
+INNER = {**OPTIONS, "cache": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 SERIAL_RESIDUALS = 8192
 """Logits of a tile up to which one thread does phase B sooner than several are started."""

@@ -10,6 +10,8 @@ Every intrinsic's first argument is a :func:`kind`: a value whose Numba type alo
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +20,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastlin.kernels import simd
 from fastlin.kernels.simd import INT64, Vector, VectorUnit
+
+EMITTER = hashlib.sha256(Path(__file__).read_bytes() + Path(simd.__file__).read_bytes()).hexdigest()
+"""Numba's cache notes changes of the file that holds a function, not of those that emit its code;
+so the emitting files' digest is part of every :func:`kind`."""
 
 TILE = 128
 """Rows of a tile: few enough to stay in a core's cache from the logits to the gradient."""
