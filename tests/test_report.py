@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +230,24 @@ class TestWriting:
         assert (tmp_path / "old" / "report.html").read_text() == "old"
         assert not (tmp_path / "new").exists()
 
+    def test_ctrl_c_leaves_nothing(self, tmp_path: Path) -> None:
+        # A shell starts background jobs with Ctrl-C ignored, hence the handler.
+        program = (
+            "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+            "from fastlin.report import write_report;"
+            f"write_report({str(tmp_path / 'out')!r}, 'digits', 'numpy')"
+        )
+        child = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob("out/.fastlin-report-*")) and child.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        child.send_signal(signal.SIGINT)
+        _, shown = child.communicate(timeout=120)
+        assert child.returncode != 0
+        assert "KeyboardInterrupt" in shown
+        assert list(tmp_path.iterdir()) == []
+
     def test_a_full_disk_is_one_clear_error(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -270,6 +292,12 @@ class TestMistakes:
     def test_an_unknown_backend(self, tmp_path: Path) -> None:
         with pytest.raises((InputError, BackendUnavailableError), match="fortran"):
             write_quickly(tmp_path / "out", backend="fortran")
+        assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize("option", ["seed", "n_threads"])
+    def test_negative_numbers(self, tmp_path: Path, option: str) -> None:
+        with pytest.raises(InputError, match="is -1; expected"):
+            write_quickly(tmp_path / "out", **{option: -1})
         assert not (tmp_path / "out").exists()
 
     def test_missing_packages(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -263,6 +263,13 @@ class TestTask4:
         text = " ".join(findings_softmax.accuracy_by_penalty(runs[-1], runs))
         assert "λ = 0.1 does best" in text
 
+    def test_accuracy_that_a_penalty_does_not_change(self) -> None:
+        runs = penalised((1.0, 0.9, 0.9), (0.1, 0.9, 0.9))
+        text = " ".join(findings_softmax.accuracy_by_penalty(runs[-1], runs))
+        assert "The penalty does not change it." in text
+        assert "best of them is level with" in text
+        assert "changes by +0.00" in findings_softmax.cause_of_accuracy(runs[-1], runs, 10)[0]
+
     def test_validation_alone_that_falls(self) -> None:
         runs = penalised((1.0, 0.95, 0.8), (0.01, 0.95, 0.9))
         text = " ".join(findings_softmax.cause_of_accuracy(runs[-1], runs, 10))

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastlin.errors import OutputError
+from fastlin.errors import InputError, OutputError
 from fastlin.report.metrics import make_metrics, summary
 from fastlin.report.problem import Settings
 
@@ -66,6 +66,10 @@ def write_report(
     from fastlin.report.progress import display
 
     started = time.perf_counter()
+    if seed not in range(2**32):
+        raise InputError(f"the seed is {seed}; expected a whole number from 0 to 4294967295")
+    if n_threads is not None and n_threads < 1:
+        raise InputError(f"the number of threads is {n_threads}; expected 1 or more")
     check_typesetter()
     out = Path(out)
     with staging_folder(out) as staging:

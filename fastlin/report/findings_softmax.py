@@ -198,7 +198,9 @@ def accuracy_by_penalty(plain: Run, penalised: Sequence[Run]) -> list[str]:
     values = [run.val_accuracy for run in runs]
     each = listing([f"{percent(run.val_accuracy)} for λ = {run.penalty:g}" for run in runs])
     best = max(runs, key=lambda run: run.val_accuracy)
-    if falls_throughout(values):
+    if len({round(value, 4) for value in values}) == 1:
+        order = "The penalty does not change it."
+    elif falls_throughout(values):
         order = "It falls with every increase of λ."
     elif rises_throughout(values):
         order = "It rises with every increase of λ."

@@ -20,7 +20,8 @@ def points(difference: float) -> str:
 
 def signed_points(difference: float) -> str:
     """Return a difference of fractions in percentage points with its sign, 0.0123 as "+1.23"."""
-    return f"{100.0 * difference:+.2f}".replace("-", MINUS)
+    rounded = round(100.0 * difference, 2) + 0.0  # adding 0 takes the sign from a negative zero
+    return f"{rounded:+.2f}".replace("-", MINUS)
 
 
 def power_of_ten(number: float) -> str:
