@@ -9,6 +9,8 @@ zero and stay zero, since their gain and decay are.
 
 from __future__ import annotations
 
+import functools
+import math
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -52,6 +54,7 @@ def load() -> Backend:
     )
 
 
+@functools.cache
 def instruction_set() -> str:
     """Return which vectors LLVM may use here: ``"avx512"``, ``"avx2"`` or ``"baseline"``."""
     features = numba.config.CPU_FEATURES
@@ -342,7 +345,7 @@ class _Layout:
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return zeros that start on a cache line."""
-    size = int(np.prod(shape)) * dtype.itemsize
+    size = math.prod(shape) * dtype.itemsize
     block = np.zeros(size + 64, np.uint8)
     start = -block.ctypes.data % 64
     return block[start : start + size].view(dtype).reshape(shape)
