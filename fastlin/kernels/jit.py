@@ -21,7 +21,16 @@ from llvmlite import binding as llvm
 
 from fastlin.kernels import Backend, default_n_threads
 from fastlin.kernels.arguments import Parameters, Samples, StepOptions
-from fastlin.kernels.jit_loops import Shape, Work, one_pass, run
+from fastlin.kernels.jit_loops import (
+    Shape,
+    Work,
+    gradient_share,
+    logits_share,
+    one_pass,
+    pass_share,
+    residual_share,
+    run,
+)
 from fastlin.kernels.threads import safe_n_threads
 from fastlin.kernels.tiles import TILE, choose_block, kind, register_tiles
 
@@ -97,7 +106,7 @@ def sgd_steps(
             row[:] = values
     work = layout.work(
         shape,
-        order=np.ascontiguousarray(order, np.int64),
+        order=np.require(order, np.int64, ["C", "W"]),
         features=[samples.shift, options.decay, options.gain],
         velocity=layout.packed(parameters.weights_velocity),
         average=layout.packed(parameters.weights_average),
@@ -108,16 +117,7 @@ def sgd_steps(
     if options.average_rates is not None:
         schedule[1] = options.average_rates
     constants = [options.momentum, options.intercept_decay, options.intercept_gain]
-    with _threads(shape.n_threads):
-        run(
-            layout.kind,
-            shape,
-            work,
-            schedule,
-            np.array(constants, dtype),
-            bool(options.nesterov),
-            losses_out,
-        )
+    _run(layout, shape, work, schedule, np.array(constants, dtype), options.nesterov, losses_out)
     layout.unpack(work.weights, parameters.weights)
     layout.unpack(work.velocity, parameters.weights_velocity)
     layout.unpack(work.average, parameters.weights_average)
@@ -139,8 +139,7 @@ def loss_gradient(
     work = layout.work(shape, intercept=_three_rows(intercept))
     loss_sum = np.zeros(1)
     no_schedule, no_constants = np.zeros((2, 1), weights.dtype), np.zeros(3, weights.dtype)
-    with _threads(shape.n_threads):
-        run(layout.kind, shape, work, no_schedule, no_constants, False, loss_sum)
+    _run(layout, shape, work, no_schedule, no_constants, False, loss_sum)
     layout.unpack(work.gradient_sum, gradient)
     intercept_gradient = work.residual_total[: shape.k].copy()
     if samples.shift is not None:
@@ -182,8 +181,55 @@ def _pass(
     shape = layout.shape(updates=False)
     work = layout.work(shape, intercept=_three_rows(intercept), a_pass=True)
     with _threads(shape.n_threads):
-        one_pass(layout.kind, shape, work, losses, n_correct, logits_out)
+        arguments = (layout.kind, shape, work, losses, n_correct, logits_out)
+        share = _address(pass_share, layout.kind, *arguments, 0)
+        one_pass(share, *arguments)
     return losses, n_correct
+
+
+def _run(
+    layout: _Layout,
+    shape: Shape,
+    work: Work,
+    schedule: FloatArray,
+    constants: FloatArray,
+    nesterov: bool,
+    losses_out: NDArray[np.float64],
+) -> None:
+    kind, factors = layout.kind, np.zeros(3, work.weights.dtype)
+    tile, previous = np.zeros(5, np.int64), np.zeros(5, np.int64)
+    with _threads(shape.n_threads):
+        run(
+            (
+                _address(logits_share, kind, kind, shape, work, tile, 0),
+                _address(residual_share, kind, kind, shape, work, tile, 0, 1),
+                _address(gradient_share, kind, kind, shape, work, tile, factors, False, 0),
+            ),
+            kind,
+            shape,
+            work,
+            tile,
+            previous,
+            factors,
+            schedule,
+            constants,
+            bool(nesterov),
+            losses_out,
+        )
+
+
+_addresses: dict[tuple[str, Any], int] = {}
+
+
+def _address(function: Any, kind: Any, *arguments: Any) -> int:
+    """Return where the machine code of a compiled function lies; its types follow from ``kind``."""
+    key = (function.__name__, kind.dtype)
+    if key not in _addresses:
+        signature = tuple(numba.typeof(argument) for argument in arguments)
+        function.compile(signature)
+        result = function.overloads[signature]
+        _addresses[key] = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+    return _addresses[key]
 
 
 def _three_rows(intercept: FloatArray) -> FloatArray:
@@ -299,11 +345,11 @@ class _Layout:
         return Work(
             rows=self.rows.ctypes.data,
             order=np.empty(0, np.int64) if order is None else order,
-            labels=np.ascontiguousarray(samples.labels, np.int32),
+            labels=np.require(samples.labels, np.int32, ["C", "W"]),
             sample_weight=(
                 np.empty(0)
                 if samples.sample_weight is None
-                else np.ascontiguousarray(samples.sample_weight, np.float64)
+                else np.require(samples.sample_weight, np.float64, ["C", "W"])
             ),
             weights=self.packed(self.weights),
             velocity=nothing if velocity is None else velocity,

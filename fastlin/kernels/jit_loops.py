@@ -18,6 +18,7 @@ from fastlin.kernels.tiles import (
     GROUP,
     TILE,
     add_logits,
+    call,
     copy_bytes,
     descend,
     logit_tile,
@@ -187,7 +188,7 @@ def slice_offset(
         work.offset[part, c] = shift_logit(kind, stop_vector - first_vector, at, shift)
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@njit(**OPTIONS)  # type: ignore[untyped-decorator]
 def logits_share(kind: Any, shape: Shape, work: Work, tile: Any, thread: int) -> None:
     """One thread's part of phase A: whole slices, or some rows of one."""
     first_slice, stop_slice = (
@@ -236,7 +237,7 @@ def vectors_of(shape: Shape, thread: int) -> tuple[int, int]:
     )
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@njit(**OPTIONS)  # type: ignore[untyped-decorator]
 def gradient_share(
     kind: Any, shape: Shape, work: Work, tile: Any, factors: Any, nesterov: bool, thread: int
 ) -> None:
@@ -365,7 +366,7 @@ def step_intercept(
             averages[c] += share * (values[c] - averages[c])
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@njit(**OPTIONS)  # type: ignore[untyped-decorator]
 def residual_share(
     kind: Any, shape: Shape, work: Work, tile: Any, thread: int, n_threads: int
 ) -> None:
@@ -374,27 +375,6 @@ def residual_share(
     for group in range(groups * thread // n_threads, groups * (thread + 1) // n_threads):
         whole_logits(kind, shape, work, shape.n_slices, group)
         cross_entropy(kind, shape, work, tile[N_ROWS], group)
-
-
-@njit(**INNER)  # type: ignore[untyped-decorator]
-def share(
-    kind: Any,
-    shape: Shape,
-    work: Work,
-    phases: int,
-    tile: Any,
-    previous: Any,
-    factors: Any,
-    nesterov: bool,
-    thread: int,
-) -> None:
-    """One thread's part of some phases: C of the tile before, A and B of the present one."""
-    if phases & GRADIENT:
-        gradient_share(kind, shape, work, previous, factors, nesterov, thread)
-    if phases & LOGITS:
-        logits_share(kind, shape, work, tile, thread)
-    if phases & RESIDUAL:
-        residual_share(kind, shape, work, tile, thread, shape.n_threads)
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
@@ -460,9 +440,13 @@ def end_residual(
 
 @njit(parallel=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def run(
+    shares: Any,
     kind: Any,
     shape: Shape,
     work: Work,
+    tile: Any,
+    previous: Any,
+    factors: Any,
     schedule: Any,
     constants: Any,
     nesterov: bool,
@@ -470,13 +454,13 @@ def run(
 ) -> None:
     """Work off all batches.
 
-    ``schedule``: (2, steps) T, learning rates and shares of the average; ``constants``: (3,) T,
-    momentum, decay and gain of the intercept; ``losses_out``: (steps,). A tile is described by
-    five int64: first position of the order, number of rows, whether it is the batch's first and
-    last, and which buffer holds its rows' addresses.
+    ``shares``: addresses of the compiled phases :func:`logits_share`, :func:`residual_share` and
+    :func:`gradient_share`; ``tile`` and ``previous``: (5,) int64, zero: first position of the
+    order, number of rows, whether it is the batch's first and last, and which buffer holds its
+    rows' addresses; ``factors``: (3,) T, zero: learning rate, momentum and share of the average of
+    a step; ``schedule``: (2, steps) T, learning rates and shares; ``constants``: (3,) T, momentum,
+    decay and gain of the intercept; ``losses_out``: (steps,).
     """
-    tile, previous = np.zeros(5, np.int64), np.zeros(5, np.int64)
-    factors = np.zeros(3, work.weights.dtype)
     n_threads = shape.n_threads
     # Where threads share a slice, the weights that one changes in C another reads in A.
     apart = n_threads > shape.n_slices
@@ -485,10 +469,18 @@ def run(
     phases = LOGITS
     while phases:
         if n_threads == 1:
-            share(kind, shape, work, phases, tile, previous, factors, nesterov, 0)
+            if phases & GRADIENT:
+                call(shares[2], kind, shape, work, previous, factors, nesterov, 0)
+            if phases & LOGITS:
+                call(shares[0], kind, shape, work, tile, 0)
         else:
             for t in prange(n_threads):
-                share(kind, shape, work, phases, tile, previous, factors, nesterov, t)
+                if phases & GRADIENT:
+                    call(shares[2], kind, shape, work, previous, factors, nesterov, t)
+                if phases & LOGITS:
+                    call(shares[0], kind, shape, work, tile, t)
+                if phases & RESIDUAL:
+                    call(shares[1], kind, shape, work, tile, t, n_threads)
         if phases == GRADIENT and apart and tile[FIRST] < shape.n_order:
             phases = LOGITS
             continue
@@ -497,7 +489,7 @@ def run(
             if many:
                 phases = RESIDUAL
                 continue
-            residual_share(kind, shape, work, tile, 0, 1)
+            call(shares[1], kind, shape, work, tile, 0, 1)
         if tile[FIRST] < shape.n_order:
             end_residual(
                 kind, shape, work, tile, factors, schedule, constants, nesterov, losses_out
@@ -522,18 +514,24 @@ def is_correct(shape: Shape, logits: Any, row: int, label: int) -> bool:
     return True
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@njit(**OPTIONS)  # type: ignore[untyped-decorator]
 def pass_share(
     kind: Any,
     shape: Shape,
-    work: Work,
-    tiles: tuple[int, int],
+    works: Work,
     losses_out: Any,
     n_correct_out: Any,
     logits_out: Any,
+    thread: int,
 ) -> None:
     """One thread's part of a pass: some tiles of rows."""
-    for tile in range(tiles[0], tiles[1]):
+    work = own_work(works, thread)
+    n_tiles = len(losses_out)
+    first_tile, stop_tile = (
+        n_tiles * thread // shape.n_threads,
+        n_tiles * (thread + 1) // shape.n_threads,
+    )
+    for tile in range(first_tile, stop_tile):
         first = tile * TILE
         n_rows = min(shape.n_order - first, TILE)
         gather(kind, shape, work, first, n_rows, 0)
@@ -557,23 +555,25 @@ def pass_share(
 
 @njit(parallel=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def one_pass(
-    kind: Any, shape: Shape, works: Any, losses_out: Any, n_correct_out: Any, logits_out: Any
+    share: int,
+    kind: Any,
+    shape: Shape,
+    works: Any,
+    losses_out: Any,
+    n_correct_out: Any,
+    logits_out: Any,
 ) -> None:
     """Go over all rows once; threads split the tiles.
 
-    ``works`` holds the arrays of all threads, see :func:`own_work`. ``losses_out`` and
-    ``n_correct_out``: (tiles,); ``logits_out``: (n, k) or (0, 0).
+    ``share``: address of the compiled :func:`pass_share`; ``works`` holds the arrays of all
+    threads, see :func:`own_work`. ``losses_out`` and ``n_correct_out``: (tiles,); ``logits_out``:
+    (n, k) or (0, 0).
     """
-    n_tiles = len(losses_out)
-    slice_offset(kind, shape, works, 0, shape.n_vectors, 0)
     if shape.n_threads == 1:
-        work = own_work(works, 0)
-        pass_share(kind, shape, work, (0, n_tiles), losses_out, n_correct_out, logits_out)
+        call(share, kind, shape, works, losses_out, n_correct_out, logits_out, 0)
         return
     for t in prange(shape.n_threads):
-        tiles = (n_tiles * t // shape.n_threads, n_tiles * (t + 1) // shape.n_threads)
-        work = own_work(works, t)
-        pass_share(kind, shape, work, tiles, losses_out, n_correct_out, logits_out)
+        call(share, kind, shape, works, losses_out, n_correct_out, logits_out, t)
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]

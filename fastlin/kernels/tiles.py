@@ -465,3 +465,21 @@ def copy_bytes(typingctx: Any, kind: Any, to: Any, source: Any, count: Any) -> A
         return context.get_dummy_value()
 
     return types.none(kind, *[types.int64] * 3), codegen
+
+
+@intrinsic  # type: ignore[misc]
+def call(typingctx: Any, address: Any, *arguments: Any) -> Any:
+    """Call a compiled function without a result by its address.
+
+    A plain call would copy the function into every caller's code and compile it there again.
+    """
+    types_of_arguments = tuple(types.unliteral(argument) for argument in arguments)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        function = context.call_conv.get_function_type(types.none, types_of_arguments)
+        pointer = builder.inttoptr(args[0], function.as_pointer())
+        values = [builder.extract_value(args[1], i) for i in range(len(types_of_arguments))]
+        context.call_conv.call_function(builder, pointer, types.none, types_of_arguments, values)
+        return context.get_dummy_value()
+
+    return types.none(types.int64, types.StarArgTuple(types_of_arguments)), codegen
