@@ -332,6 +332,7 @@ class _Layout:
         """Allocate the arrays of a call; all on cache lines of their own, and zero."""
         dtype, samples = self.weights.dtype, self.samples
         copies = shape.n_threads if a_pass else 1
+        parts = copies if a_pass else shape.n_slices
         n_packed = shape.k_padded * self.n_vectors * self.lanes
         summed = not shape.updates and not a_pass
         kept = shape.updates and shape.batch_size > TILE
@@ -357,8 +358,8 @@ class _Layout:
             gradient=aligned((n_packed if kept else 0,), dtype),
             gradient_sum=aligned((n_packed if summed else 0,), np.dtype(np.float64)),
             features=packed_features,
-            partial=aligned((copies if a_pass else shape.n_slices, shape.k_padded, TILE), dtype),
-            offset=aligned((shape.n_slices, shape.k_padded), dtype),
+            partial=aligned((parts, shape.k_padded, TILE), dtype),
+            offset=aligned((parts, shape.k_padded), dtype),
             residual=aligned((copies * shape.k_padded, TILE), dtype),
             by_row=aligned((copies * 5, TILE), dtype),
             pointers=np.zeros((copies * 2, TILE), np.int64),

@@ -526,6 +526,7 @@ def pass_share(
 ) -> None:
     """One thread's part of a pass: some tiles of rows."""
     work = own_work(works, thread)
+    slice_offset(kind, shape, work, 0, shape.n_vectors, 0)
     n_tiles = len(losses_out)
     first_tile, stop_tile = (
         n_tiles * thread // shape.n_threads,
@@ -592,7 +593,7 @@ def own_work(work: Work, thread: int) -> Work:
         work.gradient_sum,
         work.features,
         work.partial[thread : thread + 1],
-        work.offset,
+        work.offset[thread : thread + 1],
         work.residual[thread * k_padded : (thread + 1) * k_padded],
         work.by_row[5 * thread : 5 * (thread + 1)],
         work.pointers[2 * thread : 2 * (thread + 1)],
