@@ -2,6 +2,8 @@
 #ifndef FASTLIN_COMMON_H
 #define FASTLIN_COMMON_H
 #include <math.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,6 +12,11 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#define PAUSE _mm_pause()
+#elif defined(__aarch64__)
+#define PAUSE __asm__ volatile("yield")
+#else
+#define PAUSE ((void)0)
 #endif
 
 #include "fastlin_api.h"
@@ -36,18 +43,38 @@
 #define PARALLEL(count) PRAGMA(omp parallel num_threads((int)(count)) if ((count) > 1))
 #define THREAD_NUMBER omp_get_thread_num()
 #define TEAM_SIZE omp_get_num_threads()
-#define BARRIER(count)                       \
-    do {                                     \
-        if ((count) > 1) {                   \
-            PRAGMA(omp barrier)              \
-        }                                    \
-    } while (0)
 #else
 #define PARALLEL(count)
 #define THREAD_NUMBER 0
 #define TEAM_SIZE 1
-#define BARRIER(count) ((void)0)
 #endif
+
+/* Where the threads of a team wait for each other, every few microseconds. They spin, since the
+ * wait is short; but not for long: on a busy machine the one they wait for may have lost its core,
+ * and gets one back only where another gives it up. OpenMP's own barrier spins for milliseconds. */
+typedef struct {
+    _Alignas(64) atomic_int arrived;
+    _Alignas(64) atomic_int generation;
+} barrier;
+
+#define SPINS 200
+
+static inline void wait_for_all(barrier *here, int64_t n_threads) {
+    if (n_threads == 1) return;
+    int generation = atomic_load_explicit(&here->generation, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&here->arrived, 1, memory_order_acq_rel) + 1 == n_threads) {
+        atomic_store_explicit(&here->arrived, 0, memory_order_relaxed);
+        atomic_store_explicit(&here->generation, generation + 1, memory_order_release);
+        return;
+    }
+    for (int spins = 0;
+         atomic_load_explicit(&here->generation, memory_order_acquire) == generation; spins++) {
+        if (spins < SPINS)
+            PAUSE;
+        else
+            sched_yield();
+    }
+}
 
 /* A block of memory from which arrays are taken in turn, each on cache lines of its own. Without
  * a block it only counts. */

@@ -30,6 +30,7 @@ typedef struct {
     int64_t row_bytes;
     bool residual_shared;
     /* Shared by all threads. */
+    barrier *meeting;
     WEIGHT *weights, *velocity, *average; /* packed */
     WEIGHT *shift, *decay, *gain;         /* (n_vectors * LANES) */
     WEIGHT *gradient;                     /* packed; a batch of several tiles */
@@ -452,7 +453,7 @@ static void NAME(run)(const ENGINE *e, SHARE *share) {
             if (e->samples->shift && share->part == 0)
                 NAME(slice_offset)(e, first_vector, stop_vector, offset + s * e->k_padded);
         }
-        BARRIER(e->n_threads);
+        wait_for_all(e->meeting, e->n_threads);
 
         /* B */
         NAME(weigh)(e, first, n_rows, e->options ? (double)batch_rows : 1.0, share->row_weight,
@@ -465,7 +466,7 @@ static void NAME(run)(const ENGINE *e, SHARE *share) {
                                 groups * share->thread / e->n_threads * LANES,
                                 groups * (share->thread + 1) / e->n_threads * LANES, true,
                                 share->residual, share->losses);
-            BARRIER(e->n_threads);
+            wait_for_all(e->meeting, e->n_threads);
         } else {
             NAME(cross_entropy)(e, partial, offset, e->n_slices, share->intercept,
                                 share->row_weight, labels, n_rows, 0, padded_rows, true,
@@ -497,7 +498,7 @@ static void NAME(run)(const ENGINE *e, SHARE *share) {
         }
         NAME(gradient)(e, share, rows, next_rows, n_rows, step, first_tile, last_tile);
         if (e->options && last_tile) NAME(step_intercept)(e, share, step);
-        if (e->n_threads > e->n_slices && last_tile) BARRIER(e->n_threads);
+        if (e->n_threads > e->n_slices && last_tile) wait_for_all(e->meeting, e->n_threads);
         current = 1 - current;
         first = next;
         n_rows = next_n_rows;
@@ -606,6 +607,7 @@ static void NAME(lay_out)(ENGINE *e, arena *memory, SHARE *shares) {
     e->residual = e->residual_shared ? take(memory, e->k_padded * TILE * sizeof(WEIGHT)) : NULL;
     e->losses = e->residual_shared ? take(memory, TILE * sizeof(WEIGHT)) : NULL;
     e->intercept_gradient_sum = take(memory, e->k_padded * sizeof(double));
+    e->meeting = take(memory, sizeof(barrier));
     for (int64_t t = 0; t < e->n_threads; t++) NAME(share_of)(e, memory, t, &shares[t]);
 }
 
