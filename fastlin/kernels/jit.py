@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,9 @@ VECTOR_BYTES = {"avx512": 64, "avx2": 32, "baseline": 16}
 WORK_OF_A_THREAD = 200_000
 """Products between two meetings of the threads that make one more thread worth its start."""
 
+SPINS = "2000"
+"""Times that a waiting thread looks again before it sleeps, some 50 microseconds."""
+
 _workqueue = threading.Lock()
 
 
@@ -78,11 +82,20 @@ def instruction_set() -> str:
 
 def threading_layer() -> str:
     """Return the layer that starts Numba's threads: ``"omp"``, ``"tbb"`` or ``"workqueue"``."""
-    # Numba chooses at the first launch; there is no public way to ask for it sooner.
-    from numba.np.ufunc.parallel import _launch_threads
+    # GNU OpenMP reads this when it is loaded, which is now. Its threads wait by spinning for
+    # milliseconds; on a busy machine the one they wait for then finds no free core.
+    ours = "GOMP_SPINCOUNT" not in os.environ and "OMP_WAIT_POLICY" not in os.environ
+    if ours:
+        os.environ["GOMP_SPINCOUNT"] = SPINS
+    try:
+        # Numba chooses at the first launch; there is no public way to ask for it sooner.
+        from numba.np.ufunc.parallel import _launch_threads
 
-    _launch_threads()
-    return str(numba.threading_layer())
+        _launch_threads()
+        return str(numba.threading_layer())
+    finally:
+        if ours:
+            del os.environ["GOMP_SPINCOUNT"]
 
 
 def sgd_steps(
