@@ -215,7 +215,7 @@ def _run(
         run(
             (
                 _address(logits_share, kind, kind, shape, work, tile, 0),
-                _address(residual_share, kind, kind, shape, work, tile, 0, 1),
+                _address(residual_share, kind, kind, shape, work, tile, 1, 0),
                 _address(gradient_share, kind, kind, shape, work, tile, factors, False, 0),
             ),
             kind,

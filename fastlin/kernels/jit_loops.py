@@ -18,9 +18,10 @@ from fastlin.kernels.tiles import (
     GROUP,
     TILE,
     add_logits,
-    call,
+    bind,
     copy_bytes,
     descend,
+    invoke,
     logit_tile,
     narrow_gradient_tile,
     shift_logit,
@@ -97,7 +98,7 @@ class Work(NamedTuple):
 
 LOSSES, ROW_WEIGHT, TARGETS, LARGEST, OF_LABEL = range(5)
 FIRST, N_ROWS, IS_FIRST, IS_LAST, BUFFER = range(5)
-LOGITS, RESIDUAL, GRADIENT = 1, 2, 4  # phases A, B and C
+NOTHING = (0, 0)  # in place of a bound function
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]  # numba is untyped, here and below
@@ -368,7 +369,7 @@ def step_intercept(
 
 @njit(**OPTIONS)  # type: ignore[untyped-decorator]
 def residual_share(
-    kind: Any, shape: Shape, work: Work, tile: Any, thread: int, n_threads: int
+    kind: Any, shape: Shape, work: Work, tile: Any, n_threads: int, thread: int
 ) -> None:
     """One thread's part of phase B: some vectors of rows."""
     groups = (tile[N_ROWS] + shape.lanes - 1) // shape.lanes
@@ -439,6 +440,26 @@ def end_residual(
 
 
 @njit(parallel=True, **OPTIONS)  # type: ignore[untyped-decorator]
+def start_threads(first: Any, second: Any, n_threads: int) -> None:
+    """Let each thread do its part of one bound function, and then of another."""
+    for thread in prange(n_threads):
+        invoke(first, thread)
+        if second[0] != 0:
+            invoke(second, thread)
+
+
+@njit(**INNER)  # type: ignore[untyped-decorator]
+def launch(first: Any, second: Any, n_threads: int) -> None:
+    """Run one or two bound functions on some threads; on one without starting any."""
+    if n_threads > 1:
+        start_threads(first, second, n_threads)
+        return
+    invoke(first, 0)
+    if second[0] != 0:
+        invoke(second, 0)
+
+
+@njit(**OPTIONS)  # type: ignore[untyped-decorator]
 def run(
     shares: Any,
     kind: Any,
@@ -465,41 +486,23 @@ def run(
     # Where threads share a slice, the weights that one changes in C another reads in A.
     apart = n_threads > shape.n_slices
     many = n_threads > 1 and shape.k_padded * TILE > SERIAL_RESIDUALS
+    logits = bind(shares[0], kind, shape, work, tile)
+    residual = bind(shares[1], kind, shape, work, tile, n_threads if many else 1)
+    gradient = bind(shares[2], kind, shape, work, previous, factors, nesterov)
     begin_tile(kind, shape, work, tile)
-    phases = LOGITS
-    while phases:
-        if n_threads == 1:
-            if phases & GRADIENT:
-                call(shares[2], kind, shape, work, previous, factors, nesterov, 0)
-            if phases & LOGITS:
-                call(shares[0], kind, shape, work, tile, 0)
+    launch(logits, NOTHING, n_threads)
+    while tile[FIRST] < shape.n_order:
+        weigh_tile(shape, work, tile)
+        launch(residual, NOTHING, n_threads if many else 1)
+        end_residual(kind, shape, work, tile, factors, schedule, constants, nesterov, losses_out)
+        next_tile(kind, shape, work, tile, previous)
+        more = tile[FIRST] < shape.n_order
+        if more and not apart:
+            launch(gradient, logits, n_threads)
         else:
-            for t in prange(n_threads):
-                if phases & GRADIENT:
-                    call(shares[2], kind, shape, work, previous, factors, nesterov, t)
-                if phases & LOGITS:
-                    call(shares[0], kind, shape, work, tile, t)
-                if phases & RESIDUAL:
-                    call(shares[1], kind, shape, work, tile, t, n_threads)
-        if phases == GRADIENT and apart and tile[FIRST] < shape.n_order:
-            phases = LOGITS
-            continue
-        if phases & LOGITS:
-            weigh_tile(shape, work, tile)
-            if many:
-                phases = RESIDUAL
-                continue
-            call(shares[1], kind, shape, work, tile, 0, 1)
-        if tile[FIRST] < shape.n_order:
-            end_residual(
-                kind, shape, work, tile, factors, schedule, constants, nesterov, losses_out
-            )
-            next_tile(kind, shape, work, tile, previous)
-            phases = GRADIENT
-            if tile[FIRST] < shape.n_order and not apart:
-                phases = GRADIENT | LOGITS
-        else:
-            phases = 0
+            launch(gradient, NOTHING, n_threads)
+            if more:
+                launch(logits, NOTHING, n_threads)
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
@@ -554,7 +557,7 @@ def pass_share(
             losses_out[tile] += work.by_row[LOSSES, i]
 
 
-@njit(parallel=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(**OPTIONS)  # type: ignore[untyped-decorator]
 def one_pass(
     share: int,
     kind: Any,
@@ -570,11 +573,8 @@ def one_pass(
     threads, see :func:`own_work`. ``losses_out`` and ``n_correct_out``: (tiles,); ``logits_out``:
     (n, k) or (0, 0).
     """
-    if shape.n_threads == 1:
-        call(share, kind, shape, works, losses_out, n_correct_out, logits_out, 0)
-        return
-    for t in prange(shape.n_threads):
-        call(share, kind, shape, works, losses_out, n_correct_out, logits_out, t)
+    bound = bind(share, kind, shape, works, losses_out, n_correct_out, logits_out)
+    launch(bound, NOTHING, shape.n_threads)
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]

@@ -468,18 +468,54 @@ def copy_bytes(typingctx: Any, kind: Any, to: Any, source: Any, count: Any) -> A
 
 
 @intrinsic  # type: ignore[misc]
-def call(typingctx: Any, address: Any, *arguments: Any) -> Any:
-    """Call a compiled function without a result by its address.
+def bind(typingctx: Any, address: Any, *arguments: Any) -> Any:
+    """Bind all arguments but the last, a thread's number, of a compiled function without a result.
 
-    A plain call would copy the function into every caller's code and compile it there again.
+    Returns what :func:`invoke` takes: two addresses, valid until the caller returns. Called by its
+    address, a function is not copied into every caller's code and compiled there again; bound, it
+    costs a ``prange`` two numbers, whatever its arguments are.
     """
-    types_of_arguments = tuple(types.unliteral(argument) for argument in arguments)
+    bound_types = tuple(types.unliteral(argument) for argument in arguments)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        function = context.call_conv.get_function_type(types.none, types_of_arguments)
-        pointer = builder.inttoptr(args[0], function.as_pointer())
-        values = [builder.extract_value(args[1], i) for i in range(len(types_of_arguments))]
-        context.call_conv.call_function(builder, pointer, types.none, types_of_arguments, values)
+        pointer_type = context.call_conv.get_function_type(
+            types.none, (*bound_types, types.int64)
+        ).as_pointer()
+        values = [args[0], *cgutils.unpack_tuple(builder, args[1])]
+        data = cgutils.alloca_once_value(builder, cgutils.pack_struct(builder, values))
+
+        entry = ir.Function(
+            builder.module,
+            ir.FunctionType(ir.VoidType(), [INT64, INT64]),
+            builder.module.get_unique_name(f"{builder.function.name}.entry"),
+        )
+        entry.linkage = "internal"
+        inside = ir.IRBuilder(entry.append_basic_block())
+        loaded = inside.load(inside.inttoptr(entry.args[0], data.type))
+        target, *bound = cgutils.unpack_tuple(inside, loaded)
+        context.call_conv.call_function(
+            inside,
+            inside.inttoptr(target, pointer_type),
+            types.none,
+            (*bound_types, types.int64),
+            [*bound, entry.args[1]],
+        )
+        inside.ret_void()
+        pair = [builder.ptrtoint(entry, INT64), builder.ptrtoint(data, INT64)]
+        return context.make_tuple(builder, signature.return_type, pair)
+
+    pair = types.UniTuple(types.int64, 2)
+    return pair(types.int64, types.StarArgTuple(bound_types)), codegen
+
+
+@intrinsic  # type: ignore[misc]
+def invoke(typingctx: Any, bound: Any, thread: Any) -> Any:
+    """Call what :func:`bind` bound, as one of its threads."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        entry, data = cgutils.unpack_tuple(builder, args[0])
+        function = ir.FunctionType(ir.VoidType(), [INT64, INT64]).as_pointer()
+        builder.call(builder.inttoptr(entry, function), [data, args[1]])
         return context.get_dummy_value()
 
-    return types.none(types.int64, types.StarArgTuple(types_of_arguments)), codegen
+    return types.none(types.UniTuple(types.int64, 2), types.int64), codegen
