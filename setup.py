@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import sysconfig
 import tempfile
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import CompileError
+from setuptools.errors import CompileError, ExecError
 
 ROOT = Path(__file__).resolve().parent
 RECORD = "_native_build.json"
@@ -47,6 +49,15 @@ class CannotBuildError(Exception):
     def __init__(self, reason: str, remedy: str) -> None:
         super().__init__(f"{reason}; {remedy}")
         self.reason, self.remedy = reason, remedy
+
+
+def run_tool(command: list[str]) -> None:
+    """Run the compiler or the linker; the first error that it prints becomes the reason."""
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace")
+    sys.stderr.write(done.stderr)
+    if done.returncode != 0:
+        errors = [line for line in done.stderr.splitlines() if "error" in line]
+        raise ExecError(errors[0] if errors else f"{command[0]} ended with {done.returncode}")
 
 
 class BuildNative(build_ext):
@@ -82,6 +93,7 @@ class BuildNative(build_ext):
             )
         if self.compiler.compiler_type == "unix":
             self._check_tools()
+            self.compiler.spawn = run_tool
             openmp = self._openmp_options()
             ext.extra_compile_args = [*UNIX_OPTIONS, *openmp]
             ext.extra_link_args = openmp
@@ -89,11 +101,11 @@ class BuildNative(build_ext):
             super().build_extension(ext)
         except Exception as error:
             if REQUIRE_C:
-                raise  # the compiler has said more than could be said here
+                raise
             reason = " ".join(str(error).split()) or type(error).__name__
             raise CannotBuildError(
                 f"could not be compiled when fastlin was installed ({reason})",
-                "install fastlin again with FASTLIN_REQUIRE_C=1, which shows the compiler's words",
+                "install fastlin again with FASTLIN_REQUIRE_C=1, which shows all the compiler says",
             ) from error
 
     def _check_tools(self) -> None:
