@@ -10,14 +10,13 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import sysconfig
 import tempfile
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import CompileError, ExecError
+from setuptools.errors import CompileError
 
 ROOT = Path(__file__).resolve().parent
 RECORD = "_native_build.json"
@@ -51,13 +50,12 @@ class CannotBuildError(Exception):
         self.reason, self.remedy = reason, remedy
 
 
-def run_tool(command: list[str]) -> None:
-    """Run the compiler or the linker; the first error that it prints becomes the reason."""
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace")
-    sys.stderr.write(done.stderr)
-    if done.returncode != 0:
-        errors = [line for line in done.stderr.splitlines() if "error" in line]
-        raise ExecError(errors[0] if errors else f"{command[0]} ended with {done.returncode}")
+def in_short(error: Exception) -> str:
+    """Return what failed without the hundred options it was called with."""
+    cause = error.args[0] if error.args else error
+    if isinstance(cause, subprocess.CalledProcessError):
+        return f"{cause.cmd[0]} ended with exit status {cause.returncode}"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 class BuildNative(build_ext):
@@ -93,7 +91,6 @@ class BuildNative(build_ext):
             )
         if self.compiler.compiler_type == "unix":
             self._check_tools()
-            self.compiler.spawn = run_tool
             openmp = self._openmp_options()
             ext.extra_compile_args = [*UNIX_OPTIONS, *openmp]
             ext.extra_link_args = openmp
@@ -102,9 +99,8 @@ class BuildNative(build_ext):
         except Exception as error:
             if REQUIRE_C:
                 raise
-            reason = " ".join(str(error).split()) or type(error).__name__
             raise CannotBuildError(
-                f"could not be compiled when fastlin was installed ({reason})",
+                f"could not be compiled when fastlin was installed ({in_short(error)})",
                 "install fastlin again with FASTLIN_REQUIRE_C=1, which shows all the compiler says",
             ) from error
 
