@@ -129,6 +129,11 @@ class BuildNative(build_ext):
         """Name only what was really built; a missing backend must not break the install."""
         return [path for path in super().get_outputs() if Path(path).exists()]
 
+    def get_output_mapping(self) -> dict[str, str]:
+        """Name, for an editable install, what was really built, and where it lies."""
+        mapping = super().get_output_mapping()
+        return {built: path for built, path in mapping.items() if Path(path).exists()}
+
     def _openmp_options(self) -> list[str]:
         """Return what turns OpenMP on, or nothing where the compiler has none."""
         options = ["-fopenmp"]
