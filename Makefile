@@ -56,7 +56,7 @@ $(VENV)/made:
 $(STAMP)-%: $(SOURCES) | $(VENV)/made
 	@echo "==> Installing fastlin and what '$*' needs, compiling the C backend (takes minutes)"
 	@rm -f $(filter-out $(STAMP)-%,$(wildcard $(VENV)/installed-*))
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[$*]'
 	@test ! -f $(RECORD) || $(BIN)/python -c 'import json; record = json.load(open("$(RECORD)")); \
 	    print("    No C backend: %(reason)s; %(remedy)s" % record)'
 	@touch $@
