@@ -50,14 +50,6 @@ class CannotBuildError(Exception):
         self.reason, self.remedy = reason, remedy
 
 
-def in_short(error: Exception) -> str:
-    """Return what failed without the hundred options it was called with."""
-    cause = error.args[0] if error.args else error
-    if isinstance(cause, subprocess.CalledProcessError):
-        return f"{cause.cmd[0]} ended with exit status {cause.returncode}"
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 class BuildNative(build_ext):
     """Compile the C backend; where that fails, leave a record of the reason instead."""
 
@@ -90,35 +82,38 @@ class BuildNative(build_ext):
                 "install fastlin again without FASTLIN_SKIP_C",
             )
         if self.compiler.compiler_type == "unix":
-            self._check_tools()
             openmp = self._openmp_options()
             ext.extra_compile_args = [*UNIX_OPTIONS, *openmp]
             ext.extra_link_args = openmp
         try:
             super().build_extension(ext)
         except Exception as error:
-            if REQUIRE_C:
-                raise
+            what, remedy = self._diagnosis(error)
             raise CannotBuildError(
-                f"could not be compiled when fastlin was installed ({in_short(error)})",
-                "install fastlin again with FASTLIN_REQUIRE_C=1, which shows all the compiler says",
+                f"could not be compiled when fastlin was installed ({what})", remedy
             ) from error
 
-    def _check_tools(self) -> None:
-        """Name what is missing, which a failed compile does not do in plain words."""
-        compiler = self.compiler.compiler_so[0]
-        if shutil.which(compiler) is None:
-            raise CannotBuildError(
-                f"could not be compiled when fastlin was installed (no C compiler: {compiler})",
+    def _diagnosis(self, error: Exception) -> tuple[str, str]:
+        """Return what went wrong in plain words, and what to do about it."""
+        compiler = getattr(self.compiler, "compiler_so", [""])[0]
+        if compiler and shutil.which(compiler) is None:
+            return (
+                f"no C compiler: {compiler}",
                 "install one (Debian, Ubuntu: apt install gcc libc6-dev) and install fastlin again",
             )
-        folders = (sysconfig.get_path("include"), *self.include_dirs)
-        if not any(Path(folder, "Python.h").exists() for folder in folders):
+        if not any(Path(folder, "Python.h").exists() for folder in self.include_dirs):
             python = f"python{sysconfig.get_python_version()}"
-            raise CannotBuildError(
-                f"could not be compiled when fastlin was installed (no Python.h of {python})",
+            return (
+                f"no Python.h of {python}",
                 f"install it (Debian, Ubuntu: apt install {python}-dev) and install fastlin again",
             )
+        cause = error.args[0] if error.args else error
+        if isinstance(cause, subprocess.CalledProcessError):  # it names a hundred options
+            cause = f"{cause.cmd[0]} ended with exit status {cause.returncode}"
+        return (
+            " ".join(str(cause).split()) or type(error).__name__,
+            "install fastlin again with FASTLIN_REQUIRE_C=1, which shows all the compiler says",
+        )
 
     def get_source_files(self) -> list[str]:
         """Name what is not compiled too, so that a source distribution holds it."""
