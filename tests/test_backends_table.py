@@ -48,7 +48,7 @@ def test_the_record_holds_the_kernels_and_nothing_hidden() -> None:
 @pytest.mark.parametrize("backend", AVAILABLE)
 def test_an_available_backend_tells_all_about_itself(backend: Backend) -> None:
     assert backend.version
-    assert backend.n_threads == len(os.sched_getaffinity(0))
+    assert 1 <= backend.n_threads <= len(os.sched_getaffinity(0))
     assert backend.threading_layer
     assert backend.instruction_set
     assert (backend.reason, backend.remedy) == (None, None)
