@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sysconfig
 import tempfile
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
 
 ROOT = Path(__file__).resolve().parent
 RECORD = "_native_build.json"
@@ -25,10 +29,6 @@ if SKIP_C and REQUIRE_C:
         "FASTLIN_SKIP_C and FASTLIN_REQUIRE_C contradict each other: set one of them at most"
     )
 
-INSTALL_COMPILER = (
-    "install a C compiler (Debian, Ubuntu: apt install gcc libc6-dev) and reinstall fastlin "
-    "with FASTLIN_REQUIRE_C=1, which shows the compiler's own words"
-)
 UNIX_OPTIONS = [
     "-std=gnu11",
     "-O3",
@@ -42,50 +42,101 @@ UNIX_OPTIONS = [
 ]
 
 
+class CannotBuildError(Exception):
+    """Why the C backend cannot be built, and what to do about it."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(f"{reason}; {remedy}")
+        self.reason, self.remedy = reason, remedy
+
+
 class BuildNative(build_ext):
     """Compile the C backend; where that fails, leave a record of the reason instead."""
 
     def run(self) -> None:
-        """Remember where the record belongs: setuptools clears ``inplace`` while it builds."""
+        """Remember where the results belong: setuptools clears ``inplace`` while it builds."""
         self.beside_sources = bool(self.inplace or self.editable_mode)
         super().run()
 
     def build_extension(self, ext: Extension) -> None:
         """Compile one extension, or record why not."""
         ext.optional = not REQUIRE_C
+        self._remove(RECORD)
+        try:
+            self._compile(ext)
+        except CannotBuildError as why:
+            # A library of an earlier build would be taken for this one's.
+            self._remove(Path(self.get_ext_filename(ext.name)).name)
+            if REQUIRE_C:
+                raise CompileError(f"FASTLIN_REQUIRE_C is set, but the C backend {why}") from why
+            self.warn(f"the C backend {why}")
+            record = {"reason": f"it {why.reason}", "remedy": why.remedy}
+            path = self._package_folders()[-1] / RECORD
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(record))
+
+    def _compile(self, ext: Extension) -> None:
         if SKIP_C:
-            self._record("it was skipped when fastlin was installed (FASTLIN_SKIP_C=1)",
-                         "reinstall fastlin without FASTLIN_SKIP_C")
-            return
+            raise CannotBuildError(
+                "was skipped when fastlin was installed (FASTLIN_SKIP_C is set)",
+                "install fastlin again without FASTLIN_SKIP_C",
+            )
         if self.compiler.compiler_type == "unix":
-            ext.extra_compile_args = [*UNIX_OPTIONS, *self._openmp_options()]
-            ext.extra_link_args = self._openmp_options()
+            openmp = self._openmp_options()
+            ext.extra_compile_args = [*UNIX_OPTIONS, *openmp]
+            ext.extra_link_args = openmp
         try:
             super().build_extension(ext)
         except Exception as error:
-            if REQUIRE_C:
-                raise
-            reason = " ".join(str(error).split()) or type(error).__name__
-            self._record(f"it could not be compiled when fastlin was installed ({reason})",
-                         INSTALL_COMPILER)
-            self.warn(f"the C backend was not built: {reason}")
-        else:
-            self._record(None, None)
+            what, remedy = self._diagnosis(error)
+            raise CannotBuildError(
+                f"could not be compiled when fastlin was installed ({what})", remedy
+            ) from error
+
+    def _diagnosis(self, error: Exception) -> tuple[str, str]:
+        """Return what went wrong in plain words, and what to do about it."""
+        compiler = getattr(self.compiler, "compiler_so", [""])[0]
+        if compiler and shutil.which(compiler) is None:
+            return (
+                f"no C compiler: {compiler}",
+                "install one (Debian, Ubuntu: apt install gcc libc6-dev) and install fastlin again",
+            )
+        if not any(Path(folder, "Python.h").exists() for folder in self.include_dirs):
+            python = f"python{sysconfig.get_python_version()}"
+            return (
+                f"no Python.h of {python}",
+                f"install it (Debian, Ubuntu: apt install {python}-dev) and install fastlin again",
+            )
+        cause = error.args[0] if error.args else error
+        if isinstance(cause, subprocess.CalledProcessError):  # it names a hundred options
+            cause = f"{cause.cmd[0]} ended with exit status {cause.returncode}"
+        return (
+            " ".join(str(cause).split()) or type(error).__name__,
+            "install fastlin again with FASTLIN_REQUIRE_C=1, which shows all the compiler says",
+        )
 
     def get_source_files(self) -> list[str]:
-        """Name the headers too, so that a source distribution holds them."""
-        return [*super().get_source_files(), *map(str, ROOT.glob("csrc/*.h"))]
+        """Name what is not compiled too, so that a source distribution holds it."""
+        others = (*ROOT.glob("csrc/*.h"), *ROOT.glob("csrc/*.py"))
+        return [*super().get_source_files(), *(str(path.relative_to(ROOT)) for path in others)]
 
     def get_outputs(self) -> list[str]:
         """Name only what was really built; a missing backend must not break the install."""
         return [path for path in super().get_outputs() if Path(path).exists()]
+
+    def get_output_mapping(self) -> dict[str, str]:
+        """Name, for an editable install, what was really built, and where it lies."""
+        mapping = super().get_output_mapping()
+        return {built: path for built, path in mapping.items() if Path(path).exists()}
 
     def _openmp_options(self) -> list[str]:
         """Return what turns OpenMP on, or nothing where the compiler has none."""
         options = ["-fopenmp"]
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "openmp.c"
-            source.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads(); }\n")
+            source.write_text(
+                "#include <omp.h>\nint main(void) { return omp_get_max_threads(); }\n"
+            )
             try:
                 objects = self.compiler.compile([str(source)], folder, extra_postargs=options)
                 self.compiler.link_executable(
@@ -96,14 +147,14 @@ class BuildNative(build_ext):
                 return []
         return options
 
-    def _record(self, reason: str | None, remedy: str | None) -> None:
-        package = ROOT if self.beside_sources else Path(self.build_lib)
-        path = package / "fastlin" / RECORD
-        if reason is None:
-            path.unlink(missing_ok=True)
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"reason": reason, "remedy": remedy}))
+    def _package_folders(self) -> list[Path]:
+        """Return where the package is built; the last one is where it is imported from."""
+        folders = [Path(self.build_lib, "fastlin")]
+        return [*folders, ROOT / "fastlin"] if self.beside_sources else folders
+
+    def _remove(self, name: str) -> None:
+        for folder in self._package_folders():
+            (folder / name).unlink(missing_ok=True)
 
 
 setup(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fastlin.kernels.arguments import FloatArray
 
 BUILD_RECORD = Path(__file__).parents[1] / "_native_build.json"
-REINSTALL = "reinstall fastlin with FASTLIN_REQUIRE_C=1, which shows the compiler's own words"
+REINSTALL = "install fastlin again with FASTLIN_REQUIRE_C=1, which shows all the compiler says"
 
 try:
     from fastlin._native import ffi, lib

@@ -1,0 +1,62 @@
+# `make report` and `make test` do all they need by themselves, and may be repeated.
+
+PYTHON ?= python3
+
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := pyproject.toml setup.py $(wildcard csrc/*)
+RECORD := fastlin/_native_build.json
+# Part of each stamp's name, so that fastlin is installed again when the C build is asked for anew.
+MODE := $(if $(filter-out 0,$(FASTLIN_SKIP_C)),skip-c)$(if $(filter-out 0,$(FASTLIN_REQUIRE_C)),require-c)
+STAMP := $(VENV)/installed-$(or $(MODE),try-c)
+
+.DEFAULT_GOAL := help
+.PHONY: help report test bench clean
+.NOTPARALLEL:
+
+help:  ## Show the targets
+	@echo "make TARGET [PYTHON=python3]"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# The test extra holds all that the report needs.
+report: $(or $(wildcard $(STAMP)-test),$(STAMP)-report)  ## Train on MNIST and write the report to report/
+	@echo "==> Writing the report to report/ (fetches MNIST on the first run)"
+	@$(BIN)/fastlin report --out report
+
+test: $(STAMP)-test  ## Check style, formatting and types, then run all tests
+	@echo "==> Checking style (ruff check)"
+	@$(BIN)/ruff check .
+	@echo "==> Checking formatting (ruff format)"
+	@$(BIN)/ruff format --check .
+	@echo "==> Checking types (mypy)"
+	@$(BIN)/mypy
+	@echo "==> Running the tests (pytest)"
+	@$(BIN)/pytest
+
+bench: $(STAMP)-bench  ## Time the backends and their peers
+	@echo "==> Running the benchmarks (pytest bench/)"
+	@$(BIN)/pytest bench/
+
+clean:  ## Remove all that was made here, but for report/
+	@echo "==> Removing $(VENV), build results and caches"
+	@rm -rf $(VENV) build dist fastlin.egg-info fastlin/_native*.so $(RECORD)
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "fastlin needs Python 3.11 or newer; name it with: make PYTHON=python3.12 TARGET"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
+	    version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	    echo "Python's venv module is missing; install it with: apt install python$$version-venv"; exit 1; }
+	@echo "==> Making a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(STAMP)-%: $(SOURCES) | $(VENV)/made
+	@echo "==> Installing fastlin and what '$*' needs, compiling the C backend (takes minutes)"
+	@rm -f $(filter-out $(STAMP)-%,$(wildcard $(VENV)/installed-*))
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[$*]'
+	@test ! -f $(RECORD) || $(BIN)/python -c 'import json; record = json.load(open("$(RECORD)")); \
+	    print("    No C backend: %(reason)s; %(remedy)s" % record)'
+	@touch $@
