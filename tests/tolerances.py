@@ -4,18 +4,21 @@ Rounding a number to the nearest is off by at most half an epsilon of it, up as 
 the error of a sum grows like the root of its length: with overwhelming probability it stays below
 ``4 * eps / 2 * sqrt(length) * magnitude``, where ``magnitude`` is the sum of the absolute values
 of the terms (Higham and Mary, "A new approach to probabilistic rounding error analysis", 2019,
-theorem 2.4 with lambda = 4).
+theorem 2.4 with lambda = 4). What errs on its own in every row adds up as the root of the squares;
+what errs alike in all rows just adds up.
 
 ==================  ==========================================================================
 quantity            bound
 ==================  ==========================================================================
-logit               the sum over the features, of magnitude ``|W| (|u| + |shift|) + |b|``
+logit               the sum over the features, of magnitude ``|W| |u| + |b|``, on its own; that
+                    of ``|W| |shift|``, which is subtracted from all rows alike
 loss of a row       2 logits' bounds (the slopes of the loss by its logits add up to at most 2
-                    in absolute value) and ``ELEMENTARY`` epsilons of ``1 + largest |logit|``
+                    in absolute value), and ``ELEMENTARY`` epsilons of ``1 + largest |logit|``,
+                    alike where an approximation is off to one side
 residual of a row   2 p (1 - p) logits' bounds (the slopes of a probability by all logits add up
-                    to that) and ``ELEMENTARY`` epsilons of ``p + [label]``
-gradient            the residuals' bounds times ``|u| + |shift|``, added over the rows, and the
-                    rounding of that sum
+                    to that), and ``ELEMENTARY`` epsilons of ``p + [label]``, likewise
+gradient            the residuals' bounds times ``|u| + |shift|``, and the rounding of the sum
+                    over the rows
 ==================  ==========================================================================
 """
 
@@ -74,11 +77,13 @@ def bounds(
     factor = np.ones(n) if sample_weight is None else sample_weight
     size = np.abs(u) + np.abs(s)
     z = (u - s) @ w.T + b
-    logits = of_sum(dtype, d + 1, size @ np.abs(w).T + np.abs(b))
-    worst = logits.max(axis=1)
+    own = of_sum(dtype, d + 1, np.abs(u) @ np.abs(w).T + np.abs(b))
+    alike = of_sum(dtype, d, np.abs(w) @ np.abs(s)).max()
+    own_worst = own.max(axis=1)
 
     elementary = ELEMENTARY * EPSILON[dtype]
-    losses = factor * (2 * worst + elementary * (1 + np.abs(z).max(axis=1)))
+    own_loss = 2 * factor * own_worst
+    alike_loss = factor * (2 * alike + elementary * (1 + np.abs(z).max(axis=1)))
     if len(w) == 1:
         p = 1 / (1 + np.exp(-np.clip(z, -700, 700)))
         target = labels[:, np.newaxis] == 1
@@ -86,15 +91,24 @@ def bounds(
         p = np.exp(z - z.max(axis=1, keepdims=True))
         p /= p.sum(axis=1, keepdims=True)
         target = np.arange(len(w)) == labels[:, np.newaxis]
-    residual = 2 * p * (1 - p) * worst[:, np.newaxis] + elementary * (p + target)
-    residual *= factor[:, np.newaxis]
-    magnitude = factor[:, np.newaxis] * np.abs(p - target)
+    weight = factor[:, np.newaxis]
+    own_residual = weight * 2 * p * (1 - p) * own_worst[:, np.newaxis]
+    alike_residual = weight * (2 * p * (1 - p) * alike + elementary * (p + target))
+    magnitude = weight * np.abs(p - target)
     return Bounds(
-        logits=logits,
-        losses=losses,
-        loss_sum=float(losses.sum()),
-        weights_gradient=residual.T @ size + of_sum(dtype, n, magnitude.T @ size),
-        intercept_gradient=residual.sum(axis=0) + of_sum(dtype, n, magnitude.sum(axis=0)),
+        logits=own + alike,
+        losses=own_loss + alike_loss,
+        loss_sum=float(np.sqrt(np.sum(own_loss**2)) + alike_loss.sum()),
+        weights_gradient=(
+            np.sqrt((own_residual**2).T @ size**2)
+            + alike_residual.T @ size
+            + of_sum(dtype, n, magnitude.T @ size)
+        ),
+        intercept_gradient=(
+            np.sqrt(np.sum(own_residual**2, axis=0))
+            + alike_residual.sum(axis=0)
+            + of_sum(dtype, n, magnitude.sum(axis=0))
+        ),
     )
 
 
