@@ -32,7 +32,7 @@ from fastlin.kernels.jit_loops import (
     residual_share,
     run,
 )
-from fastlin.kernels.threads import safe_n_threads
+from fastlin.kernels.threads import note_started_threads, safe_n_threads
 from fastlin.kernels.tiles import TILE, choose_block, kind, register_tiles
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def threading_layer() -> str:
         from numba.np.ufunc.parallel import _launch_threads
 
         _launch_threads()
+        note_started_threads()
         return str(numba.threading_layer())
     finally:
         if ours:

@@ -19,13 +19,18 @@ def safe_n_threads(n_threads: int) -> int:
         if n_threads > 1 and not _state["told"]:
             _state["told"] = True
             logging.getLogger("fastlin").warning(
-                "this process was forked from one that had trained on several threads, so it "
+                "this process was forked from one that had started several threads, so it "
                 "trains on one; start workers with the 'spawn' or 'loky' method to use more"
             )
         return 1
     if n_threads > 1:
-        _state["threads_started"] = True
+        note_started_threads()
     return n_threads
+
+
+def note_started_threads() -> None:
+    """Note that a library has started its threads, whether or not a kernel has used them yet."""
+    _state["threads_started"] = True
 
 
 def _after_fork_in_child() -> None:

@@ -1,0 +1,123 @@
+"""Random problems, the same on every run, that make sure they are worth solving."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastlin.kernels import Parameters, Samples, StepOptions
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Samples and a model that is right about some of them."""
+
+    samples: Samples
+    weights: NDArray[Any]
+    intercept: NDArray[Any]
+
+    @property
+    def dtype(self) -> str:
+        return self.weights.dtype.name
+
+    @property
+    def model(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        return self.weights, self.intercept
+
+    def in_float64(self) -> Problem:
+        """The very same numbers, for arithmetic that rounds later."""
+        samples = self.samples
+        shift = None if samples.shift is None else samples.shift.astype(np.float64)
+        return Problem(
+            replace(samples, rows=samples.rows.astype(np.float64), shift=shift),
+            self.weights.astype(np.float64),
+            self.intercept.astype(np.float64),
+        )
+
+
+def make_problem(
+    n: int,
+    d: int,
+    k: int,
+    row_type: str = "float64",
+    weight_type: str = "float64",
+    weighted: bool = False,
+    shifted: bool = False,
+    seed: int = 0,
+) -> Problem:
+    generator = np.random.default_rng([seed, n, d, k])
+    if row_type == "uint8":
+        rows = generator.integers(0, 256, (n, d)).astype(np.uint8)
+        deviation = 128.0
+    else:
+        rows = generator.standard_normal((n, d)).astype(row_type)
+        deviation = 1.0
+    labels = generator.integers(0, max(k, 2), n).astype(np.int32)
+    weights = generator.standard_normal((k, d)) * (1.5 / (deviation * np.sqrt(d)))
+    shift = generator.uniform(0.2, 0.8, d) * deviation if shifted else None
+    problem = Problem(
+        Samples(
+            rows,
+            labels,
+            generator.uniform(0.1, 2.0, n) if weighted else None,
+            None if shift is None else shift.astype(weight_type),
+        ),
+        weights.astype(weight_type),
+        generator.standard_normal(k).astype(weight_type),
+    )
+    assert_spread(problem)
+    return problem
+
+
+def assert_spread(problem: Problem) -> None:
+    """Assert that rows and labels differ, and that the model is neither sure nor indifferent."""
+    samples = problem.samples
+    assert len(np.unique(samples.labels)) > 1
+    assert np.ptp(samples.rows, axis=0).min() > 0
+    if samples.sample_weight is not None:
+        assert np.ptp(samples.sample_weight) > 0.1
+    shift = 0 if samples.shift is None else samples.shift
+    logits = (samples.rows - np.asarray(shift, np.float64)) @ problem.weights.T.astype(np.float64)
+    logits += problem.intercept
+    assert 0.2 < logits.std() < 10
+    assert np.ptp(logits) < 80
+
+
+def make_parameters(problem: Problem, momentum: bool = False, average: bool = False) -> Parameters:
+    """Copies of the model, with velocities and averages that are not zero where asked for."""
+    parameters = Parameters(problem.weights.copy(), problem.intercept.copy())
+    if momentum:
+        parameters.weights_velocity = problem.weights / 8
+        parameters.intercept_velocity = problem.intercept / 8
+    if average:
+        parameters.weights_average = problem.weights / 2
+        parameters.intercept_average = problem.intercept / 2
+    return parameters
+
+
+def make_options(problem: Problem, batch_size: int, n_steps: int, **changes: Any) -> StepOptions:
+    """Options of steps that go down: rates that differ from step to step, gain and decay by feature."""
+    d = problem.weights.shape[1]
+    rows = problem.samples.rows.astype(np.float64, order="C")
+    if problem.samples.shift is not None:
+        rows = rows - problem.samples.shift
+    # At most 1 / L for inputs times the root of the gain, L = the mean squared norm of a row.
+    gain = np.linspace(0.5, 1.0, d) / np.mean(np.sum(rows**2, axis=1))
+    return StepOptions(
+        batch_size=batch_size,
+        learning_rates=changes.pop("learning_rates", 0.5 / np.sqrt(1 + np.arange(n_steps))),
+        decay=np.linspace(0.01, 0.03, d).astype(problem.weights.dtype),
+        gain=gain.astype(problem.weights.dtype),
+        **changes,
+    )
+
+
+def make_order(n: int, n_rounds: int, seed: int = 0) -> NDArray[np.int64]:
+    """Each round holds every row once."""
+    generator = np.random.default_rng(seed)
+    order = np.concatenate([generator.permutation(n) for _ in range(n_rounds)])
+    assert (np.diff(order) != 1).any()
+    return order
