@@ -27,7 +27,8 @@ class Progress:
     """What a callback is told after every check and at the end of every epoch.
 
     ``train_loss`` is the mean over the epoch's steps so far; ``val_loss``, ``val_accuracy`` and
-    ``train_accuracy`` are those of the latest check, or None before the first one.
+    ``train_accuracy`` are those of the latest check, or None before the first one;
+    ``rows_per_second`` is that of the epoch's steps so far.
     """
 
     epoch: int
@@ -80,7 +81,8 @@ class _Log:
     losses: list[NDArray[np.float64]] = field(default_factory=list)
     checks: list[tuple[int, float, float, float]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: {"steps": 0.0, "checks": 0.0})
-    rows_done: int = 0
+    rows_of_epoch: int = 0
+    seconds_of_epoch: float = 0.0
 
 
 def new_parameters(
@@ -119,6 +121,7 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
         # 1. The epoch's order of rows.
         order = descent.batches.order(generator)
         epoch_losses: list[NDArray[np.float64]] = []
+        log.rows_of_epoch, log.seconds_of_epoch = 0, 0.0
         finished = ""
         for first, stop, check in descent.batches.runs(epoch, descent.validation is not None):
             # 2. Many steps in one call of the backend.
@@ -193,9 +196,11 @@ def _run_steps(
     losses = np.empty(stop - first)
     started = time.perf_counter()
     descent.backend.sgd_steps(descent.samples, rows, parameters, options, losses, descent.n_threads)
-    log.seconds["steps"] += time.perf_counter() - started
+    seconds = time.perf_counter() - started
+    log.seconds["steps"] += seconds
+    log.seconds_of_epoch += seconds
     log.losses.append(losses)
-    log.rows_done += len(rows)
+    log.rows_of_epoch += len(rows)
     if not np.isfinite(losses).all():
         diverged = first_step + int(np.argmin(np.isfinite(losses)))
         raise DivergenceError(
@@ -237,7 +242,7 @@ def _progress(
         val_loss=val_loss,
         val_accuracy=val_accuracy,
         train_accuracy=train_accuracy,
-        rows_per_second=log.rows_done / max(log.seconds["steps"], 1e-9),
+        rows_per_second=log.rows_of_epoch / max(log.seconds_of_epoch, 1e-9),
     )
 
 
