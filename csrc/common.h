@@ -49,6 +49,16 @@
 #define TEAM_SIZE 1
 #endif
 
+/* Keep a vector that is used several times in a register: compilers would rather read it from
+ * memory again in each instruction, and the loads, not the products, would set the pace. */
+#if defined(__x86_64__)
+#define KEEP_IN_REGISTER(v) __asm__("" : "+v"(v))
+#elif defined(__aarch64__)
+#define KEEP_IN_REGISTER(v) __asm__("" : "+w"(v))
+#else
+#define KEEP_IN_REGISTER(v) ((void)0)
+#endif
+
 /* Where the threads of a team wait for each other, every few microseconds. They spin, since the
  * wait is short; but not for long: on a busy machine the one they wait for may have lost its core,
  * and gets one back only where another gives it up. OpenMP's own barrier spins for milliseconds. */

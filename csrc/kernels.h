@@ -136,6 +136,7 @@ INLINE void NAME(logit_tile)(const int block, const int n_samples, const ROW *co
         UNROLL for (int s = 0; s < n_samples; s++) x[s] = NAME(load_row)(at[s] + v * LANES);
         UNROLL for (int c = 0; c < block; c++) {
             V weight = *(const V *)(w + c * LANES);
+            KEEP_IN_REGISTER(weight);
             UNROLL for (int s = 0; s < n_samples; s++) sums[c * n_samples + s] += x[s] * weight;
         }
         w += block * LANES;
@@ -176,6 +177,7 @@ INLINE void NAME(gradient_tile)(const int block, const int n_wide, const ROW *co
             __builtin_prefetch((const char *)(next_rows[i] + column) + byte, 0, 2);
         UNROLL for (int c = 0; c < block; c++) {
             V r = NAME(splat)(residual[c * TILE + i]);
+            KEEP_IN_REGISTER(r);
             UNROLL for (int v = 0; v < n_wide; v++) sums[v * block + c] += x[v] * r;
         }
     }
