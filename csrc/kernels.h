@@ -134,6 +134,8 @@ INLINE void NAME(logit_tile)(const int block, const int n_samples, const ROW *co
     for (int64_t v = 0; v < n_full; v++) {
         V x[8];
         UNROLL for (int s = 0; s < n_samples; s++) x[s] = NAME(load_row)(at[s] + v * LANES);
+        UNROLL for (int s = 0; s < n_samples; s++)
+            __builtin_prefetch(rows[n_samples + s] + first_column + v * LANES, 0, 3);
         UNROLL for (int c = 0; c < block; c++) {
             V weight = *(const V *)(w + c * LANES);
             KEEP_IN_REGISTER(weight);
@@ -294,6 +296,11 @@ INLINE void NAME(finish)(const int block, const int n_wide, const ENGINE *e, con
                          const V *sums) {
     int64_t at = (b * e->n_vectors + vector) * block * LANES;
     const fastlin_step_options *options = e->options;
+    WEIGHT *weights = e->weights, *velocities = e->velocity, *averages = e->average;
+    WEIGHT rate = options ? (WEIGHT)options->learning_rates[step] : 0;
+    WEIGHT momentum = options ? (WEIGHT)options->momentum : 0;
+    WEIGHT part = averages ? (WEIGHT)options->average_rates[step] : 0;
+    bool nesterov = options && options->nesterov;
     for (int i = 0; i < block * n_wide; i++, at += LANES) {
         V sum = sums[i];
         if (!options) {
@@ -307,24 +314,22 @@ INLINE void NAME(finish)(const int block, const int n_wide, const ENGINE *e, con
         }
         int64_t lanes = (vector + i / block) * LANES;
         V residual_sum = NAME(splat)(share->residual_sum[b * block + i % block]);
-        V w = *(const V *)(e->weights + at);
+        V w = *(const V *)(weights + at);
         V step_gradient =
             *(const V *)(e->gain + lanes) * (sum - residual_sum * *(const V *)(e->shift + lanes)) +
             *(const V *)(e->decay + lanes) * w;
         V direction = step_gradient;
-        if (e->velocity) {
-            WEIGHT momentum = (WEIGHT)options->momentum;
-            V velocity = *(const V *)(e->velocity + at) * momentum + step_gradient;
-            *(V *)(e->velocity + at) = velocity;
+        if (velocities) {
+            V velocity = *(const V *)(velocities + at) * momentum + step_gradient;
+            *(V *)(velocities + at) = velocity;
             direction = velocity;
-            if (options->nesterov) direction = step_gradient + velocity * momentum;
+            if (nesterov) direction = step_gradient + velocity * momentum;
         }
-        w -= direction * (WEIGHT)options->learning_rates[step];
-        *(V *)(e->weights + at) = w;
-        if (e->average) {
-            V average = *(const V *)(e->average + at);
-            *(V *)(e->average + at) =
-                average + (w - average) * (WEIGHT)options->average_rates[step];
+        w -= direction * rate;
+        *(V *)(weights + at) = w;
+        if (averages) {
+            V average = *(const V *)(averages + at);
+            *(V *)(averages + at) = average + (w - average) * part;
         }
     }
 }
@@ -397,7 +402,7 @@ INLINE int64_t NAME(row_at)(const ENGINE *e, int64_t position) {
 /* Point `rows` at a tile's rows; entries after the last repeat it. */
 static void NAME(gather)(const ENGINE *e, int64_t first, int64_t n_rows, const ROW **rows,
                          ROW *short_rows) {
-    for (int64_t i = 0; i < TILE; i++) {
+    for (int64_t i = 0; i < TILE + 8; i++) {
         int64_t row = NAME(row_at)(e, first + (i < n_rows ? i : n_rows - 1));
         rows[i] = (const ROW *)((const char *)e->samples->rows + row * e->samples->row_stride);
         if (e->d < LANES) {
@@ -577,8 +582,8 @@ static void NAME(share_of)(const ENGINE *e, arena *memory, int64_t thread, SHARE
                                  : from + (to - from) * (share->part + 1) / share->n_parts / 2 * 2;
     }
     for (int i = 0; i < 2; i++) {
-        share->rows[i] = take(memory, TILE * sizeof(ROW *));
-        share->short_rows[i] = e->d < LANES ? take(memory, TILE * LANES * sizeof(ROW)) : NULL;
+        share->rows[i] = take(memory, (TILE + 8) * sizeof(ROW *));
+        share->short_rows[i] = e->d < LANES ? take(memory, (TILE + 8) * LANES * sizeof(ROW)) : NULL;
     }
     share->row_weight = take(memory, TILE * sizeof(WEIGHT));
     size_t residual_bytes = e->k_padded * TILE * sizeof(WEIGHT);
