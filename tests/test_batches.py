@@ -87,9 +87,7 @@ def test_checks_follow_the_multiples_of_the_interval(plan: Batches) -> None:
         for _, stop, check in plan.runs(epoch, with_checks=True)
         if check
     ]
-    assert checks == [
-        step for step in range(5 * plan.steps_per_epoch) if step % interval == 0
-    ]
+    assert checks == [step for step in range(5 * plan.steps_per_epoch) if step % interval == 0]
     assert checks[0] == 0
 
 

@@ -99,7 +99,9 @@ def test_what_is_no_pair_for_two_features(pair: Any) -> None:
         InputScale.from_option(pair, np.ones((4, 2)))
 
 
-@pytest.mark.parametrize("pair", [(0, 0), (0, -1), (1, None), (np.nan, 1), (0, np.inf), ([0, np.inf], 1)])
+@pytest.mark.parametrize(
+    "pair", [(0, 0), (0, -1), (1, None), (np.nan, 1), (0, np.inf), ([0, np.inf], 1)]
+)
 def test_numbers_that_cannot_scale(pair: Any) -> None:
     with pytest.raises(InputError, match="finite shifts and positive scales"):
         InputScale.from_option(pair, np.ones((4, 2)))

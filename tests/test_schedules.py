@@ -83,7 +83,8 @@ def test_it_is_for_the_scaled_rows() -> None:
     scale = InputScale(np.full(5, 127.5), np.full(5, 1 / 127.5))
     scaled = Samples((samples.rows - 127.5) / 127.5, samples.labels)
     got = safe_learning_rate(samples, scale, 3, 10, 0.01, True)
-    assert got == pytest.approx(safe_learning_rate(scaled, unscaled(5), 3, 10, 0.01, True), rel=1e-5)
+    right = safe_learning_rate(scaled, unscaled(5), 3, 10, 0.01, True)
+    assert got == pytest.approx(right, rel=1e-5)
 
 
 def test_a_row_with_weight_two_is_two_rows() -> None:
