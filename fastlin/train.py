@@ -138,11 +138,11 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
                         finished = "early_stopping"
             # 4. Whoever watches may stop the run.
             end_of_epoch = stop == descent.batches.steps_per_epoch
-            if (check or end_of_epoch) and descent.callbacks and not finished:
+            if (check or end_of_epoch) and descent.callbacks:
                 progress = _progress(descent, epoch, step, end_of_epoch, epoch_losses, log)
                 # Every callback is told, also after one of them asked to stop.
                 if any([callback(progress) is True for callback in descent.callbacks]):
-                    finished = "callback"
+                    finished = finished or "callback"
             if finished:
                 break
         # 5. The training loss has stopped falling.
