@@ -163,6 +163,11 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
     return _history(log, descent, epoch, step, best_step if best_step >= 0 else step, stop_reason)
 
 
+# What overflows shows in the losses; NumPy's kernels need not warn of it where the others do not.
+_quiet = np.errstate(over="ignore", invalid="ignore")
+
+
+@_quiet
 def _run_steps(
     descent: Descent,
     parameters: Parameters,
@@ -211,6 +216,7 @@ def _run_steps(
     return losses
 
 
+@_quiet
 def _check(
     descent: Descent, model: tuple[NDArray[Any], NDArray[Any]], step: int, log: _Log
 ) -> float:
