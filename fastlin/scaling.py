@@ -76,4 +76,6 @@ def _mean_and_deviation(rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArra
     blocks = [slice(i, i + ROWS_AT_ONCE) for i in range(0, n, ROWS_AT_ONCE)]
     mean = sum(rows[block].sum(axis=0, dtype=np.float64) for block in blocks) / n
     variance = sum(np.square(rows[block] - mean).sum(axis=0) for block in blocks) / n
-    return np.asarray(mean), np.sqrt(variance)
+    # The rounding of its mean must not pass for the deviation of a constant feature.
+    constant = rows.min(axis=0) == rows.max(axis=0)
+    return np.asarray(mean), np.where(constant, 0.0, np.sqrt(variance))

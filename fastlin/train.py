@@ -138,11 +138,11 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
                         finished = "early_stopping"
             # 4. Whoever watches may stop the run.
             end_of_epoch = stop == descent.batches.steps_per_epoch
-            if (check or end_of_epoch) and descent.callbacks and not finished:
+            if (check or end_of_epoch) and descent.callbacks:
                 progress = _progress(descent, epoch, step, end_of_epoch, epoch_losses, log)
                 # Every callback is told, also after one of them asked to stop.
                 if any([callback(progress) is True for callback in descent.callbacks]):
-                    finished = "callback"
+                    finished = finished or "callback"
             if finished:
                 break
         # 5. The training loss has stopped falling.
@@ -163,6 +163,11 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
     return _history(log, descent, epoch, step, best_step if best_step >= 0 else step, stop_reason)
 
 
+# What overflows shows in the losses; NumPy's kernels need not warn of it where the others do not.
+_quiet = np.errstate(over="ignore", invalid="ignore")
+
+
+@_quiet
 def _run_steps(
     descent: Descent,
     parameters: Parameters,
@@ -211,6 +216,7 @@ def _run_steps(
     return losses
 
 
+@_quiet
 def _check(
     descent: Descent, model: tuple[NDArray[Any], NDArray[Any]], step: int, log: _Log
 ) -> float:
