@@ -73,7 +73,7 @@ def check_steps(
 ) -> None:
     """Assert it of ``sgd_steps`` over two rounds of the rows."""
     exact = problem.in_float64()
-    n, d = problem.samples.rows.shape
+    n = len(problem.samples.rows)
     order = make_order(n, 2)
     n_steps = -(-len(order) // batch_size)
     right, right_losses = run_steps(reference, exact, order, batch_size, name)
@@ -86,7 +86,8 @@ def check_steps(
     of_rows = np.abs(reference.loss_gradient(exact.samples, *exact.model)[1]) / n
     epsilon = EPSILON[problem.dtype]
     of_weights = options.gain * allowed.weights_gradient.max(axis=0) / (batch_size / 2)
-    rounding = 4 * epsilon * n_steps * (np.abs(problem.weights).max() + options.gain * of_rows.max())
+    longest = np.abs(problem.weights).max() + options.gain * of_rows.max()
+    rounding = 4 * epsilon * n_steps * longest
     by_weights = reach * of_weights + rounding
     of_intercept = float(allowed.intercept_gradient.max()) / (batch_size / 2)
     by_intercept = reach * of_intercept + 4 * epsilon * n_steps * (

@@ -26,7 +26,7 @@ def softmax(logits: Sequence[float]) -> Vector:
 def sigmoid_loss(z: float, label: int) -> float:
     """-ln of the probability of the label: ln(1 + e^-z) for label 1, ln(1 + e^z) for label 0."""
     against = -z if label == 1 else z
-    return math.log1p(math.exp(against)) if against < 0 else against + math.log1p(math.exp(-against))
+    return max(against, 0.0) + math.log1p(math.exp(-abs(against)))
 
 
 def softmax_loss(logits: Sequence[float], label: int) -> float:

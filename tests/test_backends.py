@@ -19,7 +19,7 @@ import numpy as np
 import oracles
 import pytest
 from agreement import STEP_OPTIONS, all_bits, check, check_passes, check_steps, run_steps
-from problems import Problem, make_order, make_problem
+from problems import Problem, make_problem
 from tolerances import ELEMENTARY, EPSILON, assert_within
 
 from fastlin.errors import BackendUnavailableError, InputError
@@ -169,9 +169,7 @@ def test_batches_around_a_tile(name: str, row_type: str, weight_type: str, k: in
 
 @pytest.mark.parametrize("options", STEP_OPTIONS)
 @few_cases
-def test_options_of_steps(
-    name: str, row_type: str, weight_type: str, k: int, options: str
-) -> None:
+def test_options_of_steps(name: str, row_type: str, weight_type: str, k: int, options: str) -> None:
     problem = make_problem(150, 33, k, row_type, weight_type, weighted=True, shifted=True)
     check_steps(get_backend(name), problem, 32, options)
 
@@ -386,9 +384,7 @@ def test_the_same_bits_on_any_number_of_threads(
 
 
 @one_case_each
-def test_the_same_bits_on_every_run(
-    name: str, row_type: str, weight_type: str, k: int
-) -> None:
+def test_the_same_bits_on_every_run(name: str, row_type: str, weight_type: str, k: int) -> None:
     problem = make_problem(333, 784, k, row_type, weight_type, weighted=True, shifted=True)
     assert len({all_bits(get_backend(name), problem, 4) for _ in range(10)}) == 1
 
@@ -405,9 +401,7 @@ def test_many_classes_give_the_same_bits_on_any_number_of_threads(name: str) -> 
 def test_two_python_threads_train_at_once(
     name: str, row_type: str, weight_type: str, k: int
 ) -> None:
-    problems = [
-        make_problem(333, 784, k, row_type, weight_type, seed=seed) for seed in (1, 2)
-    ]
+    problems = [make_problem(333, 784, k, row_type, weight_type, seed=seed) for seed in (1, 2)]
     backend = get_backend(name)
     right = [all_bits(backend, problem, 1) for problem in problems]
     assert right[0] != right[1]
