@@ -1,4 +1,4 @@
-"""Arrays from outside become :class:`~fastlin.kernels.Samples`: checked, and copied only if need be."""
+"""Arrays from outside become :class:`~fastlin.kernels.Samples`: checked, copied if need be."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def make_samples(
     ``sample_weight`` is divided by its mean, so that the mean of the weighted losses is the
     weighted mean of the losses.
     """
-    assert rows.dtype.name in ROW_TYPES  # noqa: S101 (the estimator validated it)
+    assert rows.dtype.name in ROW_TYPES, "the estimator validated it"
     if sample_weight is not None:
         mean = sample_weight.mean()
         if not mean > 0:

@@ -137,6 +137,11 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     True
     """
 
+    classes_: NDArray[Any]
+    coef_: NDArray[Any]
+    intercept_: NDArray[Any]
+    _input_scale: InputScale
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "solver": [StrOptions({"sgd", "lbfgs"})],
         "backend": [StrOptions({"auto", *BACKEND_NAMES})],
@@ -455,7 +460,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
     def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
         """Return the probability of each class, ``(n, k)``; each row sums to 1."""
-        return np.exp(self.predict_log_proba(X))
+        return np.asarray(np.exp(self.predict_log_proba(X)))
 
     def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
         """Return the natural logarithm of :meth:`predict_proba`, finite where that is 0."""

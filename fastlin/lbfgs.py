@@ -30,7 +30,7 @@ def minimize(descent: Descent, parameters: Parameters, scale: InputScale, tol: f
 
     started = time.perf_counter()
     shape = parameters.weights.shape
-    dtype = parameters.weights.dtype
+    dtype: np.dtype[Any] = parameters.weights.dtype
     n = len(descent.samples.rows)
     l2 = descent.decay.astype(np.float64) / 2
     losses: list[float] = []

@@ -73,7 +73,7 @@ def safe_learning_rate(
     squared_norms = np.einsum("ij,ij->i", x, x, dtype=np.float64)
     if row_weight is not None:
         squared_norms = squared_norms * row_weight
-        x *= np.sqrt(row_weight, dtype=np.float64)[:, np.newaxis].astype(np.float32)
+        x *= np.asarray(np.sqrt(row_weight), np.float32)[:, np.newaxis]
     bound = 0.25 if n_classes == 1 else 0.5
     largest_row = bound * float(squared_norms.max())
     whole = bound * _largest_eigenvalue(x, generator)

@@ -195,7 +195,7 @@ def _run_steps(
         momentum=descent.momentum,
         nesterov=descent.nesterov,
         # Later iterates weigh more: Lacoste-Julien et al., arXiv:1212.2002, equation 8.
-        average_rates=2.0 / (steps + 2.0) if descent.average else None,
+        average_rates=2.0 / (steps + np.float64(2)) if descent.average else None,
     )
     rows = order[first * batches.batch_size : stop * batches.batch_size]
     losses = np.empty(stop - first)
@@ -220,7 +220,7 @@ def _run_steps(
 def _check(
     descent: Descent, model: tuple[NDArray[Any], NDArray[Any]], step: int, log: _Log
 ) -> float:
-    assert descent.validation is not None  # noqa: S101 (for the type checker)
+    assert descent.validation is not None
     started = time.perf_counter()
     n_val, n_train = len(descent.validation.rows), len(descent.samples.rows)
     loss_sum, val_correct = descent.backend.score(descent.validation, *model, descent.n_threads)

@@ -350,9 +350,11 @@ def test_a_damaged_file_never_raises_anything_but_one_line(
         damaged = bytearray(whole)
         damaged[generator.randrange(len(damaged))] = generator.randrange(256)
         path.write_bytes(damaged)
+        said = ""
         try:
             datasets.load(path)
         except FastlinError as error:
             n_refused += 1
-            assert "\n" not in str(error)
+            said = str(error)
+        assert "\n" not in said
     assert n_refused > 20, "hardly any of the damage was noticed"

@@ -181,6 +181,7 @@ def _load_npy(path: Path) -> NDArray[Any]:
     except _DAMAGE as error:
         raise InputError(f"{path.name} {_damage(error)}") from error
     if not isinstance(array, np.ndarray):
+        array.close()
         raise InputError(f"{path.name} is an .npz archive; rename it to {path.stem}.npz")
     return array
 

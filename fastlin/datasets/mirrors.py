@@ -40,9 +40,8 @@ def ways(
 
 def _ask(mirrors: tuple[str, ...], name: str) -> dict[str, str | None]:
     """Ask all mirrors at once for the head of a file; give why each did not answer, or None."""
-    failures: dict[str, str | None] = {
-        mirror: f"no answer within {FIRST_ANSWER_SECONDS:g} s" for mirror in mirrors
-    }
+    silent = f"no answer within {FIRST_ANSWER_SECONDS:g} s"
+    failures: dict[str, str | None] = dict.fromkeys(mirrors, silent)
 
     def ask(mirror: str) -> None:
         import requests

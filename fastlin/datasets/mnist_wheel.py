@@ -62,7 +62,7 @@ def _pip_download(folder: Path, progress: bool) -> None:
         command += ["--quiet"]
     # pip's own bar shows size and rate; it belongs on our standard error.
     # cwd: a pip.py in the user's folder must not be taken for pip.
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 (each part of the command is written above)
         command, cwd=folder, stdin=subprocess.DEVNULL, stdout=2, stderr=subprocess.PIPE, text=True
     )
     if done.returncode != 0:

@@ -110,7 +110,7 @@ def sgd_steps(
     """See :func:`fastlin.kernels.reference.sgd_steps`."""
     if len(order) == 0:
         return
-    dtype = parameters.weights.dtype
+    dtype: np.dtype[Any] = parameters.weights.dtype
     layout = _Layout(samples, parameters.weights, options.batch_size, len(order), n_threads)
     shape = layout.shape(updates=True)
     rows = [parameters.intercept, parameters.intercept_velocity, parameters.intercept_average]
@@ -246,7 +246,7 @@ def _address(function: Any, kind: Any, *arguments: Any) -> int:
     return _addresses[key]
 
 
-def _three_rows(intercept: FloatArray) -> FloatArray:
+def _three_rows(intercept: FloatArray) -> NDArray[Any]:
     return np.stack([intercept] * 3)
 
 
@@ -307,7 +307,7 @@ class _Layout:
         rows = min(self.batch_size, TILE, self.n_order)
         products = rows * self.d * (self.n_blocks * self.block + 16)
         parts = max(1, self.n_vectors // 8)
-        return max(1, min(products // WORK_OF_A_THREAD, parts, n_threads))
+        return int(max(1, min(products // WORK_OF_A_THREAD, parts, n_threads)))
 
     def shape(self, updates: bool) -> Shape:
         """Return the sizes that the loops need."""

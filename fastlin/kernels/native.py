@@ -38,7 +38,8 @@ else:
 def load() -> Backend:
     """Return the C backend, or why there is none."""
     if IMPORT_ERROR is not None:
-        return Backend(name="c", **_why_missing(IMPORT_ERROR))
+        reason, remedy = _why_missing(IMPORT_ERROR)
+        return Backend(name="c", reason=reason, remedy=remedy)
     forced = os.environ.get("FASTLIN_ISA") or None
     chosen = lib.fastlin_choose_instruction_set(forced.encode() if forced else ffi.NULL)
     if chosen == ffi.NULL:
@@ -245,9 +246,9 @@ def _check(status: int) -> None:
         raise InputError("the C backend has no kernel for these types of rows and weights")
 
 
-def _why_missing(import_error: str) -> dict[str, str]:
+def _why_missing(import_error: str) -> tuple[str, str]:
     try:
         record = json.loads(BUILD_RECORD.read_text())
-        return {"reason": record["reason"], "remedy": record["remedy"]}
+        return record["reason"], record["remedy"]
     except (OSError, ValueError, KeyError):
-        return {"reason": f"its library cannot be loaded ({import_error})", "remedy": REINSTALL}
+        return f"its library cannot be loaded ({import_error})", REINSTALL

@@ -92,6 +92,8 @@ def sgd_steps(
         _descend(weights, parameters.weights_velocity, gradient, rate, options)
         _descend(intercept, parameters.intercept_velocity, intercept_gradient, rate, options)
         if options.average_rates is not None:
+            assert parameters.weights_average is not None
+            assert parameters.intercept_average is not None
             share = weights.dtype.type(options.average_rates[step])
             parameters.weights_average += share * (weights - parameters.weights_average)
             parameters.intercept_average += share * (intercept - parameters.intercept_average)

@@ -107,7 +107,7 @@ def _unit(builder: Any, of: _Kind) -> VectorUnit:
     return VectorUnit(builder, of.lanes, of.double)
 
 
-@intrinsic  # type: ignore[misc]  # numba is untyped, here and below
+@intrinsic  # type: ignore[untyped-decorator]  # numba is untyped, here and below
 def logit_tile(
     typingctx: Any,
     kind: Any,
@@ -177,7 +177,7 @@ def logit_tile(
 
 
 def _gradient_tile(wide: bool) -> Any:
-    @intrinsic  # type: ignore[misc]
+    @intrinsic  # type: ignore[untyped-decorator]
     def gradient_tile(
         typingctx: Any,
         kind: Any,
@@ -231,7 +231,7 @@ wide_gradient_tile = _gradient_tile(wide=True)
 narrow_gradient_tile = _gradient_tile(wide=False)
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic  # type: ignore[untyped-decorator]
 def add_logits(
     typingctx: Any,
     kind: Any,
@@ -267,7 +267,7 @@ def add_logits(
     return types.none(kind, *arguments), codegen
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic  # type: ignore[untyped-decorator]
 def softmax_loss(
     typingctx: Any,
     kind: Any,
@@ -314,7 +314,7 @@ def softmax_loss(
     return types.none(kind, *[types.int64] * 6), codegen
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic  # type: ignore[untyped-decorator]
 def sigmoid_loss(
     typingctx: Any, kind: Any, logits: Any, targets: Any, row_weight: Any, losses: Any
 ) -> Any:
@@ -338,7 +338,7 @@ def sigmoid_loss(
     return types.none(kind, *[types.int64] * 4), codegen
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic  # type: ignore[untyped-decorator]
 def sum_rows(typingctx: Any, kind: Any, values: Any, n_vectors: Any) -> Any:
     """Return the sum of ``n_vectors`` vectors' lanes."""
     of = _read(kind)
@@ -357,7 +357,7 @@ def sum_rows(typingctx: Any, kind: Any, values: Any, n_vectors: Any) -> Any:
     return of.weight(kind, types.int64, types.int64), codegen
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic  # type: ignore[untyped-decorator]
 def shift_logit(typingctx: Any, kind: Any, n_vectors: Any, weights: Any, shift: Any) -> Any:
     """Return what the shift takes off a class's logit: ``weights . shift`` over some vectors.
 
@@ -380,7 +380,7 @@ def shift_logit(typingctx: Any, kind: Any, n_vectors: Any, weights: Any, shift: 
     return of.weight(kind, types.int64, types.int64, types.int64), codegen
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic  # type: ignore[untyped-decorator]
 def descend(
     typingctx: Any,
     kind: Any,
@@ -453,7 +453,7 @@ def descend(
     return types.none(kind, *arguments), codegen
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic  # type: ignore[untyped-decorator]
 def copy_bytes(typingctx: Any, kind: Any, to: Any, source: Any, count: Any) -> Any:
     """Copy ``count`` bytes."""
 
@@ -467,7 +467,7 @@ def copy_bytes(typingctx: Any, kind: Any, to: Any, source: Any, count: Any) -> A
     return types.none(kind, *[types.int64] * 3), codegen
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic  # type: ignore[untyped-decorator]
 def bind(typingctx: Any, address: Any, *arguments: Any) -> Any:
     """Bind all arguments but the last, a thread's number, of a compiled function without a result.
 
@@ -508,7 +508,7 @@ def bind(typingctx: Any, address: Any, *arguments: Any) -> Any:
     return pair(types.int64, types.StarArgTuple(bound_types)), codegen
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic  # type: ignore[untyped-decorator]
 def invoke(typingctx: Any, bound: Any, thread: Any) -> Any:
     """Call what :func:`bind` bound, as one of its threads."""
 
