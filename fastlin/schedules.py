@@ -73,7 +73,7 @@ def safe_learning_rate(
     squared_norms = np.einsum("ij,ij->i", x, x, dtype=np.float64)
     if row_weight is not None:
         squared_norms = squared_norms * row_weight
-        x *= np.asarray(np.sqrt(row_weight), np.float32)[:, np.newaxis]
+        x *= np.sqrt(row_weight, dtype=np.float64)[:, np.newaxis].astype(np.float32)
     bound = 0.25 if n_classes == 1 else 0.5
     largest_row = bound * float(squared_norms.max())
     whole = bound * _largest_eigenvalue(x, generator)
@@ -85,7 +85,7 @@ def safe_learning_rate(
 
 def _largest_eigenvalue(x: NDArray[np.float32], generator: np.random.Generator) -> float:
     """Return the largest eigenvalue of ``x.T @ x / n`` within a few percent."""
-    direction = generator.standard_normal(x.shape[1]).astype(np.float32)
+    direction = generator.standard_normal((x.shape[1],)).astype(np.float32)
     eigenvalue = 0.0
     for _ in range(20):
         norm = float(np.linalg.norm(direction))
