@@ -141,7 +141,8 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
             if (check or end_of_epoch) and descent.callbacks:
                 progress = _progress(descent, epoch, step, end_of_epoch, epoch_losses, log)
                 # Every callback is told, also after one of them asked to stop.
-                if any([callback(progress) is True for callback in descent.callbacks]):
+                answers = [callback(progress) for callback in descent.callbacks]
+                if any(answer is True for answer in answers):
                     finished = finished or "callback"
             if finished:
                 break
