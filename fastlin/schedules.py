@@ -85,7 +85,7 @@ def safe_learning_rate(
 
 def _largest_eigenvalue(x: NDArray[np.float32], generator: np.random.Generator) -> float:
     """Return the largest eigenvalue of ``x.T @ x / n`` within a few percent."""
-    direction = generator.standard_normal(x.shape[1]).astype(np.float32)
+    direction = generator.standard_normal((x.shape[1],)).astype(np.float32)
     eigenvalue = 0.0
     for _ in range(20):
         norm = float(np.linalg.norm(direction))
