@@ -64,12 +64,13 @@ def safe_learning_rate(
     n, d = samples.rows.shape
     generator = np.random.default_rng(seed)
     size = min(n, max(256, PROBE_BYTES // (4 * d)))
-    part = generator.choice(n, size, replace=False) if size < n else np.arange(n)
-    x = (samples.rows[np.sort(part)].astype(np.float32) - scale.shift) * scale.scale
-    x = np.asarray(x, np.float32)
-    if fit_intercept:
-        x = np.column_stack([x, np.ones(len(x), np.float32)])
-    row_weight = None if samples.sample_weight is None else samples.sample_weight[np.sort(part)]
+    part = np.sort(generator.choice(n, size, replace=False)) if size < n else slice(None)
+    x = np.ones((size, d + fit_intercept), np.float32)
+    inputs = x[:, :d]
+    inputs[:] = samples.rows[part]
+    inputs -= scale.shift.astype(np.float32)
+    inputs *= scale.scale.astype(np.float32)
+    row_weight = None if samples.sample_weight is None else samples.sample_weight[part]
     squared_norms = np.einsum("ij,ij->i", x, x, dtype=np.float64)
     if row_weight is not None:
         squared_norms = squared_norms * row_weight
