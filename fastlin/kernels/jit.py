@@ -33,7 +33,7 @@ from fastlin.kernels.jit_loops import (
     run,
 )
 from fastlin.kernels.threads import note_started_threads, safe_n_threads
-from fastlin.kernels.tiles import TILE, choose_block, kind, register_tiles
+from fastlin.kernels.tiles import N_POINTERS, TILE, choose_block, kind, register_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -356,7 +356,7 @@ class _Layout:
                 held = self.features.ravel() >= 0
                 row[held] = np.asarray(values, dtype)[self.features.ravel()[held]]
         nothing = aligned((0,), dtype)
-        short = TILE if self.d < self.lanes else 0
+        short = N_POINTERS if self.d < self.lanes else 0
         return Work(
             rows=self.rows.ctypes.data,
             order=np.empty(0, np.int64) if order is None else order,
@@ -376,7 +376,7 @@ class _Layout:
             offset=aligned((parts, shape.k_padded), dtype),
             residual=aligned((copies * shape.k_padded, TILE), dtype),
             by_row=aligned((copies * 5, TILE), dtype),
-            pointers=np.zeros((copies * 2, TILE), np.int64),
+            pointers=np.zeros((copies * 2, N_POINTERS), np.int64),
             short_rows=aligned((copies * 2, short, self.lanes), self.rows.dtype),
             sums=aligned((shape.n_threads, 24 * self.lanes), dtype),
             residual_sum=aligned((shape.k_padded,), dtype),

@@ -16,6 +16,7 @@ from numba import njit, prange
 
 from fastlin.kernels.tiles import (
     GROUP,
+    N_POINTERS,
     TILE,
     add_logits,
     bind,
@@ -88,8 +89,8 @@ class Work(NamedTuple):
     offset: Any  # (n_slices, k_padded) T
     residual: Any  # (k_padded, TILE) T
     by_row: Any  # (5, TILE) T: losses, row_weight, targets, largest, of_label
-    pointers: Any  # (2, TILE) int64
-    short_rows: Any  # (2, TILE, lanes) of the rows' type; rows of fewer than lanes features
+    pointers: Any  # (2, N_POINTERS) int64
+    short_rows: Any  # (2, N_POINTERS, lanes) of the rows' type; rows of fewer than lanes features
     sums: Any  # (n_threads, 24 * lanes) T
     residual_sum: Any  # (k_padded,) T
     residual_total: Any  # (k_padded,) float64: the same over all batches, without updates
@@ -120,7 +121,7 @@ def column(shape: Shape, vector: int) -> int:
 @njit(**INNER)  # type: ignore[untyped-decorator]
 def gather(kind: Any, shape: Shape, work: Work, first: int, n_rows: int, which: int) -> None:
     """Note the addresses of a tile's rows; entries after the last repeat it."""
-    for i in range(TILE):
+    for i in range(N_POINTERS):
         position = first + min(i, n_rows - 1)
         row = work.order[position] if len(work.order) else position
         work.pointers[which, i] = work.rows + row * shape.stride
@@ -202,7 +203,7 @@ def logits_share(kind: Any, shape: Shape, work: Work, tile: Any, thread: int) ->
         stop_slice = first_slice + 1
     groups = (tile[N_ROWS] + GROUP - 1) // GROUP
     rows = (groups * part // n_parts * GROUP, groups * (part + 1) // n_parts * GROUP)
-    pointers = work.pointers.ctypes.data + 8 * TILE * tile[BUFFER]
+    pointers = work.pointers.ctypes.data + 8 * N_POINTERS * tile[BUFFER]
     slice_bytes = shape.k_padded * TILE * shape.size
     for s in range(first_slice, stop_slice):
         vectors = (slice_bound(shape, s), slice_bound(shape, s + 1))
@@ -250,8 +251,8 @@ def gradient_share(
     if n_rows == 0:  # before the first tile
         return
     vector, stop_vector = vectors_of(shape, thread)
-    rows = work.pointers.ctypes.data + 8 * TILE * tile[BUFFER]
-    next_rows = work.pointers.ctypes.data + 8 * TILE * (1 - tile[BUFFER])
+    rows = work.pointers.ctypes.data + 8 * N_POINTERS * tile[BUFFER]
+    next_rows = work.pointers.ctypes.data + 8 * N_POINTERS * (1 - tile[BUFFER])
     sums = work.sums[thread]
     vector_bytes = shape.lanes * shape.size
     arrays = (

@@ -255,8 +255,8 @@ class VectorUnit:
         builder.position_at_end(after)
         return [Vector(self, phi) for phi in values]
 
-    def prefetch(self, address: ir.Value, offset: int = 0) -> None:
-        """Ask for a cache line of rows that will be read soon."""
+    def prefetch(self, address: ir.Value, offset: int = 0, locality: int = 2) -> None:
+        """Ask for a cache line of rows that will be read soon: 3 into the first level, 2 second."""
         byte = ir.IntType(8).as_pointer()
         flag = ir.IntType(32)
         function = cgutils.get_or_insert_function(
@@ -265,4 +265,4 @@ class VectorUnit:
             "llvm.prefetch.p0",
         )
         pointer = self.pointer(address, ir.IntType(8), offset)
-        self.builder.call(function, [pointer, flag(0), flag(2), flag(1)])
+        self.builder.call(function, [pointer, flag(0), flag(locality), flag(1)])

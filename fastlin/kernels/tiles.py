@@ -33,6 +33,9 @@ TILE = 128
 GROUP = 8
 """Rows are handed to threads in groups of this many, a multiple of every register tile's."""
 
+N_POINTERS = TILE + GROUP
+"""Addresses of a tile's rows; those after the last repeat it, and are touched ahead of time."""
+
 # Classes of a block -> (rows at once for logits, vectors at once for the gradient). The sums,
 # classes x rows or classes x vectors, must leave registers for the operands.
 REGISTER_TILES_OF_32 = {
@@ -132,9 +135,11 @@ def logit_tile(
         unit = _unit(builder, of)
         vector_bytes = of.lanes * unit.itemsize
         addresses = [
-            builder.load(unit.pointer(rows, INT64, 8 * sample)) for sample in range(n_samples)
+            builder.load(unit.pointer(rows, INT64, 8 * sample)) for sample in range(2 * n_samples)
         ]
         starts = [builder.add(address, column) for address in addresses]
+        next_starts = starts[n_samples:]
+        del addresses[n_samples:], starts[n_samples:]
 
         def accumulate(xs: list[Vector], at: ir.Value, sums: list[Vector]) -> list[Vector]:
             results = []
@@ -147,6 +152,8 @@ def logit_tile(
         def one_vector(v: ir.Value, sums: list[Vector]) -> list[Vector]:
             offset = builder.mul(v, INT64(of.lanes * of.row_bytes))
             xs = [unit.load_row(start, of.row_bytes, offset) for start in starts]
+            for next_start in next_starts:
+                unit.prefetch(builder.add(next_start, offset), locality=3)
             at = builder.add(weights, builder.mul(v, INT64(of.block * vector_bytes)))
             return accumulate(xs, at, sums)
 
