@@ -334,7 +334,9 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             rows, encode_labels(labels, self.classes_), scale, dtype, sample_weight
         )
         n_models = 1 if len(self.classes_) == 2 else len(self.classes_)
-        parameters = new_parameters(n_models, rows.shape[1], dtype, self.momentum, self.average)
+        # L-BFGS has neither velocities nor averages.
+        extras = (self.momentum, self.average) if self.solver == "sgd" else (0.0, False)
+        parameters = new_parameters(n_models, rows.shape[1], dtype, *extras)
         if start is not None:
             parameters.weights[...] = start.coef_
             parameters.intercept[...] = scale.shifted_intercept(start.coef_, start.intercept_)
