@@ -547,11 +547,8 @@ def test_rows_are_read_where_they_lie(dtype: str) -> None:
 def test_memory_mapped_rows(tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", X)
     mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
-    for name in BACKEND_NAMES:
-        if backends()[name].available and name != "numba":  # numba: see test_backends
-            np.testing.assert_array_equal(
-                model(backend=name).fit(mapped, Y).coef_, model(backend=name).fit(X, Y).coef_
-            )
+    assert isinstance(mapped, np.memmap)
+    np.testing.assert_array_equal(model().fit(mapped, Y).coef_, model().fit(X, Y).coef_)
 
 
 # ------------------------------------------------------------------ mistakes
