@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
@@ -272,6 +272,11 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
                     f"warm_start=True with classes {classes.tolist()!r}, but the model was trained "
                     f"on {start.classes_.tolist()!r}; fit with warm_start=False first"
                 )
+            if start is not None and start.coef_.shape[1] != rows.shape[1]:
+                raise InputError(
+                    f"warm_start=True with {rows.shape[1]} features, but the model was trained on "
+                    f"{start.coef_.shape[1]}; fit with warm_start=False first"
+                )
             self.classes_ = classes
             self._train(
                 backend, rows, labels, weights, validation, generator, start, self.max_epochs
@@ -302,9 +307,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
                 if classes is None:
                     raise InputError("the first call of partial_fit needs classes=all labels")
                 known = np.unique(np.asarray(classes))
-                _require_two_classes(known)
+                _require_two_classes(known, "classes")
                 self.classes_ = known
-                self._epochs_done = 0
             elif classes is not None and not np.array_equal(self.classes_, np.unique(classes)):
                 raise InputError(
                     f"classes={np.unique(classes).tolist()!r} differ from those of the first call, "
@@ -334,7 +338,9 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             rows, encode_labels(labels, self.classes_), scale, dtype, sample_weight
         )
         n_models = 1 if len(self.classes_) == 2 else len(self.classes_)
-        parameters = new_parameters(n_models, rows.shape[1], dtype, self.momentum, self.average)
+        # L-BFGS has neither velocities nor averages.
+        extras = (self.momentum, self.average) if self.solver == "sgd" else (0.0, False)
+        parameters = new_parameters(n_models, rows.shape[1], dtype, *extras)
         if start is not None:
             parameters.weights[...] = start.coef_
             parameters.intercept[...] = scale.shifted_intercept(start.coef_, start.intercept_)
@@ -517,7 +523,12 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             sample_weight, rows, dtype=np.float64, ensure_non_negative=True
         )
         if self.class_weight is not None:
-            weights = weights * compute_sample_weight(self.class_weight, labels)
+            of_classes = compute_sample_weight(self.class_weight, labels)
+            if not (np.isfinite(of_classes).all() and (of_classes >= 0).all()):
+                raise InputError(
+                    f"class_weight={self.class_weight!r} needs finite weights that are not negative"
+                )
+            weights = weights * of_classes
         return weights
 
     def _validated_validation(
@@ -528,9 +539,12 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         if X_val is None or y_val is None:
             missing = "X_val" if X_val is None else "y_val"
             raise InputError(f"{missing} is missing: pass both X_val and y_val, or neither")
-        rows = self._validated_rows(X_val)
-        labels = column_or_1d(y_val)
-        check_consistent_length(rows, labels)
+        try:
+            rows = self._validated_rows(X_val)
+            labels = column_or_1d(y_val)
+            check_consistent_length(rows, labels)
+        except ValueError as error:
+            raise ValueError(f"the validation set (X_val, y_val) is wrong: {error}") from error
         return rows, labels
 
     def _bind_validation(
@@ -547,20 +561,23 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
 @contextmanager
 def _input_errors() -> Iterator[None]:
-    """Turn scikit-learn's ValueErrors about arguments into fastlin's, which they remain."""
+    """Turn scikit-learn's ValueErrors into fastlin's, which remain ValueErrors, of one line."""
     try:
         yield
-    except (InputError, InvalidParameterError):
+    except InputError:
         raise
     except ValueError as error:
-        raise InputError(str(error)) from error
+        first, _, _ = str(error).partition("\n")
+        # What follows a whole sentence is advice on other estimators.
+        message = first if first.endswith(".") else " ".join(str(error).split())
+        raise InputError(message) from error
 
 
-def _require_two_classes(classes: NDArray[Any]) -> None:
+def _require_two_classes(classes: NDArray[Any], what: str = "y") -> None:
     if len(classes) < 2:
         raise InputError(
-            f"y holds one class only ({classes.tolist()[0]!r}); a classifier needs at least two "
-            "different labels"
+            f"{what} holds one class only ({', '.join(map(repr, classes.tolist()))}); a classifier "
+            "needs at least two different labels"
         )
 
 

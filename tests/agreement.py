@@ -86,8 +86,8 @@ def check_steps(
     of_rows = np.abs(reference.loss_gradient(exact.samples, *exact.model)[1]) / n
     epsilon = EPSILON[problem.dtype]
     of_weights = options.gain * allowed.weights_gradient.max(axis=0) / (batch_size / 2)
-    longest = np.abs(problem.weights).max() + options.gain * of_rows.max()
-    rounding = 4 * epsilon * n_steps * longest
+    moves = np.abs(problem.weights).max() + options.gain * of_rows.max()
+    rounding = 4 * epsilon * n_steps * moves
     by_weights = reach * of_weights + rounding
     of_intercept = float(allowed.intercept_gradient.max()) / (batch_size / 2)
     by_intercept = reach * of_intercept + 4 * epsilon * n_steps * (

@@ -99,7 +99,7 @@ def make_parameters(problem: Problem, momentum: bool = False, average: bool = Fa
 
 
 def make_options(problem: Problem, batch_size: int, n_steps: int, **changes: Any) -> StepOptions:
-    """Options of steps that go down: rates differ by step, gain and decay by feature."""
+    """Options of steps that go down; rates differ by step, gain and decay by feature."""
     d = problem.weights.shape[1]
     rows = problem.samples.rows.astype(np.float64, order="C")
     if problem.samples.shift is not None:

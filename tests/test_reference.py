@@ -96,14 +96,9 @@ def test_huge_logits_are_finite(dtype: str, k: int, z: float) -> None:
     logits[:, -1] = z
     labels = np.array([0, max(k, 2) - 1], np.int32)
     losses, residual = reference.cross_entropy(logits, labels)
-    right = [
-        oracles.loss_of([float(v) for v in row], y) for row, y in zip(logits, labels, strict=True)
-    ]
+    right = [oracles.loss_of(row, y) for row, y in zip(logits.tolist(), labels, strict=True)]
     np.testing.assert_allclose(losses, right, rtol=2e-7)
-    right = [
-        oracles.residual_of([float(v) for v in row], y)
-        for row, y in zip(logits, labels, strict=True)
-    ]
+    right = [oracles.residual_of(row, y) for row, y in zip(logits.tolist(), labels, strict=True)]
     np.testing.assert_allclose(residual, right, rtol=2e-7)
 
 
@@ -152,9 +147,8 @@ def test_ties_go_to_the_first_class_and_to_zero() -> None:
 def test_rows_beyond_a_block_count_too() -> None:
     n = reference.ROWS_AT_ONCE + 77
     problem = make_problem(n, 3, 2)
-    whole = problem.samples
     halves = [
-        replace(whole, rows=whole.rows[part], labels=whole.labels[part])
+        Samples(problem.samples.rows[part], problem.samples.labels[part])
         for part in (slice(500), slice(500, n))
     ]
     got = reference.loss_gradient(problem.samples, *problem.model)
