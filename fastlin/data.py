@@ -23,9 +23,11 @@ def weight_type(rows: NDArray[Any], option: str) -> np.dtype[Any]:
 def kernel_rows(rows: NDArray[Any], weights_dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return the rows as the kernels can read them for weights of that type.
 
-    C-ordered uint8 always stays; a floating-point type other than that of the weights is
-    converted, which copies.
+    Rows that are contiguous, at any distance from one another, stay where they are; columns and a
+    floating-point type other than that of the weights are copied.
     """
+    if rows.size and rows.strides[1] != rows.itemsize:
+        rows = np.ascontiguousarray(rows)
     if weights_dtype.name in WEIGHT_TYPES.get(rows.dtype.name, ()):
         return rows
     return rows.astype(weights_dtype)

@@ -505,13 +505,13 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         self, X: ArrayLike, y: ArrayLike, reset: bool
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         rows, labels = validate_data(
-            self, X, y, reset=reset, dtype=ACCEPTED_TYPES, order="C", accept_large_sparse=False
+            self, X, y, reset=reset, dtype=ACCEPTED_TYPES, accept_large_sparse=False
         )
         check_classification_targets(labels)
         return rows, labels
 
     def _validated_rows(self, X: ArrayLike) -> NDArray[Any]:
-        rows: NDArray[Any] = validate_data(self, X, reset=False, dtype=ACCEPTED_TYPES, order="C")
+        rows: NDArray[Any] = validate_data(self, X, reset=False, dtype=ACCEPTED_TYPES)
         return rows
 
     def _validated_weights(

@@ -19,6 +19,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastlin import History, LogisticRegression
+from fastlin.data import kernel_rows
 from fastlin.errors import BackendUnavailableError, DivergenceError, FastlinError, InputError
 from fastlin.kernels import BACKEND_NAMES, Backend, backends, load_backend
 from fastlin.train import Progress
@@ -747,3 +748,20 @@ def test_scikit_learn_s_checks(estimator: LogisticRegression, check: Any) -> Non
     if not backends()[estimator.backend].available:
         pytest.skip(f"backend {estimator.backend!r} is not available")
     check(estimator)
+
+
+@pytest.mark.parametrize("name", ["numba", "c", "numpy"])
+def test_rows_at_any_distance_are_read_where_they_lie(name: str) -> None:
+    if not backends()[name].available:
+        pytest.skip(f"{name} is not available")
+    generator = np.random.default_rng(5)
+    X = generator.normal(size=(400, 20)).astype(np.float32)
+    y = generator.integers(0, 3, 400)
+    every_other, columns = X[::-2], np.asfortranarray(X[::-2])
+    models = [
+        LogisticRegression(backend=name, max_epochs=3, random_state=0).fit(rows, y[::-2])
+        for rows in (every_other.copy(), every_other, columns)
+    ]
+    for model in models[1:]:
+        np.testing.assert_array_equal(model.coef_, models[0].coef_)
+    assert kernel_rows(every_other, np.dtype(np.float32)) is every_other
