@@ -31,9 +31,17 @@ from fastlin.kernels.jit_loops import (
     pass_share,
     residual_share,
     run,
+    run_share,
 )
+from fastlin.kernels.meeting import MEETING_WORDS
 from fastlin.kernels.threads import note_started_threads, safe_n_threads
-from fastlin.kernels.tiles import N_POINTERS, TILE, choose_block, kind, register_tiles
+from fastlin.kernels.tiles import (
+    N_POINTERS,
+    TILE,
+    choose_block,
+    kind,
+    register_tiles,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,10 +122,10 @@ def sgd_steps(
     layout = _Layout(samples, parameters.weights, options.batch_size, len(order), n_threads)
     shape = layout.shape(updates=True)
     rows = [parameters.intercept, parameters.intercept_velocity, parameters.intercept_average]
-    intercept = np.zeros((3, shape.k), dtype)
-    for row, values in zip(intercept, rows, strict=True):
+    intercept = np.zeros((shape.n_threads, 3, shape.k), dtype)
+    for row, values in enumerate(rows):
         if values is not None:
-            row[:] = values
+            intercept[:, row] = values
     work = layout.work(
         shape,
         order=np.require(order, np.int64, ["C", "W"]),
@@ -135,9 +143,9 @@ def sgd_steps(
     layout.unpack(work.weights, parameters.weights)
     layout.unpack(work.velocity, parameters.weights_velocity)
     layout.unpack(work.average, parameters.weights_average)
-    for row, values in zip(intercept, rows, strict=True):
+    for row, values in enumerate(rows):
         if values is not None:
-            values[:] = row
+            values[:] = intercept[0, row]
 
 
 def loss_gradient(
@@ -150,7 +158,7 @@ def loss_gradient(
         return 0.0, gradient, np.zeros(intercept.shape)
     layout = _Layout(samples, weights, n, n, n_threads)
     shape = layout.shape(updates=False)
-    work = layout.work(shape, intercept=_three_rows(intercept))
+    work = layout.work(shape, intercept=_of_threads(intercept, shape))
     loss_sum = np.zeros(1)
     no_schedule, no_constants = np.zeros((2, 1), weights.dtype), np.zeros(3, weights.dtype)
     _run(layout, shape, work, no_schedule, no_constants, False, loss_sum)
@@ -193,7 +201,7 @@ def _pass(
         return losses, n_correct
     layout = _Layout(samples, weights, TILE, n, min(n_threads, n_tiles))
     shape = layout.shape(updates=False)
-    work = layout.work(shape, intercept=_three_rows(intercept), a_pass=True)
+    work = layout.work(shape, intercept=_of_threads(intercept, shape), a_pass=True)
     with _threads(shape.n_threads):
         arguments = (layout.kind, shape, work, losses, n_correct, logits_out)
         share = _address(pass_share, layout.kind, *arguments, 0)
@@ -210,26 +218,16 @@ def _run(
     nesterov: bool,
     losses_out: NDArray[np.float64],
 ) -> None:
-    kind, factors = layout.kind, np.zeros(3, work.weights.dtype)
-    tile, previous = np.zeros(5, np.int64), np.zeros(5, np.int64)
+    kind, tile, factors = layout.kind, work.states[0], work.factors
+    shares = (
+        _address(logits_share, kind, kind, shape, work, tile, 0),
+        _address(residual_share, kind, kind, shape, work, tile, 1, 0),
+        _address(gradient_share, kind, kind, shape, work, tile, factors, False, 0),
+    )
+    arguments = (shares, kind, shape, work, schedule, constants, bool(nesterov), losses_out)
+    share = _address(run_share, kind, *arguments, 0)
     with _threads(shape.n_threads):
-        run(
-            (
-                _address(logits_share, kind, kind, shape, work, tile, 0),
-                _address(residual_share, kind, kind, shape, work, tile, 1, 0),
-                _address(gradient_share, kind, kind, shape, work, tile, factors, False, 0),
-            ),
-            kind,
-            shape,
-            work,
-            tile,
-            previous,
-            factors,
-            schedule,
-            constants,
-            bool(nesterov),
-            losses_out,
-        )
+        run(share, *arguments)
 
 
 _addresses: dict[tuple[str, Any], int] = {}
@@ -246,18 +244,18 @@ def _address(function: Any, kind: Any, *arguments: Any) -> int:
     return _addresses[key]
 
 
-def _three_rows(intercept: FloatArray) -> NDArray[Any]:
-    return np.stack([intercept] * 3)
+def _of_threads(intercept: FloatArray, shape: Shape) -> NDArray[Any]:
+    return np.broadcast_to(intercept, (shape.n_threads, 3, shape.k))
 
 
 @contextmanager
 def _threads(n_threads: int) -> Iterator[None]:
-    """Let Numba use that many threads, or as many as it has."""
+    """Let Numba use that many threads."""
     if n_threads == 1:  # nothing is launched: right also in a forked child
         yield
         return
     before = numba.get_num_threads()
-    numba.set_num_threads(min(n_threads, numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(n_threads)
     try:
         if numba.threading_layer() == "workqueue":
             # Numba ends the process where two threads are in this layer at once.
@@ -293,7 +291,9 @@ class _Layout:
         self.n_vectors = -(-self.d // self.lanes)
         self.batch_size, self.n_order = batch_size, n_order
         self.kind = kind(rows.dtype, weights.dtype, self.block, vector_bytes)
-        self.n_threads = self._useful_threads(safe_n_threads(n_threads))
+        # Each thread needs a thread of Numba's: they wait for each other.
+        of_numba = min(n_threads, numba.config.NUMBA_NUM_THREADS)
+        self.n_threads = self._useful_threads(safe_n_threads(of_numba))
         # For each packed lane the feature it holds, or -1: (n_vectors, lanes).
         features = np.arange(self.n_vectors * self.lanes).reshape(-1, self.lanes)
         if self.d % self.lanes:
@@ -336,7 +336,7 @@ class _Layout:
     def work(
         self,
         shape: Shape,
-        intercept: FloatArray,
+        intercept: NDArray[Any],
         order: NDArray[np.int64] | None = None,
         features: Any = None,
         velocity: FloatArray | None = None,
@@ -345,8 +345,8 @@ class _Layout:
     ) -> Work:
         """Allocate the arrays of a call; all on cache lines of their own, and zero."""
         dtype, samples = self.weights.dtype, self.samples
-        copies = shape.n_threads if a_pass else 1
-        parts = copies if a_pass else shape.n_slices
+        copies = shape.n_threads
+        parts = copies if a_pass else 2 * shape.n_slices
         n_packed = shape.k_padded * self.n_vectors * self.lanes
         summed = not shape.updates and not a_pass
         kept = shape.updates and shape.batch_size > TILE
@@ -379,9 +379,12 @@ class _Layout:
             pointers=np.zeros((copies * 2, N_POINTERS), np.int64),
             short_rows=aligned((copies * 2, short, self.lanes), self.rows.dtype),
             sums=aligned((shape.n_threads, 24 * self.lanes), dtype),
-            residual_sum=aligned((shape.k_padded,), dtype),
-            residual_total=np.zeros(shape.k_padded),
-            intercept=np.ascontiguousarray(intercept),
+            residual_sum=aligned((copies * shape.k_padded,), dtype),
+            residual_total=np.zeros(copies * shape.k_padded),
+            intercept=np.ascontiguousarray(intercept).reshape(copies * 3, shape.k),
+            states=np.zeros((copies * 2, 5), np.int64),
+            factors=np.zeros(copies * 3, dtype),
+            meeting=aligned((MEETING_WORDS,), np.dtype(np.int32)),
         )
 
     def packed(self, weights: FloatArray | None) -> FloatArray | None:

@@ -1,10 +1,10 @@
 """The loops of the Numba backend around the register tiles: tiles of rows, phases, threads.
 
 The same three phases as the C backend's (``csrc/kernels.h``): A partial logits of each slice of
-the features, B residual, C gradient and update. What differs: threads meet where a ``prange``
-ends, so phase C of a tile and phase A of the next share one, and phase B is one thread's work
-unless the classes are many. A ``prange`` needs no more threads than there are, so the loops are
-right on every threading layer.
+the features, B residual, C gradient and update. One ``prange`` starts the threads of a whole run;
+they meet at a barrier of ours once a tile, since starting them takes as long as a phase. A barrier
+needs all threads at once, which no threading layer promises: so they first wait a while for each
+other, and where not all come, one of them does the whole work.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, prange
 
+from fastlin.kernels.meeting import all_came, first_to_give_up, wait_for_all
 from fastlin.kernels.tiles import (
     GROUP,
     N_POINTERS,
@@ -41,6 +42,9 @@ OPTIONS: dict[str, Any] = {
     "nogil": True,
     "fastmath": FASTMATH,
     "error_model": "numpy",
+    # No array is made here, and the caller holds those that are passed. Counting references to
+    # them would let the threads fight for the counters at every call.
+    "_nrt": False,
 }
 # Functions that only these loops call: each is part of its caller's entry in the cache.
 INNER = {**OPTIONS, "cache": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -73,7 +77,10 @@ class Shape(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Arrays of a run; ``T`` is the weights' type. Absent ones are empty."""
+    """Arrays of a run; ``T`` is the weights' type. Absent ones are empty.
+
+    Of those with a star each thread has its own, one behind the other; see :func:`own_work`.
+    """
 
     rows: int  # address of the first row
     order: Any  # (n_order,) int64
@@ -85,21 +92,25 @@ class Work(NamedTuple):
     gradient: Any  # packed T; a batch of several tiles
     gradient_sum: Any  # packed float64; without updates
     features: Any  # (3, n_vectors * lanes) T: shift, decay, gain
-    partial: Any  # (n_slices, k_padded, TILE) T
-    offset: Any  # (n_slices, k_padded) T
-    residual: Any  # (k_padded, TILE) T
-    by_row: Any  # (5, TILE) T: losses, row_weight, targets, largest, of_label
-    pointers: Any  # (2, N_POINTERS) int64
-    short_rows: Any  # (2, N_POINTERS, lanes) of the rows' type; rows of fewer than lanes features
+    partial: Any  # (2 * n_slices, k_padded, TILE) T; a pass: (n_threads, k_padded, TILE)
+    offset: Any  # (2 * n_slices, k_padded) T; a pass: (n_threads, k_padded)
+    residual: Any  # (k_padded, TILE) T *
+    by_row: Any  # (5, TILE) T *: losses, row_weight, targets, largest, of_label
+    pointers: Any  # (2, N_POINTERS) int64 *
+    short_rows: (
+        Any  # (2, N_POINTERS, lanes) *, of the rows' type; rows of fewer than lanes features
+    )
     sums: Any  # (n_threads, 24 * lanes) T
-    residual_sum: Any  # (k_padded,) T
-    residual_total: Any  # (k_padded,) float64: the same over all batches, without updates
-    intercept: Any  # (3, k) T: value, velocity, average
+    residual_sum: Any  # (k_padded,) T *
+    residual_total: Any  # (k_padded,) float64 *: the same over all batches, without updates
+    intercept: Any  # (3, k) T *: value, velocity, average
+    states: Any  # (2, 5) int64 *: this tile and the one before, see :func:`run`
+    factors: Any  # (3,) T *: learning rate, momentum and share of the average of a step
+    meeting: Any  # (n_words,) int32, zero: where the threads wait for each other
 
 
 LOSSES, ROW_WEIGHT, TARGETS, LARGEST, OF_LABEL = range(5)
 FIRST, N_ROWS, IS_FIRST, IS_LAST, BUFFER = range(5)
-NOTHING = (0, 0)  # in place of a bound function
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]  # numba is untyped, here and below
@@ -207,10 +218,11 @@ def logits_share(kind: Any, shape: Shape, work: Work, tile: Any, thread: int) ->
     slice_bytes = shape.k_padded * TILE * shape.size
     for s in range(first_slice, stop_slice):
         vectors = (slice_bound(shape, s), slice_bound(shape, s + 1))
-        out = work.partial.ctypes.data + s * slice_bytes
+        buffered = tile[BUFFER] * shape.n_slices + s
+        out = work.partial.ctypes.data + buffered * slice_bytes
         slice_logits(kind, shape, work, pointers, rows, vectors, out)
         if part == 0:
-            slice_offset(kind, shape, work, vectors[0], vectors[1], s)
+            slice_offset(kind, shape, work, vectors[0], vectors[1], buffered)
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
@@ -302,8 +314,12 @@ def gradient_share(
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
-def whole_logits(kind: Any, shape: Shape, work: Work, n_slices: int, group: int) -> None:
-    """Phase B, first half: the logits of one vector of rows, and the largest of each."""
+def whole_logits(kind: Any, shape: Shape, work: Work, slices: tuple[int, int], group: int) -> None:
+    """Phase B, first half: the logits of one vector of rows, and the largest of each.
+
+    ``slices``: the first of ``partial`` and their number.
+    """
+    first_slice, n_slices = slices
     first = group * shape.lanes
     rows, tile_bytes = first * shape.size, TILE * shape.size
     for i in range(first, first + shape.lanes):
@@ -311,12 +327,12 @@ def whole_logits(kind: Any, shape: Shape, work: Work, n_slices: int, group: int)
     for c in range(shape.k):
         constant = work.intercept[0, c]
         for s in range(n_slices):
-            constant -= work.offset[s, c]
+            constant -= work.offset[first_slice + s, c]
         add_logits(
             kind,
             n_slices,
             shape.k_padded * tile_bytes,
-            work.partial.ctypes.data + c * tile_bytes + rows,
+            work.partial.ctypes.data + (first_slice * shape.k_padded + c) * tile_bytes + rows,
             constant,
             work.residual.ctypes.data + c * tile_bytes + rows,
             work.by_row.ctypes.data + LARGEST * tile_bytes + rows,
@@ -374,8 +390,9 @@ def residual_share(
 ) -> None:
     """One thread's part of phase B: some vectors of rows."""
     groups = (tile[N_ROWS] + shape.lanes - 1) // shape.lanes
+    slices = (tile[BUFFER] * shape.n_slices, shape.n_slices)
     for group in range(groups * thread // n_threads, groups * (thread + 1) // n_threads):
-        whole_logits(kind, shape, work, shape.n_slices, group)
+        whole_logits(kind, shape, work, slices, group)
         cross_entropy(kind, shape, work, tile[N_ROWS], group)
 
 
@@ -420,15 +437,16 @@ def end_residual(
     constants: Any,
     nesterov: bool,
     losses_out: Any,
+    thread: int,
 ) -> None:
     """End phase B: sums over the tile's rows, and with the batch's last tile the intercept."""
     step = tile[FIRST] // shape.batch_size
     groups = (tile[N_ROWS] + shape.lanes - 1) // shape.lanes
-    loss = 0.0 if tile[IS_FIRST] else losses_out[step]
-    of_tile = 0.0
-    for i in range(tile[N_ROWS]):
-        of_tile += work.by_row[LOSSES, i]
-    losses_out[step] = loss + of_tile
+    if thread == 0:
+        of_tile = 0.0
+        for i in range(tile[N_ROWS]):
+            of_tile += work.by_row[LOSSES, i]
+        losses_out[step] = of_tile if tile[IS_FIRST] else losses_out[step] + of_tile
     for c in range(shape.k):
         total = sum_rows(kind, work.residual.ctypes.data + c * TILE * shape.size, groups)
         work.residual_sum[c] = total if tile[IS_FIRST] else work.residual_sum[c] + total
@@ -440,35 +458,100 @@ def end_residual(
         step_intercept(shape, work, factors, constants[1], constants[2], nesterov)
 
 
-@njit(parallel=True, **OPTIONS)  # type: ignore[untyped-decorator]
-def start_threads(first: Any, second: Any, n_threads: int) -> None:
-    """Let each thread do its part of one bound function, and then of another."""
-    for thread in prange(n_threads):
-        invoke(first, thread)
-        if second[0] != 0:
-            invoke(second, thread)
+@njit(**OPTIONS)  # type: ignore[untyped-decorator]
+def run_share(
+    shares: Any,
+    kind: Any,
+    shape: Shape,
+    works: Work,
+    schedule: Any,
+    constants: Any,
+    nesterov: bool,
+    losses_out: Any,
+    thread: int,
+) -> None:
+    """One thread's part of a run, of all its tiles and phases; see :func:`run`."""
+    meeting = works.meeting.ctypes.data
+    if shape.n_threads > 1 and not all_came(meeting, shape.n_threads):
+        # The layer runs the parts one after the other. The first that gave up does all the work;
+        # the bits do not depend on the number of threads.
+        if not first_to_give_up(meeting):
+            return
+        shape, thread = alone(shape), 0
+    n_threads = shape.n_threads
+    # Where threads share a slice, the weights that one changes in C another reads in A.
+    apart = n_threads > shape.n_slices
+    many = n_threads > 1 and shape.k_padded * TILE > SERIAL_RESIDUALS
+    own = own_work(shape, works, thread, 0 if many else thread, works.partial, works.offset)
+    tile, previous, factors = own.states[0], own.states[1], own.factors
+    logits = bind(shares[0], kind, shape, own, tile)
+    residual = bind(shares[1], kind, shape, own, tile, n_threads if many else 1)
+    gradient = bind(shares[2], kind, shape, own, previous, factors, nesterov)
+    begin_tile(kind, shape, own, tile)
+    while tile[FIRST] < shape.n_order:
+        invoke(logits, thread)
+        wait_for_all(meeting, n_threads)
+        weigh_tile(shape, own, tile)
+        invoke(residual, thread if many else 0)
+        if many:
+            wait_for_all(meeting, n_threads)
+        end_residual(
+            kind, shape, own, tile, factors, schedule, constants, nesterov, losses_out, thread
+        )
+        next_tile(kind, shape, own, tile, previous)
+        invoke(gradient, thread)
+        if apart and previous[IS_LAST]:
+            wait_for_all(meeting, n_threads)
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
-def launch(first: Any, second: Any, n_threads: int) -> None:
-    """Run one or two bound functions on some threads; on one without starting any."""
+def alone(shape: Shape) -> Shape:
+    """Return the sizes of the same run on one thread."""
+    return Shape(
+        shape.d,
+        shape.k,
+        shape.n_vectors,
+        shape.n_aligned,
+        shape.n_slices,
+        1,
+        shape.block,
+        shape.n_blocks,
+        shape.k_padded,
+        shape.lanes,
+        shape.size,
+        shape.row_size,
+        shape.stride,
+        shape.n_wide,
+        shape.n_samples,
+        shape.n_order,
+        shape.batch_size,
+        shape.updates,
+    )
+
+
+@njit(parallel=True, **OPTIONS)  # type: ignore[untyped-decorator]
+def start_threads(bound: Any, n_threads: int) -> None:
+    """Let each thread do its part of a bound function."""
+    for thread in prange(n_threads):
+        invoke(bound, thread)
+
+
+@njit(**INNER)  # type: ignore[untyped-decorator]
+def launch(bound: Any, n_threads: int) -> None:
+    """Run a bound function on some threads; on one without starting any."""
     if n_threads > 1:
-        start_threads(first, second, n_threads)
-        return
-    invoke(first, 0)
-    if second[0] != 0:
-        invoke(second, 0)
+        start_threads(bound, n_threads)
+    else:
+        invoke(bound, 0)
 
 
 @njit(**OPTIONS)  # type: ignore[untyped-decorator]
 def run(
+    share: int,
     shares: Any,
     kind: Any,
     shape: Shape,
-    work: Work,
-    tile: Any,
-    previous: Any,
-    factors: Any,
+    works: Work,
     schedule: Any,
     constants: Any,
     nesterov: bool,
@@ -476,34 +559,15 @@ def run(
 ) -> None:
     """Work off all batches.
 
-    ``shares``: addresses of the compiled phases :func:`logits_share`, :func:`residual_share` and
-    :func:`gradient_share`; ``tile`` and ``previous``: (5,) int64, zero: first position of the
-    order, number of rows, whether it is the batch's first and last, and which buffer holds its
-    rows' addresses; ``factors``: (3,) T, zero: learning rate, momentum and share of the average of
-    a step; ``schedule``: (2, steps) T, learning rates and shares; ``constants``: (3,) T, momentum,
-    decay and gain of the intercept; ``losses_out``: (steps,).
+    ``share``: address of the compiled :func:`run_share`; ``shares``: those of the phases
+    :func:`logits_share`, :func:`residual_share` and :func:`gradient_share`; ``schedule``:
+    (2, steps) T, learning rates and shares of the average; ``constants``: (3,) T, momentum, decay
+    and gain of the intercept; ``losses_out``: (steps,). A tile is described by five int64: first
+    position of the order, number of rows, whether it is the batch's first and last, and which
+    buffer holds its rows' addresses and its partial logits.
     """
-    n_threads = shape.n_threads
-    # Where threads share a slice, the weights that one changes in C another reads in A.
-    apart = n_threads > shape.n_slices
-    many = n_threads > 1 and shape.k_padded * TILE > SERIAL_RESIDUALS
-    logits = bind(shares[0], kind, shape, work, tile)
-    residual = bind(shares[1], kind, shape, work, tile, n_threads if many else 1)
-    gradient = bind(shares[2], kind, shape, work, previous, factors, nesterov)
-    begin_tile(kind, shape, work, tile)
-    launch(logits, NOTHING, n_threads)
-    while tile[FIRST] < shape.n_order:
-        weigh_tile(shape, work, tile)
-        launch(residual, NOTHING, n_threads if many else 1)
-        end_residual(kind, shape, work, tile, factors, schedule, constants, nesterov, losses_out)
-        next_tile(kind, shape, work, tile, previous)
-        more = tile[FIRST] < shape.n_order
-        if more and not apart:
-            launch(gradient, logits, n_threads)
-        else:
-            launch(gradient, NOTHING, n_threads)
-            if more:
-                launch(logits, NOTHING, n_threads)
+    bound = bind(share, shares, kind, shape, works, schedule, constants, nesterov, losses_out)
+    launch(bound, shape.n_threads)
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
@@ -529,7 +593,8 @@ def pass_share(
     thread: int,
 ) -> None:
     """One thread's part of a pass: some tiles of rows."""
-    work = own_work(works, thread)
+    parts = works.partial[thread : thread + 1], works.offset[thread : thread + 1]
+    work = own_work(shape, works, thread, thread, parts[0], parts[1])
     slice_offset(kind, shape, work, 0, shape.n_vectors, 0)
     n_tiles = len(losses_out)
     first_tile, stop_tile = (
@@ -546,7 +611,7 @@ def pass_share(
         slice_logits(kind, shape, work, pointers, rows, vectors, partial)
         weigh(shape, work, first, n_rows, 1.0)
         for group in range((n_rows + shape.lanes - 1) // shape.lanes):
-            whole_logits(kind, shape, work, 1, group)
+            whole_logits(kind, shape, work, (0, 1), group)
         for i in range(n_rows):
             n_correct_out[tile] += is_correct(shape, work.residual, i, work.labels[first + i])
             if len(logits_out):
@@ -575,32 +640,42 @@ def one_pass(
     (n, k) or (0, 0).
     """
     bound = bind(share, kind, shape, works, losses_out, n_correct_out, logits_out)
-    launch(bound, NOTHING, shape.n_threads)
+    launch(bound, shape.n_threads)
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
-def own_work(work: Work, thread: int) -> Work:
-    """Return the work of one thread of a pass: its part of each array that it writes."""
-    k_padded, n_short = work.residual_sum.size, work.short_rows.shape[0] // work.sums.shape[0]
+def own_work(
+    shape: Shape, works: Work, thread: int, residual: int, partial: Any, offset: Any
+) -> Work:
+    """Return one thread's work: its own part of each array that has one for each thread.
+
+    ``residual``: whose residual and values by row it uses. Threads that share those write the same
+    numbers wherever two of them write.
+    """
+    n_short = works.short_rows.shape[0] // works.sums.shape[0]
+    k_padded = shape.k_padded
     return Work(
-        work.rows,
-        work.order,
-        work.labels,
-        work.sample_weight,
-        work.weights,
-        work.velocity,
-        work.average,
-        work.gradient,
-        work.gradient_sum,
-        work.features,
-        work.partial[thread : thread + 1],
-        work.offset[thread : thread + 1],
-        work.residual[thread * k_padded : (thread + 1) * k_padded],
-        work.by_row[5 * thread : 5 * (thread + 1)],
-        work.pointers[2 * thread : 2 * (thread + 1)],
-        work.short_rows[n_short * thread : n_short * (thread + 1)],
-        work.sums,
-        work.residual_sum,
-        work.residual_total,
-        work.intercept,
+        works.rows,
+        works.order,
+        works.labels,
+        works.sample_weight,
+        works.weights,
+        works.velocity,
+        works.average,
+        works.gradient,
+        works.gradient_sum,
+        works.features,
+        partial,
+        offset,
+        works.residual[residual * k_padded : (residual + 1) * k_padded],
+        works.by_row[5 * residual : 5 * (residual + 1)],
+        works.pointers[2 * thread : 2 * (thread + 1)],
+        works.short_rows[n_short * thread : n_short * (thread + 1)],
+        works.sums,
+        works.residual_sum[k_padded * thread : k_padded * (thread + 1)],
+        works.residual_total[k_padded * thread : k_padded * (thread + 1)],
+        works.intercept[3 * thread : 3 * (thread + 1)],
+        works.states[2 * thread : 2 * (thread + 1)],
+        works.factors[3 * thread : 3 * (thread + 1)],
+        works.meeting,
     )

@@ -20,10 +20,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastlin.kernels import simd
+from fastlin.kernels import meeting, simd
 from fastlin.kernels.simd import INT64, Vector, VectorUnit
 
-EMITTER = hashlib.sha256(Path(__file__).read_bytes() + Path(simd.__file__).read_bytes()).hexdigest()
+EMITTER = hashlib.sha256(
+    b"".join(Path(file).read_bytes() for file in (__file__, simd.__file__, meeting.__file__))
+).hexdigest()
 """Numba's cache notes changes of the file that holds a function, not of those that emit its code;
 so the emitting files' digest is part of every :func:`kind`."""
 
