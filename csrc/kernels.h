@@ -87,6 +87,10 @@ static void NAME(pack)(const ENGINE *e, WEIGHT *packed, const WEIGHT *weights) {
         for (int64_t v = 0; v < e->n_vectors; v++) {
             const WEIGHT *from = weights + c * e->d + NAME(column)(e->d, e->n_vectors, v);
             WEIGHT *to = packed + NAME(packed_at)(e, c, v);
+            if (v * LANES + LANES <= e->d) {
+                memcpy(to, from, LANES * sizeof(WEIGHT));
+                continue;
+            }
             for (int lane = 0; lane < LANES; lane++)
                 to[lane] = NAME(owns)(e->d, e->n_vectors, v, lane) ? from[lane] : 0;
         }
@@ -97,6 +101,10 @@ static void NAME(unpack)(const ENGINE *e, WEIGHT *weights, const WEIGHT *packed)
         for (int64_t v = 0; v < e->n_vectors; v++) {
             WEIGHT *to = weights + c * e->d + NAME(column)(e->d, e->n_vectors, v);
             const WEIGHT *from = packed + NAME(packed_at)(e, c, v);
+            if (v * LANES + LANES <= e->d) {
+                memcpy(to, from, LANES * sizeof(WEIGHT));
+                continue;
+            }
             for (int lane = 0; lane < LANES; lane++)
                 if (NAME(owns)(e->d, e->n_vectors, v, lane)) to[lane] = from[lane];
         }
@@ -552,7 +560,7 @@ static int64_t NAME(useful_threads)(const ENGINE *e, int n_threads) {
     int64_t rows = e->batch_size < TILE ? e->batch_size : TILE;
     if (rows > e->n_order) rows = e->n_order;
     int64_t useful = rows * e->d * (e->k_padded + 16) / 200000;
-    int64_t parts = e->n_vectors / 8 > 1 ? e->n_vectors / 8 : 1;
+    int64_t parts = e->n_vectors / 2 > 1 ? e->n_vectors / 2 : 1;
     if (useful > parts) useful = parts;
     if (useful > n_threads) useful = n_threads;
     return useful < 1 ? 1 : useful;

@@ -306,7 +306,7 @@ class _Layout:
     def _useful_threads(self, n_threads: int) -> int:
         rows = min(self.batch_size, TILE, self.n_order)
         products = rows * self.d * (self.n_blocks * self.block + 16)
-        parts = max(1, self.n_vectors // 8)
+        parts = max(1, self.n_vectors // 2)
         return int(max(1, min(products // WORK_OF_A_THREAD, parts, n_threads)))
 
     def shape(self, updates: bool) -> Shape:
@@ -392,9 +392,11 @@ class _Layout:
         if weights is None:
             return None
         out = aligned((self.n_blocks, self.n_vectors, self.block, self.lanes), weights.dtype)
-        held = self.features >= 0
-        for c in range(self.k):
-            out[c // self.block, :, c % self.block][held] = weights[c][self.features[held]]
+        held = self.features.ravel() >= 0
+        by_class = np.zeros((self.n_blocks * self.block, held.size), weights.dtype)
+        by_class[: self.k, held] = weights[:, self.features.ravel()[held]]
+        shape = (self.n_blocks, self.block, self.n_vectors, self.lanes)
+        out[:] = by_class.reshape(shape).transpose(0, 2, 1, 3)
         return out.reshape(-1)
 
     def unpack(self, packed: NDArray[Any], out: NDArray[Any] | None) -> None:
@@ -402,9 +404,9 @@ class _Layout:
         if out is None:
             return
         view = packed.reshape(self.n_blocks, self.n_vectors, self.block, self.lanes)
-        held = self.features >= 0
-        for c in range(self.k):
-            out[c, self.features[held]] = view[c // self.block, :, c % self.block][held]
+        by_class = view.transpose(0, 2, 1, 3).reshape(self.n_blocks * self.block, -1)
+        held = self.features.ravel() >= 0
+        out[:, self.features.ravel()[held]] = by_class[: self.k, held]
 
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
