@@ -91,7 +91,9 @@ TABLE = (
         "Stop when the validation loss no longer improves; return the best weights.",
     ),
     TrainingOption("patience", _COUNT, "Checks or epochs without improvement before stopping."),
-    TrainingOption("checks_per_epoch", _COUNT, "Validation checks an epoch."),
+    TrainingOption(
+        "checks_per_epoch", _COUNT, "Validation checks an epoch, the first on its first step."
+    ),
     TrainingOption(
         "validation_fraction",
         Number("a number above 0 and below 1", low=0, high=1, without=(0, 1)),
