@@ -62,8 +62,6 @@ typedef struct {
 
 /* ---------------------------------------------------------------- layout */
 
-INLINE bool NAME(has_tail)(const ENGINE *e) { return e->d % LANES != 0; }
-
 /* First feature of a vector. */
 INLINE int64_t NAME(column)(int64_t d, int64_t n_vectors, int64_t vector) {
     if (vector < n_vectors - 1 || d < LANES) return vector * LANES;

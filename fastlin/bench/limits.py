@@ -168,7 +168,7 @@ def _numba_kernels() -> tuple[dict[tuple[int, int], Callable[[int], Any]], Calla
             return loop(turns)
 
         compiled: Any = numba.njit("float64(int64)", nogil=True)(run)
-        return compiled  # type: ignore[no-any-return]
+        return compiled  # type: ignore[no-any-return]  # numba is untyped
 
     def read(array: Any) -> Any:
         total = np.uint64(0)  # integer sums may be reordered, so this becomes vector loads

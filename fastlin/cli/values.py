@@ -81,7 +81,7 @@ class InputScale(click.ParamType):  # type: ignore[type-arg]  # generic in newer
     ) -> str | tuple[float, float]:
         """Return the word or the pair of numbers."""
         if not isinstance(value, str) or value in self.words:
-            return value  # type: ignore[no-any-return]
+            return value  # type: ignore[no-any-return]  # click types what is typed as Any
         try:
             shift, scale = (float(part) for part in value.split(","))
         except ValueError:

@@ -1,0 +1,32 @@
+"""So many classes that the threads of a step share the work on its residuals.
+
+Below some sixty classes every thread does that work for itself; above, another way through the
+kernels is taken, with one more barrier and shared arrays.
+"""
+
+from __future__ import annotations
+
+import pytest
+from agreement import all_bits, check
+from problems import make_problem
+
+from fastlin.kernels import backends
+
+N_CLASSES = 100
+SHARED_ABOVE = 8192  # logits of a tile of 128 rows, in csrc/kernels.h and kernels/jit_loops.py
+
+
+@pytest.mark.parametrize("name", ["numba", "c"])
+@pytest.mark.parametrize("n_rows", [300, 45])
+def test_threads_that_share_residuals_agree_with_the_reference(name: str, n_rows: int) -> None:
+    backend = backends()[name]
+    if not backend.available:
+        pytest.skip(f"{backend.reason}; {backend.remedy}")
+    assert N_CLASSES * 128 > SHARED_ABOVE
+    problem = make_problem(n_rows, 784, N_CLASSES, "uint8", "float32", weighted=True, shifted=True)
+    alone = all_bits(backend, problem, 1)
+    for n_threads in (2, 3, 5):
+        check(backend, problem, n_threads)
+        # Several times: a missing barrier shows now and then only.
+        for _ in range(5):
+            assert all_bits(backend, problem, n_threads) == alone
