@@ -7,7 +7,7 @@ from pathlib import Path
 import cffi
 
 HERE = Path(__file__).resolve().parent
-SOURCES = ("dispatch.c", "isa_avx512.c", "isa_avx2.c", "isa_baseline.c")
+SOURCES = ("dispatch.c", "isa_amx.c", "isa_avx512.c", "isa_avx2.c", "isa_baseline.c")
 
 
 def declarations() -> str:

@@ -1,6 +1,7 @@
 /* What every family of kernels needs once: memory, threads, and what compilers call things. */
 #ifndef FASTLIN_COMMON_H
 #define FASTLIN_COMMON_H
+#include <float.h>
 #include <math.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -20,6 +21,13 @@
 #endif
 
 #include "fastlin_api.h"
+
+/* Whether AMX is compiled: GCC knows it from version 11 on, and Linux is asked for it. */
+#if defined(__x86_64__) && defined(__linux__) && !defined(__clang__) && __GNUC__ >= 11
+#define HAS_AMX 1
+#else
+#define HAS_AMX 0
+#endif
 
 /* Rows of a tile: few enough to stay in a core's cache from phase A to phase C. */
 #define TILE 128

@@ -1,5 +1,11 @@
 /* Picks the kernels for this machine and for the types at hand. */
+#define _GNU_SOURCE /* syscall */
 #include "common.h"
+#if HAS_AMX
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 typedef struct {
     int (*sgd_steps)(const fastlin_samples *, const int64_t *, int64_t, const fastlin_parameters *,
@@ -13,7 +19,9 @@ typedef struct {
 typedef struct {
     const char *name;
     int (*runs_here)(void);
-    kernels of_types[4]; /* in the order of pair_of */
+    /* Whether steps of so many rows and classes are fast with it; else the next set takes them. */
+    int (*suits)(int64_t n_rows, int64_t n_classes);
+    kernels of_types[4]; /* in the order of kernels_of */
 } instruction_set;
 
 #define DECLARE(isa, pair)                                                                        \
@@ -33,12 +41,21 @@ typedef struct {
 #define KERNELS(isa, pair)                                                          \
     {fastlin_##isa##_##pair##_sgd_steps, fastlin_##isa##_##pair##_loss_gradient,    \
      fastlin_##isa##_##pair##_score, fastlin_##isa##_##pair##_logits}
+/* A set with kernels of its own for uint8 rows and float32 weights; other things are below's. */
+#define INTEGER_FAMILY(isa, below)                                                              \
+    {{fastlin_##isa##_uint8_float32_sgd_steps, fastlin_##isa##_uint8_float32_loss_gradient,     \
+      fastlin_##below##_uint8_float32_score, fastlin_##below##_uint8_float32_logits},           \
+     KERNELS(below, float32_float32), KERNELS(below, uint8_float64), KERNELS(below, float64_float64)}
 #define FAMILY(isa)                                               \
     {KERNELS(isa, uint8_float32), KERNELS(isa, float32_float32),  \
      KERNELS(isa, uint8_float64), KERNELS(isa, float64_float64)}
 
 DECLARE_FAMILY(baseline)
 static int always(void) { return 1; }
+static int any_shape(int64_t n_rows, int64_t n_classes) {
+    (void)n_rows, (void)n_classes;
+    return 1;
+}
 
 #if defined(__x86_64__)
 DECLARE_FAMILY(avx512)
@@ -52,13 +69,33 @@ static int has_avx2(void) {
 }
 #endif
 
+#if HAS_AMX
+DECLARE(amx, uint8_float32)
+/* CPUID's leaf 7; and the system must grant the unit's registers, once for the whole process. */
+static int has_amx(void) {
+    enum { AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25, ARCH_REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18 };
+    unsigned eax, ebx, ecx, edx;
+    if (!has_avx512() || !__builtin_cpu_supports("avx512vbmi")) return 0;
+    if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return 0;
+    if (!(edx & AMX_TILE) || !(edx & AMX_INT8)) return 0;
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0;
+}
+/* Enough products to be worth laying out the operands. */
+static int has_many_products(int64_t n_rows, int64_t n_classes) {
+    return n_classes >= 8 && n_rows * n_classes >= 1024;
+}
+#endif
+
 /* Best first. */
 static const instruction_set instruction_sets[] = {
-#if defined(__x86_64__)
-    {"avx512", has_avx512, FAMILY(avx512)},
-    {"avx2", has_avx2, FAMILY(avx2)},
+#if HAS_AMX
+    {"amx", has_amx, has_many_products, INTEGER_FAMILY(amx, avx512)},
 #endif
-    {"baseline", always, FAMILY(baseline)},
+#if defined(__x86_64__)
+    {"avx512", has_avx512, any_shape, FAMILY(avx512)},
+    {"avx2", has_avx2, any_shape, FAMILY(avx2)},
+#endif
+    {"baseline", always, any_shape, FAMILY(baseline)},
 };
 enum { N_SETS = sizeof instruction_sets / sizeof *instruction_sets };
 
@@ -103,20 +140,24 @@ const char *fastlin_compiler(void) {
 #endif
 }
 
-static const kernels *kernels_of(const fastlin_samples *samples) {
+static const kernels *kernels_of(const fastlin_samples *samples,
+                                 const fastlin_parameters *parameters, int64_t n_rows) {
     if (!chosen) fastlin_choose_instruction_set(NULL);
+    const instruction_set *set = chosen;
+    while (!set->suits(n_rows, parameters->n_classes)) set++;
     int rows = samples->row_type, weights = samples->weight_type;
-    if (rows == FASTLIN_UINT8 && weights == FASTLIN_FLOAT32) return &chosen->of_types[0];
-    if (rows == FASTLIN_FLOAT32 && weights == FASTLIN_FLOAT32) return &chosen->of_types[1];
-    if (rows == FASTLIN_UINT8 && weights == FASTLIN_FLOAT64) return &chosen->of_types[2];
-    if (rows == FASTLIN_FLOAT64 && weights == FASTLIN_FLOAT64) return &chosen->of_types[3];
+    if (rows == FASTLIN_UINT8 && weights == FASTLIN_FLOAT32) return &set->of_types[0];
+    if (rows == FASTLIN_FLOAT32 && weights == FASTLIN_FLOAT32) return &set->of_types[1];
+    if (rows == FASTLIN_UINT8 && weights == FASTLIN_FLOAT64) return &set->of_types[2];
+    if (rows == FASTLIN_FLOAT64 && weights == FASTLIN_FLOAT64) return &set->of_types[3];
     return NULL;
 }
 
-/* Calls a kernel; again with one thread where the machine gave fewer than asked. */
-#define CALL(kernel, ...)                                                                    \
+/* Calls a kernel that takes n_rows rows at a time; again with one thread where the machine gave
+ * fewer than asked. */
+#define CALL(n_rows, kernel, ...)                                                                   \
     do {                                                                                     \
-        const kernels *found = kernels_of(samples);                                          \
+        const kernels *found = kernels_of(samples, parameters, n_rows);                      \
         if (!found) return FASTLIN_BAD_TYPE;                                                 \
         int status = found->kernel(__VA_ARGS__, n_threads);                                  \
         return status == FASTLIN_FEWER_THREADS ? found->kernel(__VA_ARGS__, 1) : status;     \
@@ -125,22 +166,22 @@ static const kernels *kernels_of(const fastlin_samples *samples) {
 int fastlin_sgd_steps(const fastlin_samples *samples, const int64_t *order, int64_t n_order,
                       const fastlin_parameters *parameters, const fastlin_step_options *options,
                       double *losses_out, int n_threads) {
-    CALL(sgd_steps, samples, order, n_order, parameters, options, losses_out);
+    CALL(options->batch_size, sgd_steps, samples, order, n_order, parameters, options, losses_out);
 }
 
 int fastlin_loss_gradient(const fastlin_samples *samples, const fastlin_parameters *parameters,
                           double *loss_sum_out, double *weights_gradient_out,
                           double *intercept_gradient_out, int n_threads) {
-    CALL(loss_gradient, samples, parameters, loss_sum_out, weights_gradient_out,
+    CALL(samples->n_rows, loss_gradient, samples, parameters, loss_sum_out, weights_gradient_out,
          intercept_gradient_out);
 }
 
 int fastlin_score(const fastlin_samples *samples, const fastlin_parameters *parameters,
                   double *loss_sum_out, int64_t *n_correct_out, int n_threads) {
-    CALL(score, samples, parameters, loss_sum_out, n_correct_out);
+    CALL(samples->n_rows, score, samples, parameters, loss_sum_out, n_correct_out);
 }
 
 int fastlin_logits(const fastlin_samples *samples, const fastlin_parameters *parameters,
                    void *logits_out, int n_threads) {
-    CALL(logits, samples, parameters, logits_out);
+    CALL(samples->n_rows, logits, samples, parameters, logits_out);
 }

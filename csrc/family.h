@@ -2,6 +2,11 @@
  * VECTOR_BYTES, and REGISTERS, the number of vector registers. */
 #include "common.h"
 
+/* 1 where a matrix unit multiplies bytes: uint8 rows and float32 weights only. */
+#if !defined(INTEGER_TILES)
+#define INTEGER_TILES 0
+#endif
+
 /* Register tiles: classes in a block, rows at once in phase A, vectors at once in phase C. The
  * products being summed up (classes x rows, classes x vectors) must leave registers for operands. */
 #if REGISTERS >= 32
@@ -23,6 +28,7 @@
 #define ROW_IS_UINT8 1
 #define PAIR uint8_float32
 #include "instance.h"
+#if !INTEGER_TILES
 #define ROW float
 #define ROW_IS_UINT8 0
 #define PAIR float32_float32
@@ -40,3 +46,4 @@
 #define ROW_IS_UINT8 0
 #define PAIR float64_float64
 #include "instance.h"
+#endif

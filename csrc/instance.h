@@ -24,3 +24,4 @@
 #undef FOLD
 #undef ENGINE
 #undef SHARE
+#undef ROWS_AT_ONCE

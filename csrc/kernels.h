@@ -16,6 +16,9 @@
  * before are zero and stay zero (their gain and decay are). Rows shorter than a vector are copied.
  */
 
+/* Rows that the phases take together. */
+#define ROWS_AT_ONCE (INTEGER_TILES ? 64 : LANES)
+
 typedef struct {
     /* What was asked for. */
     const fastlin_samples *samples;
@@ -41,6 +44,10 @@ typedef struct {
     WEIGHT *losses;                       /* [TILE] */
     WEIGHT *intercept_out, *intercept_velocity_out, *intercept_average_out; /* (k_padded) */
     double *intercept_gradient_sum;       /* (k_padded) */
+#if INTEGER_TILES
+    int8_t *weight_digits;                /* see integer_tiles.h */
+    WEIGHT *weight_unit;                  /* [n_slices][k_padded] */
+#endif
 } NAME(engine);
 #define ENGINE NAME(engine)
 
@@ -57,6 +64,11 @@ typedef struct {
     WEIGHT *losses;                    /* [TILE]: likewise */
     WEIGHT *residual_sum;              /* (k_padded) over the batch */
     WEIGHT *intercept, *intercept_velocity, *intercept_average; /* (k_padded), its own copies */
+#if INTEGER_TILES
+    uint8_t *staged, *interleaved[2]; /* parts of this tile's rows; see integer_tiles.h */
+    int8_t *residual_digits;
+    WEIGHT *residual_unit;             /* (k_padded) */
+#endif
 } NAME(share);
 #define SHARE NAME(share)
 
@@ -64,7 +76,7 @@ typedef struct {
 
 /* First feature of a vector. */
 INLINE int64_t NAME(column)(int64_t d, int64_t n_vectors, int64_t vector) {
-    if (vector < n_vectors - 1 || d < LANES) return vector * LANES;
+    if (INTEGER_TILES || vector < n_vectors - 1 || d < LANES) return vector * LANES;
     return d - LANES;
 }
 
@@ -123,6 +135,7 @@ static int64_t NAME(slice_bound)(const ENGINE *e, int64_t slice) {
     return e->n_vectors * slice / e->n_slices / 8 * 8;
 }
 
+#if !INTEGER_TILES
 /* ---------------------------------------------------------------- register tiles */
 
 /* Logits of n_samples rows for one block of classes, from one run of feature vectors.
@@ -222,6 +235,7 @@ static void NAME(slice_logits)(const ENGINE *e, const ROW *const *rows, int64_t 
 #undef CASE
     }
 }
+#endif
 
 /* What the shift takes off every logit, from a run of feature vectors: out (k_padded). */
 static void NAME(slice_offset)(const ENGINE *e, int64_t first_vector, int64_t stop_vector,
@@ -296,18 +310,18 @@ static void NAME(cross_entropy)(const ENGINE *e, const WEIGHT *partial, const WE
 /* ---------------------------------------------------------------- phase C */
 
 /* Finish one register tile of the gradient: keep it for the batch's next tile, add it to the sums,
- * or step. sums: [vector][class]. */
-INLINE void NAME(finish)(const int block, const int n_wide, const ENGINE *e, const SHARE *share,
-                         int64_t step, int64_t b, int64_t vector, bool first, bool last,
-                         const V *sums) {
-    int64_t at = (b * e->n_vectors + vector) * block * LANES;
+ * or step. sums: [vector][class]; n_classes are part of a block, or all of it where n_wide > 1. */
+INLINE void NAME(finish)(const int n_classes, const int n_wide, const ENGINE *e,
+                         const SHARE *share, int64_t step, int64_t first_class, int64_t vector,
+                         bool first, bool last, const V *sums) {
+    int64_t at = NAME(packed_at)(e, first_class, vector);
     const fastlin_step_options *options = e->options;
     WEIGHT *weights = e->weights, *velocities = e->velocity, *averages = e->average;
     WEIGHT rate = options ? (WEIGHT)options->learning_rates[step] : 0;
     WEIGHT momentum = options ? (WEIGHT)options->momentum : 0;
     WEIGHT part = averages ? (WEIGHT)options->average_rates[step] : 0;
     bool nesterov = options && options->nesterov;
-    for (int i = 0; i < block * n_wide; i++, at += LANES) {
+    for (int i = 0; i < n_classes * n_wide; i++, at += LANES) {
         V sum = sums[i];
         if (!options) {
             for (int lane = 0; lane < LANES; lane++) e->gradient_sum[at + lane] += sum[lane];
@@ -318,8 +332,8 @@ INLINE void NAME(finish)(const int block, const int n_wide, const ENGINE *e, con
             *(V *)(e->gradient + at) = sum;
             continue;
         }
-        int64_t lanes = (vector + i / block) * LANES;
-        V residual_sum = NAME(splat)(share->residual_sum[b * block + i % block]);
+        int64_t lanes = (vector + i / n_classes) * LANES;
+        V residual_sum = NAME(splat)(share->residual_sum[first_class + i % n_classes]);
         V w = *(const V *)(weights + at);
         V step_gradient =
             *(const V *)(e->gain + lanes) * (sum - residual_sum * *(const V *)(e->shift + lanes)) +
@@ -340,6 +354,9 @@ INLINE void NAME(finish)(const int block, const int n_wide, const ENGINE *e, con
     }
 }
 
+#if INTEGER_TILES
+#include "integer_tiles.h"
+#else
 INLINE void NAME(gradient_of)(const int block, const int n_wide, const ENGINE *e,
                               const SHARE *share, const ROW *const *rows,
                               const ROW *const *next_rows, int64_t n_rows, int64_t step,
@@ -354,17 +371,17 @@ INLINE void NAME(gradient_of)(const int block, const int n_wide, const ENGINE *e
             const WEIGHT *residual = share->residual + b * block * TILE;
             if (wide) {
                 NAME(gradient_tile)(block, n_wide, rows, next_rows, column, n_rows, residual, sums);
-                NAME(finish)(block, n_wide, e, share, step, b, vector, first, last, sums);
+                NAME(finish)(block, n_wide, e, share, step, b * block, vector, first, last, sums);
             } else {
                 NAME(gradient_tile)(block, 1, rows, next_rows, column, n_rows, residual, sums);
-                NAME(finish)(block, 1, e, share, step, b, vector, first, last, sums);
+                NAME(finish)(block, 1, e, share, step, b * block, vector, first, last, sums);
             }
         }
         vector += wide ? n_wide : 1;
     }
 }
 
-static void NAME(gradient)(const ENGINE *e, const SHARE *share, const ROW *const *rows,
+static void NAME(gradient)(const ENGINE *e, SHARE *share, const ROW *const *rows,
                            const ROW *const *next_rows, int64_t n_rows, int64_t step, bool first,
                            bool last) {
     switch (e->block) {
@@ -376,6 +393,7 @@ static void NAME(gradient)(const ENGINE *e, const SHARE *share, const ROW *const
 #undef CASE
     }
 }
+#endif
 
 /* The intercept's part of a step; every thread does it for its own copy. */
 static void NAME(step_intercept)(const ENGINE *e, SHARE *share, int64_t step) {
@@ -411,7 +429,7 @@ static void NAME(gather)(const ENGINE *e, int64_t first, int64_t n_rows, const R
     for (int64_t i = 0; i < TILE + 8; i++) {
         int64_t row = NAME(row_at)(e, first + (i < n_rows ? i : n_rows - 1));
         rows[i] = (const ROW *)((const char *)e->samples->rows + row * e->samples->row_stride);
-        if (e->d < LANES) {
+        if (e->d < LANES && !INTEGER_TILES) {
             memcpy(short_rows + i * LANES, rows[i], e->d * sizeof(ROW));
             rows[i] = short_rows + i * LANES;
         }
@@ -443,6 +461,11 @@ static void NAME(run)(const ENGINE *e, SHARE *share) {
     int current = 0;
     int64_t n_rows = NAME(tile_rows)(e, 0);
     NAME(gather)(e, 0, n_rows, share->rows[0], share->short_rows[0]);
+#if INTEGER_TILES
+    NAME(configure_tiles)();
+    for (int64_t s = share->first_slice; s < share->stop_slice; s++)
+        NAME(write_weight_digits)(e, s);
+#endif
     for (int64_t first = 0; first < e->n_order;) {
         int64_t step = first / e->batch_size;
         int64_t batch_first = step * e->batch_size;
@@ -455,14 +478,19 @@ static void NAME(run)(const ENGINE *e, SHARE *share) {
         WEIGHT *offset = e->offset + current * e->n_slices * e->k_padded;
 
         /* A */
+#if INTEGER_TILES
+        NAME(tile_logits)(e, share, rows, n_rows, partial);
+#endif
         for (int64_t s = share->first_slice; s < share->stop_slice; s++) {
             int64_t first_vector = NAME(slice_bound)(e, s);
             int64_t stop_vector = NAME(slice_bound)(e, s + 1);
+#if !INTEGER_TILES
             int64_t groups = (n_rows + 7) / 8;
             int64_t first_row = groups * share->part / share->n_parts * 8;
             int64_t stop_row = groups * (share->part + 1) / share->n_parts * 8;
             NAME(slice_logits)(e, rows, first_row, stop_row, first_vector, stop_vector,
                                partial + s * e->k_padded * TILE);
+#endif
             if (e->samples->shift && share->part == 0)
                 NAME(slice_offset)(e, first_vector, stop_vector, offset + s * e->k_padded);
         }
@@ -471,7 +499,7 @@ static void NAME(run)(const ENGINE *e, SHARE *share) {
         /* B */
         NAME(weigh)(e, first, n_rows, e->options ? (double)batch_rows : 1.0, share->row_weight,
                     labels);
-        int64_t padded_rows = (n_rows + LANES - 1) / LANES * LANES;
+        int64_t padded_rows = (n_rows + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE * ROWS_AT_ONCE;
         if (e->residual_shared) {
             int64_t groups = padded_rows / LANES;
             NAME(cross_entropy)(e, partial, offset, e->n_slices, share->intercept,
@@ -516,6 +544,9 @@ static void NAME(run)(const ENGINE *e, SHARE *share) {
         first = next;
         n_rows = next_n_rows;
     }
+#if INTEGER_TILES
+    _tile_release();
+#endif
     if (share->thread == 0 && e->options)
         for (int64_t c = 0; c < e->k; c++) {
             e->intercept_out[c] = share->intercept[c];
@@ -528,6 +559,7 @@ static void NAME(run)(const ENGINE *e, SHARE *share) {
 
 /* Register tile whose padded classes cost least; a narrow one loads more for each product. */
 static int64_t NAME(choose_block)(int64_t k) {
+    if (INTEGER_TILES) return (k + 3) / 4 * 4;
     int64_t best = 1;
     double best_cost = INFINITY;
 #define CASE(block, n_samples, n_wide)                                                  \
@@ -547,17 +579,21 @@ static void NAME(shape)(ENGINE *e, const fastlin_samples *samples,
     e->d = samples->n_features;
     e->k = parameters->n_classes;
     e->n_vectors = (e->d + LANES - 1) / LANES;
+    if (INTEGER_TILES) e->n_vectors = (e->n_vectors + 3) / 4 * 4;
     e->block = NAME(choose_block)(e->k);
     e->n_blocks = (e->k + e->block - 1) / e->block;
     e->k_padded = e->n_blocks * e->block;
     e->n_slices = e->d >= 2048 ? 4 : e->n_vectors >= 16 ? 2 : 1;
+    /* What 32 bits can hold of a sum; and a slice belongs to one thread. */
+    if (INTEGER_TILES && e->d >= 4096) e->n_slices = e->d / 1024 < 64 ? e->d / 1024 : e->d / 32768 + 64;
 }
 
 /* No more threads than have something worth doing between two barriers. */
 static int64_t NAME(useful_threads)(const ENGINE *e, int n_threads) {
     int64_t rows = e->batch_size < TILE ? e->batch_size : TILE;
     if (rows > e->n_order) rows = e->n_order;
-    int64_t useful = rows * e->d * (e->k_padded + 16) / 200000;
+    int64_t useful = rows * e->d * (e->k_padded + 16) / (INTEGER_TILES ? 800000 : 200000);
+    if (INTEGER_TILES && useful > e->n_slices) useful = e->n_slices;
     int64_t parts = e->n_vectors / 2 > 1 ? e->n_vectors / 2 : 1;
     if (useful > parts) useful = parts;
     if (useful > n_threads) useful = n_threads;
@@ -589,7 +625,9 @@ static void NAME(share_of)(const ENGINE *e, arena *memory, int64_t thread, SHARE
     }
     for (int i = 0; i < 2; i++) {
         share->rows[i] = take(memory, (TILE + 8) * sizeof(ROW *));
-        share->short_rows[i] = e->d < LANES ? take(memory, (TILE + 8) * LANES * sizeof(ROW)) : NULL;
+        share->short_rows[i] = e->d < LANES && !INTEGER_TILES
+                                   ? take(memory, (TILE + 8) * LANES * sizeof(ROW))
+                                   : NULL;
     }
     share->row_weight = take(memory, TILE * sizeof(WEIGHT));
     size_t residual_bytes = e->k_padded * TILE * sizeof(WEIGHT);
@@ -600,6 +638,13 @@ static void NAME(share_of)(const ENGINE *e, arena *memory, int64_t thread, SHARE
     share->intercept = take(memory, class_bytes);
     share->intercept_velocity = take(memory, class_bytes);
     share->intercept_average = take(memory, class_bytes);
+#if INTEGER_TILES
+    size_t width = (share->stop_vector - share->first_vector) * LANES;
+    share->staged = take(memory, ROWS_STAGED * width);
+    for (int i = 0; i < 2; i++) share->interleaved[i] = take(memory, TILE * 64);
+    share->residual_digits = take(memory, e->k_padded * TILE * 4);
+    share->residual_unit = take(memory, class_bytes);
+#endif
 }
 
 /* Lay everything out; called twice, first with an arena that only counts. */
@@ -621,6 +666,10 @@ static void NAME(lay_out)(ENGINE *e, arena *memory, SHARE *shares) {
     e->losses = e->residual_shared ? take(memory, TILE * sizeof(WEIGHT)) : NULL;
     e->intercept_gradient_sum = take(memory, e->k_padded * sizeof(double));
     e->meeting = take(memory, sizeof(barrier));
+#if INTEGER_TILES
+    e->weight_digits = take(memory, packed * 4);
+    e->weight_unit = take(memory, e->n_slices * e->k_padded * sizeof(WEIGHT));
+#endif
     for (int64_t t = 0; t < e->n_threads; t++) NAME(share_of)(e, memory, t, &shares[t]);
 }
 
@@ -731,6 +780,7 @@ int NAME(loss_gradient)(const fastlin_samples *samples, const fastlin_parameters
     return status;
 }
 
+#if !INTEGER_TILES
 /* Whether a row's label has the first of its largest logits; logits: [class][TILE] at the row. */
 INLINE bool NAME(is_correct)(const WEIGHT *logits, int64_t k, int32_t label) {
     if (k == 1) return (logits[0] > 0) == (label == 1);
@@ -813,3 +863,4 @@ int NAME(logits)(const fastlin_samples *samples, const fastlin_parameters *p, vo
                  int n_threads) {
     return NAME(pass)(samples, p, NULL, NULL, logits_out, n_threads);
 }
+#endif

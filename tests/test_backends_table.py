@@ -67,7 +67,12 @@ def test_versions_are_those_of_what_runs_the_kernels() -> None:
 @pytest.mark.parametrize("backend", COMPILED)
 def test_instruction_set_is_one_that_the_processor_has(backend: Backend) -> None:
     flags = set(Path("/proc/cpuinfo").read_text().split())
-    needed = {"avx512": {"avx512f", "avx512bw"}, "avx2": {"avx2", "fma"}, "baseline": set()}
+    needed = {
+        "amx": {"amx_tile", "amx_int8", "avx512vbmi"},
+        "avx512": {"avx512f", "avx512bw"},
+        "avx2": {"avx2", "fma"},
+        "baseline": set(),
+    }
     assert needed[str(backend.instruction_set)] <= flags
 
 
