@@ -38,9 +38,9 @@ typedef struct {
     WEIGHT *shift, *decay, *gain;         /* (n_vectors * LANES) */
     WEIGHT *gradient;                     /* packed; a batch of several tiles */
     double *gradient_sum;                 /* packed; without options */
-    WEIGHT *partial;                      /* [2][n_slices][k_padded][TILE] */
+    WEIGHT *partial;                      /* [2 or 1][n_slices][k_padded][TILE] */
     WEIGHT *offset;                       /* [2][n_slices][k_padded] */
-    WEIGHT *residual;                     /* [k_padded][TILE] */
+    WEIGHT *residual;                     /* [k_padded][TILE]; where it is shared */
     WEIGHT *losses;                       /* [TILE] */
     WEIGHT *intercept_out, *intercept_velocity_out, *intercept_average_out; /* (k_padded) */
     double *intercept_gradient_sum;       /* (k_padded) */
@@ -183,13 +183,15 @@ INLINE void NAME(logit_tile)(const int block, const int n_samples, const ROW *co
 }
 
 /* residual^T x over the rows of a tile, for one block of classes and n_wide feature vectors.
- * sums_out: [vector][class]. Touches the next tile's rows where it goes, one line at a time. */
+ * sums_out: [vector][class]. Touches the next tile's rows where it goes, one line at a time, and
+ * the weights, [vector][class], that will take the sums. */
 INLINE void NAME(gradient_tile)(const int block, const int n_wide, const ROW *const *rows,
                                 const ROW *const *next_rows, int64_t column, int64_t n_rows,
-                                const WEIGHT *residual, V *sums_out) {
+                                const WEIGHT *residual, const WEIGHT *weights, V *sums_out) {
     enum { BYTES = LANES * sizeof(ROW) };
     V sums[24];
     UNROLL for (int i = 0; i < block * n_wide; i++) sums[i] = (V){0};
+    for (int i = 0; i < block * n_wide; i++) __builtin_prefetch(weights + i * LANES, 1, 3);
     for (int64_t i = 0; i < n_rows; i++) {
         V x[8];
         UNROLL for (int v = 0; v < n_wide; v++)
@@ -369,11 +371,13 @@ INLINE void NAME(gradient_of)(const int block, const int n_wide, const ENGINE *e
         bool wide = vector + n_wide <= share->stop_vector && vector + n_wide <= n_aligned;
         for (int64_t b = 0; b < e->n_blocks; b++) {
             const WEIGHT *residual = share->residual + b * block * TILE;
+            const WEIGHT *w = e->weights + (b * e->n_vectors + vector) * block * LANES;
             if (wide) {
-                NAME(gradient_tile)(block, n_wide, rows, next_rows, column, n_rows, residual, sums);
+                NAME(gradient_tile)(block, n_wide, rows, next_rows, column, n_rows, residual, w,
+                                    sums);
                 NAME(finish)(block, n_wide, e, share, step, b * block, vector, first, last, sums);
             } else {
-                NAME(gradient_tile)(block, 1, rows, next_rows, column, n_rows, residual, sums);
+                NAME(gradient_tile)(block, 1, rows, next_rows, column, n_rows, residual, w, sums);
                 NAME(finish)(block, 1, e, share, step, b * block, vector, first, last, sums);
             }
         }
@@ -474,7 +478,8 @@ static void NAME(run)(const ENGINE *e, SHARE *share) {
         bool first_tile = first == batch_first;
         bool last_tile = first + n_rows == batch_first + batch_rows;
         const ROW *const *rows = (const ROW *const *)share->rows[current];
-        WEIGHT *partial = e->partial + current * e->n_slices * e->k_padded * TILE;
+        WEIGHT *partial =
+            e->partial + (e->residual_shared ? 0 : current) * e->n_slices * e->k_padded * TILE;
         WEIGHT *offset = e->offset + current * e->n_slices * e->k_padded;
 
         /* A */
@@ -539,7 +544,9 @@ static void NAME(run)(const ENGINE *e, SHARE *share) {
         }
         NAME(gradient)(e, share, rows, next_rows, n_rows, step, first_tile, last_tile);
         if (e->options && last_tile) NAME(step_intercept)(e, share, step);
-        if (e->n_threads > e->n_slices && last_tile) wait_for_all(e->meeting, e->n_threads);
+        /* The next tile needs all of a shared slice's weights, and overwrites shared residuals. */
+        if ((e->n_threads > e->n_slices && last_tile) || e->residual_shared)
+            wait_for_all(e->meeting, e->n_threads);
         current = 1 - current;
         first = next;
         n_rows = next_n_rows;
@@ -660,9 +667,11 @@ static void NAME(lay_out)(ENGINE *e, arena *memory, SHARE *shares) {
     e->shift = take(memory, e->n_vectors * LANES * sizeof(WEIGHT));
     e->decay = take(memory, e->n_vectors * LANES * sizeof(WEIGHT));
     e->gain = take(memory, e->n_vectors * LANES * sizeof(WEIGHT));
-    e->partial = take(memory, 2 * e->n_slices * e->k_padded * TILE * sizeof(WEIGHT));
+    e->partial = take(memory, (e->residual_shared ? 1 : 2) * e->n_slices * e->k_padded * TILE *
+                                  sizeof(WEIGHT));
     e->offset = take(memory, 2 * e->n_slices * e->k_padded * sizeof(WEIGHT));
-    e->residual = e->residual_shared ? take(memory, e->k_padded * TILE * sizeof(WEIGHT)) : NULL;
+    /* Each logit is overwritten right after its parts have been read. */
+    e->residual = e->residual_shared ? e->partial : NULL;
     e->losses = e->residual_shared ? take(memory, TILE * sizeof(WEIGHT)) : NULL;
     e->intercept_gradient_sum = take(memory, e->k_padded * sizeof(double));
     e->meeting = take(memory, sizeof(barrier));
@@ -676,7 +685,7 @@ static void NAME(lay_out)(ENGINE *e, arena *memory, SHARE *shares) {
 /* Build the engine and its memory, all zero. */
 static int NAME(set_up)(ENGINE *e, int n_threads, arena *memory, SHARE **shares) {
     e->n_threads = NAME(useful_threads)(e, n_threads);
-    e->residual_shared = e->n_threads > 1 && e->k_padded * TILE > 8192;
+    e->residual_shared = e->k_padded * TILE > 8192;
     *shares = calloc(e->n_threads, sizeof(SHARE));
     if (!*shares) return FASTLIN_NO_MEMORY;
     arena counting = {0};
