@@ -152,7 +152,7 @@ def _largest_eigenvalue(x: NDArray[np.float64], start: NDArray[np.float64]) -> f
     from scipy.sparse.linalg import LinearOperator, eigsh
 
     n, d = x.shape
-    trace = float(np.einsum("ij,ij->", x, x)) / n
+    trace: float = np.einsum("ij,ij->", x, x) / n
     if trace == 0 or not np.isfinite(trace):
         return trace
     if d <= DENSE_FEATURES:
