@@ -61,10 +61,7 @@ def make_samples(
     """
     assert rows.dtype.name in ROW_TYPES, "the estimator validated it"
     if sample_weight is not None:
-        mean = sample_weight.mean()
-        if not mean > 0:
-            raise InputError("sample_weight is zero for every row; at least one must be positive")
-        sample_weight = sample_weight / mean
+        sample_weight = sample_weight / sample_weight.mean()
     return Samples(
         rows=kernel_rows(rows, weights_dtype),
         labels=labels,
