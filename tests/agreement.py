@@ -153,7 +153,12 @@ def all_bits(backend: Backend, problem: Problem, n_threads: int) -> bytes:
 def bounds_of(problem: Problem, dtype: str) -> Any:
     samples = problem.samples
     return bounds(
-        dtype, samples.rows, samples.labels, *problem.model, samples.sample_weight, samples.shift
+        dtype,
+        problem.dense_rows,
+        samples.labels,
+        *problem.model,
+        samples.sample_weight,
+        samples.shift,
     )
 
 
