@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastlin.errors import InputError
+from fastlin.kernels.arguments import CsrRows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from fastlin.kernels.arguments import Rows
 
 ROWS_AT_ONCE = 1024
 
@@ -24,17 +27,24 @@ class InputScale:
     scale: NDArray[np.float64]
 
     @classmethod
-    def from_option(cls, option: Any, rows: NDArray[Any]) -> InputScale:
+    def from_option(cls, option: Any, rows: Rows) -> InputScale:
         """Return the scale that ``input_scale=option`` means for the training rows ``(n, d)``.
 
         ``None``: as they are. ``"minmax"``: each feature to [0, 1]. ``"standard"``: each feature to
         mean 0 and standard deviation 1. ``(shift, scale)``: numbers or ``(d,)`` arrays. A constant
-        feature is only shifted.
+        feature is only shifted. Sparse rows take ``None`` or a shift of 0, since any other would
+        fill in their zeros.
         """
         d = rows.shape[1]
         if option is None:
             return cls(np.zeros(d), np.ones(d))
         if isinstance(option, str):
+            if isinstance(rows, CsrRows):
+                raise InputError(
+                    f"input_scale={option!r} shifts the features, which would fill in the zeros of "
+                    "sparse rows; pass input_scale=(0, scale), for example with "
+                    "scale = 1 / abs(X).max(axis=0).toarray().ravel() where no feature is all zero"
+                )
             if option == "minmax":
                 shift = rows.min(axis=0).astype(np.float64)
                 spread = rows.max(axis=0).astype(np.float64) - shift

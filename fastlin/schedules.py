@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.sparse import coo_array, hstack, issparse
+
+from fastlin.kernels.arguments import CsrRows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fastlin.kernels import Samples
+    from fastlin.kernels.arguments import Rows, Samples
     from fastlin.scaling import InputScale
 
 SCHEDULES = ("constant", "invscaling", "cosine")
@@ -61,20 +64,21 @@ def safe_learning_rate(
     n_classes : int
         1 for the sigmoid.
     """
-    n, d = samples.rows.shape
+    n = len(samples.rows)
     generator = np.random.default_rng(seed)
-    size = min(n, max(256, PROBE_BYTES // (4 * d)))
-    part = np.sort(generator.choice(n, size, replace=False)) if size < n else slice(None)
-    x = np.ones((size, d + fit_intercept), np.float32)
-    inputs = x[:, :d]
-    inputs[:] = samples.rows[part]
-    inputs -= scale.shift.astype(np.float32)
-    inputs *= scale.scale.astype(np.float32)
+    size = min(n, max(256, PROBE_BYTES // _bytes_of_row(samples.rows)))
+    part = np.sort(generator.choice(n, size, replace=False)) if size < n else np.arange(n)
     row_weight = None if samples.sample_weight is None else samples.sample_weight[part]
-    squared_norms = np.einsum("ij,ij->i", x, x, dtype=np.float64)
+    x: Any = _inputs(samples.rows, part, scale, fit_intercept)
+    sparse = issparse(x)
+    if sparse:
+        squared_norms = x.multiply(x).sum(axis=1, dtype=np.float64)
+    else:
+        squared_norms = np.einsum("ij,ij->i", x, x, dtype=np.float64)
     if row_weight is not None:
         squared_norms = squared_norms * row_weight
-        x *= np.asarray(np.sqrt(row_weight), np.float32)[:, np.newaxis]
+        root = np.asarray(np.sqrt(row_weight), np.float32)[:, np.newaxis]
+        x = x.multiply(root).tocsr() if sparse else np.multiply(x, root, out=x)
     bound = 0.25 if n_classes == 1 else 0.5
     largest_row = bound * float(squared_norms.max())
     whole = bound * _largest_eigenvalue(x, generator)
@@ -84,7 +88,31 @@ def safe_learning_rate(
     return 1.0 / curvature if curvature > 0 else 1.0
 
 
-def _largest_eigenvalue(x: NDArray[np.float32], generator: np.random.Generator) -> float:
+def _bytes_of_row(rows: Rows) -> int:
+    if isinstance(rows, CsrRows):
+        return 8 * (1 + len(rows.values) // max(1, len(rows)))
+    return 4 * max(1, int(rows.shape[1]))
+
+
+def _inputs(rows: Rows, part: NDArray[np.int64], scale: InputScale, fit_intercept: bool) -> Any:
+    """Return some rows scaled, with a 1 appended for the intercept: ``(size, d + 1)`` float32.
+
+    Sparse rows become a sparse array of SciPy, which has the same ``@``.
+    """
+    if isinstance(rows, CsrRows):
+        sparse = rows.part(part).to_scipy().astype(np.float32)
+        sparse.data *= scale.scale.astype(np.float32)[sparse.indices]
+        ones = coo_array(np.ones((len(part), int(fit_intercept)), np.float32))
+        return hstack([sparse, ones], "csr")
+    x = np.ones((len(part), rows.shape[1] + fit_intercept), np.float32)
+    inputs = x[:, : rows.shape[1]]
+    inputs[:] = rows[part]
+    inputs -= scale.shift.astype(np.float32)
+    inputs *= scale.scale.astype(np.float32)
+    return x
+
+
+def _largest_eigenvalue(x: Any, generator: np.random.Generator) -> float:
     """Return the largest eigenvalue of ``x.T @ x / n`` within a few percent."""
     direction = generator.standard_normal((x.shape[1],)).astype(np.float32)
     eigenvalue = 0.0
@@ -92,6 +120,6 @@ def _largest_eigenvalue(x: NDArray[np.float32], generator: np.random.Generator) 
         norm = float(np.linalg.norm(direction))
         if norm == 0:
             return 0.0
-        direction = x.T @ (x @ (direction / np.float32(norm))) / np.float32(len(x))
+        direction = x.T @ (x @ (direction / np.float32(norm))) / np.float32(x.shape[0])
         eigenvalue = float(np.linalg.norm(direction))
     return 1.05 * eigenvalue
