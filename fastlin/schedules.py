@@ -177,7 +177,7 @@ def _largest_eigenvalue(x: Any, start: NDArray[np.float64]) -> float:
     from scipy.sparse.linalg import LinearOperator, eigsh
 
     n, d = x.shape
-    trace: float = _squared_norms(x).sum() / n
+    trace = float(_squared_norms(x).sum()) / int(n)
     if trace == 0 or not np.isfinite(trace):
         return trace
     if d <= DENSE_FEATURES:
