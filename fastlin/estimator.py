@@ -14,7 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from fastlin.batches import Batches
-from fastlin.data import encode_labels, kernel_rows, make_samples, weight_type
+from fastlin.data import encode_labels, kernel_rows, make_samples, take_rows, weight_type
 from fastlin.errors import InputError
 from fastlin.fit_tasks import CallbackSupportMixin, FitTasks, with_callbacks
 from fastlin.kernels import BACKEND_NAMES, Backend, Samples, get_backend
@@ -43,6 +43,9 @@ from fastlin.validation import (
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+    from sklearn.utils import Tags
+
+    from fastlin.kernels.arguments import Rows
 
 
 def _trains_in_parts(estimator: LogisticRegression) -> bool:
@@ -260,8 +263,9 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     ) -> LogisticRegression:
         """Train on ``X (n, d)`` and ``y (n,)``.
 
-        C-ordered uint8, float32 and float64 rows are read where they lie. With ``X_val (m, d)``
-        and ``y_val (m,)`` every check is made on them.
+        C-ordered uint8, float32 and float64 rows are read where they lie, and so are SciPy's CSR
+        matrices and arrays of float32 or float64 whose columns ascend; other sparse formats are
+        converted. With ``X_val (m, d)`` and ``y_val (m,)`` every check is made on them.
 
         Raises
         ------
@@ -285,8 +289,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             seen = {"X": X, "y": y, "sample_weight": sample_weight}
             if validation is None and self.early_stopping and self.solver == "sgd":
                 part, val_part = split_validation_set(labels, self.validation_fraction, generator)
-                validation = rows[val_part], labels[val_part]
-                rows, labels = rows[part], labels[part]
+                validation = take_rows(rows, val_part), labels[val_part]
+                rows, labels = take_rows(rows, part), labels[part]
                 weights = None if weights is None else weights[part]
                 if self._has_callbacks:
                     seen = {
@@ -347,10 +351,10 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     def _train(
         self,
         backend: Backend,
-        rows: NDArray[Any],
+        rows: Rows,
         labels: NDArray[Any],
         sample_weight: NDArray[np.float64] | None,
-        validation: tuple[NDArray[Any], NDArray[Any]] | None,
+        validation: tuple[Rows, NDArray[Any]] | None,
         generator: np.random.Generator,
         start: LogisticRegression | None,
         seen: dict[str, Any] | None = None,
@@ -524,6 +528,12 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             logits = np.column_stack([np.zeros_like(logits), logits])
         return np.asarray(log_softmax(logits, axis=1))
 
+    def __sklearn_tags__(self) -> Tags:
+        """Tell scikit-learn that sparse rows are welcome."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     # ------------------------------------------------------------------ files
 
     def save(self, path: str | Path) -> None:
@@ -550,7 +560,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
 
     def _bind_validation(
         self,
-        validation: tuple[NDArray[Any], NDArray[Any]] | None,
+        validation: tuple[Rows, NDArray[Any]] | None,
         scale: InputScale,
         dtype: np.dtype[Any],
     ) -> Samples | None:
