@@ -13,6 +13,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from fastlin.advice import (
+    look_at_descent,
+    look_at_features,
+    look_at_labels,
+    tell_of_separation,
+)
 from fastlin.batches import Batches
 from fastlin.data import encode_labels, kernel_rows, make_samples, take_rows, weight_type
 from fastlin.errors import InputError
@@ -300,9 +306,17 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             start = self if self.warm_start and hasattr(self, "coef_") else None
             if start is not None:
                 require_same_model(classes, rows.shape[1], start.classes_, start.coef_.shape[1])
+            look_at_labels(classes, len(labels))
+            if self.solver == "sgd" and start is None and self.input_scale is None:
+                look_at_features(rows)
             self.classes_ = classes
             self._position = None
             self._train(backend, rows, labels, weights, validation, generator, start, seen)
+        if self.solver == "sgd":
+            if self.l2 == 0 and self._separates(backend, rows, labels):
+                tell_of_separation(len(labels))
+            elif not self.early_stopping:
+                look_at_descent(self.history_, self.tol, self.patience)
         return self
 
     @available_if(_trains_in_parts)  # type: ignore[untyped-decorator]
@@ -551,6 +565,12 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         return load_estimator(cls, path)
 
     # ------------------------------------------------------------------ arguments
+
+    def _separates(self, backend: Backend, rows: Rows, labels: NDArray[Any]) -> bool:
+        """Whether the model is right about every row."""
+        samples = Samples(kernel_rows(rows, self.coef_.dtype), encode_labels(labels, self.classes_))
+        model = self.coef_, self.intercept_
+        return backend.score(samples, *model, self._threads(backend))[1] == len(labels)
 
     def _threads(self, backend: Backend) -> int:
         return backend.n_threads if self.n_threads is None else int(self.n_threads)
