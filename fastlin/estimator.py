@@ -76,8 +76,9 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     l2 : float
         Weight of the penalty, >= 0.
     learning_rate : float or "auto"
-        Step size; ``"auto"`` measures a safe one, see
-        :func:`fastlin.schedules.safe_step_size`.
+        Step size. ``"auto"`` measures a safe one, see :func:`fastlin.schedules.safe_step_size`, and
+        with a free intercept subtracts the features' means where these are not mostly 0, which
+        changes the pace but not the minimum.
     schedule : {"constant", "invscaling", "cosine"}
         How the step size changes, see :func:`fastlin.schedules.rates`.
     momentum : float
@@ -375,11 +376,12 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     ) -> None:
         """Learn; ``seen`` is what callbacks see of a whole fit, None for a partial one."""
         dtype = weight_type(rows, self.dtype)
-        scale = (
-            InputScale.from_option(self.input_scale, rows, sample_weight)
-            if start is None
-            else start._input_scale
-        )
+        if start is not None:
+            scale = start._input_scale
+        else:
+            scale = InputScale.from_option(self.input_scale, rows, sample_weight)
+            if self._centres and isinstance(rows, np.ndarray):
+                scale = scale.centred(rows, sample_weight)
         samples = make_samples(
             rows, encode_labels(labels, self.classes_), scale, dtype, sample_weight
         )
@@ -394,7 +396,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         copy_parameters(position.parameters, parameters)
 
         def model() -> dict[str, Any]:
-            weights, intercept = (values.copy() for values in parameters.to_return())
+            weights, intercept = parameters.to_return()
             return {"coef_": weights, "intercept_": scale.raw_intercept(weights, intercept)}
 
         tasks = None
@@ -459,6 +461,12 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             self.momentum,
             self._intercept_decay,
         )
+
+    @property
+    def _centres(self) -> bool:
+        """Whether gradient descent may choose the features' origin, as well as its own pace."""
+        intercept_is_free = self.fit_intercept and not self.regularize_intercept
+        return self.solver == "sgd" and self.learning_rate == "auto" and intercept_is_free
 
     @property
     def _intercept_decay(self) -> float:

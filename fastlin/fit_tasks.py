@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -48,7 +49,8 @@ class FitTasks:
         self._said = {"estimator": estimator, "X": data["X"], "y": data["y"], "metadata": None}
         if data["sample_weight"] is not None:
             self._said["metadata"] = {"sample_weight": data["sample_weight"]}
-        self._attributes = attributes
+        # Of its own memory: training goes on in the model's.
+        self._attributes = lambda: deepcopy(attributes())
         self._epoch: Any = None
         self._fit = estimator._init_callback_context(max_subtasks=n_epochs)
         self._fit.call_on_fit_task_begin(**self._said)
