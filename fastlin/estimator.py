@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from sklearn.utils import Tags
 
+    from fastlin.history import History
+    from fastlin.kernels import Parameters
     from fastlin.kernels.arguments import Rows
 
 
@@ -70,7 +72,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     Parameters
     ----------
     solver : {"sgd", "lbfgs"}
-        Mini-batch gradient descent, or L-BFGS on all rows to the optimum.
+        Mini-batch gradient descent, or L-BFGS on all rows to the optimum; a
+        ``ConvergenceWarning`` says where it did not get there.
     backend : {"auto", "numba", "c", "numpy"}
         Which kernels run; ``"auto"`` takes the first available in that order.
     l2 : float
@@ -97,7 +100,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         Draw a new order of the rows for every epoch.
     tol : float or None
         Stop when the training loss of an epoch improved by less than this ``patience`` epochs in a
-        row; with ``"lbfgs"`` when no component of the gradient is larger. 0 or None never stops.
+        row; with ``"lbfgs"`` when the objective is above its optimum by an estimated ``tol`` of it
+        or less, see :func:`fastlin.lbfgs.minimize`. 0 or None never stops.
     early_stopping : bool
         Stop when ``patience`` checks in a row did not improve the best validation loss, and return
         the weights of the best check. Needs ``X_val``, or splits ``validation_fraction`` off.
@@ -105,7 +109,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         See ``tol`` and ``early_stopping``.
     checks_per_epoch : int
         Evaluations on the validation and training rows in each epoch, made right after every step
-        that is a multiple of ``steps_per_epoch // checks_per_epoch``.
+        that is a multiple of ``steps_per_epoch // checks_per_epoch``; with ``"lbfgs"`` after every
+        iteration.
     validation_fraction : float
         Share of the training rows split off by ``early_stopping`` where ``fit`` gets no ``X_val``.
     fit_intercept : bool
@@ -294,7 +299,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             validation = check_validation_set(self, X_val, y_val)
             generator = self._generator()
             seen = {"X": X, "y": y, "sample_weight": sample_weight}
-            if validation is None and self.early_stopping and self.solver == "sgd":
+            if validation is None and self.early_stopping:
                 part, val_part = split_validation_set(labels, self.validation_fraction, generator)
                 validation = take_rows(rows, val_part), labels[val_part]
                 rows, labels = take_rows(rows, part), labels[part]
@@ -413,10 +418,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             position,
             tasks,
         )
-        if self.solver == "lbfgs":
-            self.history_ = minimize(descent, parameters, scale, self.tol or 0.0)
-        else:
-            self.history_ = train(descent, parameters, generator)
+        self.history_ = self._solve(descent, parameters, scale, generator)
+        if self.solver == "sgd":
             self._position = Position(
                 parameters,
                 position.epochs_done + self.history_.stopped_epoch + 1,
@@ -471,6 +474,17 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     @property
     def _intercept_decay(self) -> float:
         return 2 * self.l2 if self.regularize_intercept else 0.0
+
+    def _solve(
+        self,
+        descent: Descent,
+        parameters: Parameters,
+        scale: InputScale,
+        generator: np.random.Generator,
+    ) -> History:
+        if self.solver == "lbfgs":
+            return minimize(descent, parameters, scale)
+        return train(descent, parameters, generator)
 
     def _descent(
         self,
