@@ -35,9 +35,18 @@ if TYPE_CHECKING:
 WORK_OF_A_THREAD = 50_000
 """Products between two meetings of the threads that make one more thread worth its start."""
 
-MOST_SLICES = 4
-VALUES_OF_A_SLICE = 16
+MOST_SLICES = 8
+VALUES_OF_A_SLICE = 32
 """Stored values of a row that are worth a slice of the features of their own, on average."""
+
+MOST_ROWS_IN_PLACE = 256
+"""Rows of a batch that change the weights one by one: each addition rounds."""
+
+VALUES_BETWEEN_FLUSHES = 16
+"""Stored values for each feature between two additions of the gradient so far to the result."""
+
+UNPACKED_AT_ONCE = 256
+"""Features whose weights stay in the cache while one class after the other is copied."""
 
 ROWS_LOOKED_AT = 256
 """Rows that tell how the stored values spread over the features."""
@@ -83,7 +92,9 @@ def sgd_steps(
     )
     _run(layout, shape, work, schedule, constants, options.nesterov, losses_out)
     for array, values in enumerate(present):
-        values[...] = work.state[:, array, : layout.k].T
+        for first in range(0, layout.d, UNPACKED_AT_ONCE):
+            part = slice(first, first + UNPACKED_AT_ONCE)
+            values[:, part] = work.state[part, array, : layout.k].T
     for row, values in enumerate(rows):
         if values is not None:
             values[:] = intercept[0, row, : layout.k]
@@ -98,8 +109,7 @@ def loss_gradient(
     work = layout.work(shape, layout.intercepts([intercept]), state=layout.state([weights]))
     loss_sum = np.zeros(1)
     _run(layout, shape, work, np.zeros((2, 1)), (0.0, 0.0, 0.0, 0.0), False, loss_sum)
-    gradient = np.ascontiguousarray(work.gradient_sum[:, : layout.k].T)
-    return float(loss_sum[0]), gradient, work.residual_sum[0, : layout.k].copy()
+    return float(loss_sum[0]), work.gradient_out, work.residual_sum[0, : layout.k].copy()
 
 
 def score(
@@ -207,6 +217,9 @@ class _Layout:
 
     def shape(self, updates: bool, velocity: int = 0, average: int = 0) -> SparseShape:
         """Return the sizes that the loops need."""
+        n_arrays = 1 + (velocity > 0) + (average > 0)
+        values_of_a_batch = max(1.0, self.batch_size * self.values_of_a_row)
+        flush_interval = 1 + int(VALUES_BETWEEN_FLUSHES * self.d / values_of_a_batch)
         return SparseShape(
             d=self.d,
             k=self.k,
@@ -220,9 +233,12 @@ class _Layout:
             n_threads=self.n_threads,
             n_order=self.n_order,
             batch_size=self.batch_size,
+            flush_interval=flush_interval,
+            feature_bytes=n_arrays * self.blocks.k_padded * self.dtype.itemsize,
             velocity=velocity,
             average=average,
             updates=updates,
+            in_place=updates and self.batch_size <= MOST_ROWS_IN_PLACE,
         )
 
     def state(self, arrays: list[FloatArray]) -> NDArray[Any]:
@@ -254,6 +270,7 @@ class _Layout:
         samples, rows, dtype, k_padded = self.samples, self.rows, self.dtype, shape.k_padded
         n_rows = ROWS_APART * self.n_threads if a_pass else shape.batch_size
         summed = not shape.updates and not a_pass
+        kept = (shape.updates and not shape.in_place) or summed
         is_class = jit.aligned((k_padded,), dtype)
         is_class[: self.k] = 1
         return SparseWork(
@@ -270,7 +287,8 @@ class _Layout:
             bounds=self.bounds,
             state=state,
             gain=np.ones(1, dtype) if gain is None else gain,
-            gradient_sum=jit.aligned((self.d if summed else 0, k_padded), np.dtype(np.float64)),
+            gradient=jit.aligned((self.d if kept else 0, k_padded), dtype),
+            gradient_out=np.zeros((self.k, self.d if summed else 0)),
             partial=jit.aligned((2, shape.n_slices, TILE, k_padded), dtype),
             residual=jit.aligned((n_rows, k_padded), dtype),
             losses=jit.aligned((n_rows,), dtype),

@@ -20,12 +20,11 @@ from numba import njit
 from fastlin.kernels.jit_loops import INNER, OPTIONS, is_correct, launch
 from fastlin.kernels.meeting import all_came, first_to_give_up, wait_for_all
 from fastlin.kernels.sparse_tiles import (
+    add_products,
     column_at,
     row_logits,
     row_softmax,
     segment_logits,
-    segment_step,
-    segment_sum,
     touch_bytes,
     touch_segment,
 )
@@ -39,6 +38,12 @@ PARTS = 16
 
 ROWS_APART = 16
 """Rows between those of two threads in a pass, so that each has cache lines of its own."""
+
+ROWS_AHEAD = 3
+"""Rows between the one at work and the one that is asked for from memory."""
+
+FLUSHED_AT_ONCE = 64
+"""Features whose gradients, one class after the other, stay in the cache."""
 
 GROWTH = 64.0
 """How much the coordinates may grow by a mixture before they are made values again."""
@@ -59,9 +64,12 @@ class SparseShape(NamedTuple):
     n_threads: int
     n_order: int
     batch_size: int
+    flush_interval: int
+    feature_bytes: int
     velocity: int
     average: int
     updates: bool
+    in_place: bool
 
 
 class SparseWork(NamedTuple):
@@ -81,7 +89,8 @@ class SparseWork(NamedTuple):
     bounds: Any  # (n_slices * PARTS + 1,) int64: first feature of each part of each slice
     state: Any  # (d, arrays, k_padded) T
     gain: Any  # (d,) T, or (1,) for all
-    gradient_sum: Any  # (d, k_padded) float64; without updates
+    gradient: Any  # (d, k_padded) T, zero between two sums; not in place
+    gradient_out: Any  # (k, d) float64; without updates
     partial: Any  # (2, n_slices, TILE, k_padded) T
     residual: Any  # (rows, k_padded) T
     losses: Any  # (rows,) T
@@ -227,36 +236,57 @@ def row_at(work: SparseWork, position: int) -> int:
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
-def touch_row(kind: Any, shape: SparseShape, work: SparseWork, position: int) -> None:
-    """Ask for the stored values of the row at a position, if there is one."""
-    if position < shape.n_order:
-        row = row_at(work, position)
-        start, count = work.row_starts[row], work.row_starts[row + 1] - work.row_starts[row]
-        touch_bytes(kind, work.columns + start * shape.column_size, count * shape.column_size)
-        touch_bytes(kind, work.values + start * shape.size, count * shape.size)
+def segment_at(
+    kind: Any, shape: SparseShape, work: SparseWork, position: int, features: Any
+) -> tuple[int, int]:
+    """Return where the stored values of some features start and stop, in the row at a position."""
+    row = row_at(work, position)
+    start, stop = work.row_starts[row], work.row_starts[row + 1]
+    start = first_from(kind, shape, work, start, stop, features[0])
+    return start, first_from(kind, shape, work, start, stop, features[1])
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
-def add_segment_logits(
-    kind: Any, shape: SparseShape, work: SparseWork, start: int, stop: int, mixture: Mixture,
+def touch_row(kind: Any, shape: SparseShape, work: SparseWork, position: int) -> None:
+    """Ask for what is stored of a row that comes soon, and where that of a later one starts."""
+    last = shape.n_order - 1
+    later = row_at(work, min(position + ROWS_AHEAD, last))
+    touch_bytes(kind, work.row_starts.ctypes.data + 8 * later, 1)
+    row = row_at(work, min(position, last))
+    start, count = work.row_starts[row], work.row_starts[row + 1] - work.row_starts[row]
+    touch_bytes(kind, work.columns + start * shape.column_size, count * shape.column_size)
+    touch_bytes(kind, work.values + start * shape.size, count * shape.size)
+
+
+@njit(**INNER)  # type: ignore[untyped-decorator]
+def write_logits(
+    kind: Any, shape: SparseShape, work: SparseWork, segment: Any, ahead: Any, mixture: Mixture,
     out: int,
 ) -> None:
-    """Write the logits of a segment, without the intercept, to ``out``."""
-    feature_bytes = work.state.shape[1] * shape.k_padded * shape.size
+    """Write the logits of a segment, without the intercept, to ``out``.
+
+    ``ahead``: a segment whose weights will be read next.
+    """
     block_bytes = shape.block * shape.lanes * shape.size
-    columns = work.columns + start * shape.column_size
-    values = work.values + start * shape.size
-    weights = work.state.ctypes.data
+    columns = work.columns + segment[0] * shape.column_size
+    values = work.values + segment[0] * shape.size
+    next_columns, n_next = work.columns + ahead[0] * shape.column_size, ahead[1] - ahead[0]
+    count = segment[1] - segment[0]
     for b in range(shape.n_blocks):
-        at = weights + b * block_bytes
-        to = out + b * block_bytes
-        segment_logits(
-            kind, columns, values, stop - start, at, feature_bytes, mixture.ww, False, to
-        )
-        if shape.velocity:
-            at += shape.velocity * shape.k_padded * shape.size
+        at, to = work.state.ctypes.data + b * block_bytes, out + b * block_bytes
+        for array in range(2 if shape.velocity else 1):
             segment_logits(
-                kind, columns, values, stop - start, at, feature_bytes, mixture.wv, True, to
+                kind,
+                columns,
+                values,
+                count,
+                at + array * shape.velocity * shape.k_padded * shape.size,
+                shape.feature_bytes,
+                mixture.wv if array else mixture.ww,
+                array > 0,
+                to,
+                next_columns,
+                n_next,
             )
 
 
@@ -276,17 +306,30 @@ def logits_share(
         stop_slice = first_slice + 1
     first, stop, buffer = tile
     n_rows = stop - first
-    for i in range(n_rows * part // n_parts, n_rows * (part + 1) // n_parts):
-        touch_row(kind, shape, work, first + i + 2)
-        row = row_at(work, first + i)
-        at, end = work.row_starts[row], work.row_starts[row + 1]
-        at = first_from(kind, shape, work, at, end, work.bounds[first_slice * PARTS])
+    features = work.bounds[first_slice * PARTS], work.bounds[stop_slice * PARTS]
+    first_row, stop_row = n_rows * part // n_parts, n_rows * (part + 1) // n_parts
+    following = segment_at(kind, shape, work, first + first_row, features)
+    for i in range(first_row, stop_row):
+        touch_row(kind, shape, work, first + i + ROWS_AHEAD)
+        at, end = following
+        if i + 1 < stop_row:
+            following = segment_at(kind, shape, work, first + i + 1, features)
+        ahead = following[0]
         for s in range(first_slice, stop_slice):
-            bound = work.bounds[(s + 1) * PARTS]
-            until = first_from(kind, shape, work, at, end, bound)
+            until = end
+            if s + 1 < stop_slice:
+                until = first_from(kind, shape, work, at, end, work.bounds[(s + 1) * PARTS])
             out = work.partial[buffer, s, i].ctypes.data
-            add_segment_logits(kind, shape, work, at, until, mixture, out)
+            write_logits(kind, shape, work, (at, until), (ahead, following[1]), mixture, out)
+            ahead = min(ahead + until - at, following[1])
             at = until
+        touch_segment(
+            kind,
+            work.columns + ahead * shape.column_size,
+            following[1] - ahead,
+            work.state.ctypes.data,
+            shape.feature_bytes,
+        )
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
@@ -346,44 +389,72 @@ def residual_share(
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
 def update_share(
-    kind: Any, shape: SparseShape, work: SparseWork, batch: Any, change: Any, thread: int
+    kind: Any, shape: SparseShape, work: SparseWork, batch: Any, features: Any, change: Any
 ) -> None:
-    """One thread's part of phase C: its features' gradients, or steps by ``change`` times them.
+    """One thread's part of phase C: add its features' gradients to their sums, or step with them.
 
     ``change``: coordinates of what a gradient of 1 does to weights, velocity and average.
     """
-    features = features_of(shape, work, thread)
-    n_arrays = work.state.shape[1]
     array_bytes = shape.k_padded * shape.size
     block_bytes = shape.block * shape.lanes * shape.size
-    gain_bytes = shape.size if len(work.gain) > 1 else 0
-    gain, state = work.gain.ctypes.data, work.state.ctypes.data
+    gain, gain_bytes = work.gain.ctypes.data, shape.size if len(work.gain) > 1 else 0
+    n_arrays, sums, feature_bytes = work.state.shape[1], work.state.ctypes.data, shape.feature_bytes
+    if not shape.in_place:
+        change, gain, gain_bytes = (1.0, 0.0, 0.0), work.is_class.ctypes.data, 0
+        n_arrays, sums, feature_bytes = 1, work.gradient.ctypes.data, array_bytes
+    following = segment_at(kind, shape, work, batch[0], features)
     for position in range(batch[0], batch[1]):
-        row = row_at(work, position)
-        start, stop = work.row_starts[row], work.row_starts[row + 1]
-        start = first_from(kind, shape, work, start, stop, features[0])
-        stop = first_from(kind, shape, work, start, stop, features[1])
+        start, stop = following
+        if position + 1 < batch[1]:
+            following = segment_at(kind, shape, work, position + 1, features)
         columns = work.columns + start * shape.column_size
         values = work.values + start * shape.size
-        count = stop - start
         residual = work.residual[position - batch[0]].ctypes.data
         for b in range(shape.n_blocks):
-            of_block = residual + b * block_bytes
-            if not shape.updates:
-                sums = work.gradient_sum.ctypes.data + 8 * b * shape.block * shape.lanes
-                segment_sum(
-                    kind, columns, values, count, of_block, 1.0, gain, 0, sums, 8 * shape.k_padded
-                )
-                continue
             for array in range(n_arrays):
                 factor = change[0]
                 if array > 0:
                     factor = change[1] if array == shape.velocity else change[2]
-                sums = state + array * array_bytes + b * block_bytes
-                segment_step(
-                    kind, columns, values, count, of_block, factor, gain, gain_bytes, sums,
-                    n_arrays * array_bytes,
+                add_products(
+                    kind,
+                    columns,
+                    values,
+                    stop - start,
+                    residual + b * block_bytes,
+                    factor,
+                    gain,
+                    gain_bytes,
+                    sums + array * array_bytes + b * block_bytes,
+                    feature_bytes,
+                    work.columns + following[0] * shape.column_size,
+                    following[1] - following[0],
                 )
+
+
+@njit(**INNER)  # type: ignore[untyped-decorator]
+def descend(shape: SparseShape, work: SparseWork, features: Any, change: Any) -> None:
+    """Step with the gradients that were summed up for some features, which become zero."""
+    for j in range(features[0], features[1]):
+        gain = work.gain[j if len(work.gain) > 1 else 0]
+        for c in range(shape.k_padded):
+            gradient = gain * work.gradient[j, c]
+            work.gradient[j, c] = 0
+            work.state[j, 0, c] += change[0] * gradient
+            if shape.velocity:
+                work.state[j, shape.velocity, c] += change[1] * gradient
+            if shape.average:
+                work.state[j, shape.average, c] += change[2] * gradient
+
+
+@njit(**INNER)  # type: ignore[untyped-decorator]
+def flush(shape: SparseShape, work: SparseWork, features: Any) -> None:
+    """Add the gradients that were summed up for some features to the result, and make them zero."""
+    for first in range(features[0], features[1], FLUSHED_AT_ONCE):
+        stop = min(first + FLUSHED_AT_ONCE, features[1])
+        for c in range(shape.k):
+            for j in range(first, stop):
+                work.gradient_out[c, j] += work.gradient[j, c]
+        work.gradient[first:stop] = 0
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
@@ -439,7 +510,7 @@ def run_share(
     momentum, decay, intercept_decay, intercept_gain = constants
     mixture = Mixture(1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0)
     features = features_of(shape, work, thread)
-    buffer, step, first = 0, 0, 0
+    buffer, n_batches, first = 0, 0, 0
     while first < shape.n_order:
         batch = (first, min(first + shape.batch_size, shape.n_order))
         # A and B, tile by tile.
@@ -455,7 +526,7 @@ def run_share(
         loss = add_residuals(shape, work, batch[1] - batch[0], thread)
         change = (0.0, 0.0, 0.0)
         if shape.updates:
-            rate, share = schedule[0, step], schedule[1, step]
+            rate, share = schedule[0, n_batches], schedule[1, n_batches]
             of_step, by_data = step_mixture(shape, rate, share, momentum, nesterov, decay)
             mixture = after(of_step, mixture)
             if has_grown(mixture):
@@ -467,16 +538,22 @@ def run_share(
             )
             step_intercept(shape, work, of_step, by_data, intercept_gain, thread)
             if thread == 0:
-                losses_out[step] = loss
-            step += 1
+                losses_out[n_batches] = loss
         elif thread == 0:
             losses_out[0] += loss
-        update_share(kind, shape, work, batch, change, thread)
+        n_batches += 1
+        update_share(kind, shape, work, batch, features, change)
+        if shape.updates and not shape.in_place:
+            descend(shape, work, features, change)
+        elif not shape.updates and n_batches % shape.flush_interval == 0:
+            flush(shape, work, features)
         # Where threads share a slice, the weights that one changes in C another reads in A.
         if n_threads > shape.n_slices:
             wait_for_all(meeting, n_threads)
     if shape.updates:
         make_values(shape, work, mixture, features)
+    else:
+        flush(shape, work, features)
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
@@ -495,9 +572,12 @@ def alone(shape: SparseShape) -> SparseShape:
         1,
         shape.n_order,
         shape.batch_size,
+        shape.flush_interval,
+        shape.feature_bytes,
         shape.velocity,
         shape.average,
         shape.updates,
+        shape.in_place,
     )
 
 
@@ -542,8 +622,10 @@ def pass_share(
     stop_tile = n_tiles * (thread + 1) // shape.n_threads
     for tile in range(first_tile, stop_tile):
         for row in range(tile * TILE, min((tile + 1) * TILE, shape.n_order)):
-            start, stop = work.row_starts[row], work.row_starts[row + 1]
-            add_segment_logits(kind, shape, work, start, stop, mixture, partial)
+            following = min(row + 1, shape.n_order - 1)
+            segment = work.row_starts[row], work.row_starts[row + 1]
+            ahead = work.row_starts[following], work.row_starts[following + 1]
+            write_logits(kind, shape, work, segment, ahead, mixture, partial)
             largest = sum_logits(kind, shape, work, (partial, 1, 0), at, thread)
             label = work.labels[row]
             n_correct_out[tile] += is_correct(shape, work.residual.T, at, label)

@@ -114,11 +114,13 @@ def _column(unit: VectorUnit, of: _Kind, columns: ir.Value, index: ir.Value) -> 
     return column if of.column_bits == 64 else builder.sext(column, INT64)
 
 
-def _widened(unit: VectorUnit, vector: Vector) -> Vector:
-    """Return a vector of another unit in this one's numbers."""
-    if vector.unit.bits == unit.bits:
-        return Vector(unit, vector.value)
-    return Vector(unit, unit.builder.fpext(vector.value, unit.type))
+def _touch(
+    unit: VectorUnit, of: _Kind, weights: ir.Value, row_bytes: ir.Value, column: ir.Value
+) -> None:
+    """Ask for the weights of a feature, of one block of classes."""
+    at = unit.builder.add(weights, unit.builder.mul(column, row_bytes))
+    for byte in range(0, of.block * of.lanes * unit.itemsize, CACHE_LINE):
+        unit.prefetch(at, byte, locality=3)
 
 
 def _across(unit: VectorUnit, vector: Vector, fold: Any) -> ir.Value:
@@ -157,21 +159,26 @@ def segment_logits(
     factor: Any,
     adds: Any,
     out: Any,
+    ahead: Any,
+    n_ahead: Any,
 ) -> Any:
     """Logits of a block of classes from a segment, times ``factor``: ``out = factor * (V x)``.
 
     ``weights``: of the block's first class and feature 0; ``row_bytes`` from one feature to the
     next; ``adds``: to what ``out``, a number for each class of the block, holds already.
+    On its way asks for the weights of ``n_ahead`` columns, at ``ahead``, that are next.
     """
     of = _read(kind)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, columns, values, count, weights, row_bytes, factor, adds, out = args
+        _, columns, values, count, weights, row_bytes, factor, adds, out, ahead, n_ahead = args
         unit = _unit(builder, of)
         size = of.lanes * unit.itemsize
         n_chains = max(1, CHAINS // of.block)
 
         def one(index: ir.Value, sums: list[Vector]) -> list[Vector]:
+            with builder.if_then(builder.icmp_signed("<", index, n_ahead)):
+                _touch(unit, of, weights, row_bytes, _column(unit, of, ahead, index))
             feature = builder.mul(_column(unit, of, columns, index), row_bytes)
             at = builder.add(weights, feature)
             offset = builder.mul(index, INT64(unit.itemsize))
@@ -209,69 +216,61 @@ def segment_logits(
         return context.get_dummy_value()
 
     i64 = types.int64
-    return types.none(kind, i64, i64, i64, i64, i64, of.weight, types.boolean, i64), codegen
+    arguments = (kind, i64, i64, i64, i64, i64, of.weight, types.boolean, i64, i64, i64)
+    return types.none(*arguments), codegen
 
 
-def _segment_products(wide: bool) -> Any:
-    @intrinsic  # type: ignore[untyped-decorator]
-    def segment_products(
-        typingctx: Any,
-        kind: Any,
-        columns: Any,
-        values: Any,
-        count: Any,
-        residual: Any,
-        factor: Any,
-        gain: Any,
-        gain_bytes: Any,
-        sums: Any,
-        row_bytes: Any,
-    ) -> Any:
-        """Add a row's ``factor * gain * residual x`` to the features of a segment.
+@intrinsic  # type: ignore[untyped-decorator]
+def add_products(
+    typingctx: Any,
+    kind: Any,
+    columns: Any,
+    values: Any,
+    count: Any,
+    residual: Any,
+    factor: Any,
+    gain: Any,
+    gain_bytes: Any,
+    sums: Any,
+    row_bytes: Any,
+    ahead: Any,
+    n_ahead: Any,
+) -> Any:
+    """Add a row's ``factor * gain * residual x`` to the features of a segment.
 
-        ``residual``: a block of classes; ``gain``: of feature 0, ``gain_bytes`` from one to the
-        next; ``sums``: of the block's first class and feature 0, float64 in the wide form,
-        ``row_bytes`` from one feature to the next.
-        """
-        of = _read(kind)
+    ``residual``: a block of classes; ``gain``: of feature 0, ``gain_bytes`` from one to the next;
+    ``sums``: of the block's first class and feature 0, ``row_bytes`` from one feature to the next.
+    On its way asks for the sums of ``n_ahead`` columns, at ``ahead``, that are next.
+    """
+    of = _read(kind)
 
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            _, columns, values, count, residual, factor, gain, gain_bytes, sums, row_bytes = args
-            narrow = _unit(builder, of)
-            unit = VectorUnit(builder, of.lanes, True) if wide else narrow
-            size = of.lanes * unit.itemsize
-            by_class = [
-                _widened(unit, _load(narrow, residual, v * of.lanes * narrow.itemsize))
-                for v in range(of.block)
-            ]
-            if not wide:
-                by_class = [r * unit.splat(factor) for r in by_class]
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, columns, values, count, residual, factor, gain, gain_bytes, sums, *rest = args
+        row_bytes, ahead, n_ahead = rest
+        unit = _unit(builder, of)
+        size = of.lanes * unit.itemsize
+        by_class = [
+            _load(unit, residual, v * size) * unit.splat(factor) for v in range(of.block)
+        ]
 
-            def one(index: ir.Value, _: list[Vector]) -> list[Vector]:
-                column = _column(narrow, of, columns, index)
-                at = builder.add(sums, builder.mul(column, row_bytes))
-                x = narrow.load_scalar(values, builder.mul(index, INT64(narrow.itemsize)))
-                if wide:
-                    x = x if of.double else builder.fpext(x, unit.scalar)
-                else:
-                    x = builder.fmul(x, narrow.load_scalar(gain, builder.mul(column, gain_bytes)))
-                for v, r in enumerate(by_class):
-                    total = unit.multiply_add(r, unit.splat(x), _load(unit, at, v * size))
-                    _store(unit, total, at, v * size)
-                return []
+        def one(index: ir.Value, _: list[Vector]) -> list[Vector]:
+            with builder.if_then(builder.icmp_signed("<", index, n_ahead)):
+                _touch(unit, of, sums, row_bytes, _column(unit, of, ahead, index))
+            column = _column(unit, of, columns, index)
+            at = builder.add(sums, builder.mul(column, row_bytes))
+            x = unit.load_scalar(values, builder.mul(index, INT64(unit.itemsize)))
+            x = builder.fmul(x, unit.load_scalar(gain, builder.mul(column, gain_bytes)))
+            for v, r in enumerate(by_class):
+                total = unit.multiply_add(r, unit.splat(x), _load(unit, at, v * size))
+                _store(unit, total, at, v * size)
+            return []
 
-            unit.loop(count, [], one)
-            return context.get_dummy_value()
+        unit.loop(count, [], one)
+        return context.get_dummy_value()
 
-        i64 = types.int64
-        arguments = (kind, i64, i64, i64, i64, of.weight, i64, i64, i64, i64)
-        return types.none(*arguments), codegen
-
-    return segment_products
-
-
-segment_step = _segment_products(wide=False)
-segment_sum = _segment_products(wide=True)
+    i64 = types.int64
+    arguments = (kind, i64, i64, i64, i64, of.weight, i64, i64, i64, i64, i64, i64)
+    return types.none(*arguments), codegen
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -286,10 +285,7 @@ def touch_segment(
         unit = _unit(builder, of)
 
         def one(index: ir.Value, _: list[Vector]) -> list[Vector]:
-            column = _column(unit, of, columns, index)
-            at = builder.add(weights, builder.mul(column, row_bytes))
-            for byte in range(0, of.block * of.lanes * unit.itemsize, CACHE_LINE):
-                unit.prefetch(at, byte, locality=3)
+            _touch(unit, of, weights, row_bytes, _column(unit, of, columns, index))
             return []
 
         unit.loop(count, [], one)
