@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from numba import njit
 
 from fastlin.kernels.jit_loops import INNER, OPTIONS, is_correct, launch
@@ -22,6 +23,7 @@ from fastlin.kernels.meeting import all_came, first_to_give_up, wait_for_all
 from fastlin.kernels.sparse_tiles import (
     add_products,
     column_at,
+    mix,
     row_logits,
     row_softmax,
     segment_logits,
@@ -172,21 +174,25 @@ def coordinates(
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
-def make_values(shape: SparseShape, work: SparseWork, mixture: Mixture, features: Any) -> None:
+def make_values(
+    kind: Any, shape: SparseShape, work: SparseWork, mixture: Mixture, features: Any
+) -> None:
     """Turn the coordinates of some features into values, whose mixture is the identity."""
+    array_bytes = shape.k_padded * shape.size
+    n_vectors = shape.block * shape.n_blocks
+    factors = (
+        mixture.ww,
+        mixture.wv,
+        mixture.vw,
+        mixture.vv,
+        mixture.aw,
+        mixture.av,
+        mixture.aa,
+    )
     for j in range(features[0], features[1]):
-        of_feature = work.state[j]
-        for c in range(shape.k_padded):
-            x = of_feature[0, c]
-            y = of_feature[shape.velocity, c]
-            z = of_feature[shape.average, c]
-            of_feature[0, c] = mixture.ww * x
-            if shape.velocity:
-                of_feature[0, c] = mixture.ww * x + mixture.wv * y
-                of_feature[shape.velocity, c] = mixture.vw * x + mixture.vv * y
-            if shape.average:
-                mean = mixture.aw * x + mixture.aa * z
-                of_feature[shape.average, c] = mean + (mixture.av * y if shape.velocity else 0.0)
+        at = work.state.ctypes.data + j * shape.feature_bytes
+        arrays = at, at + shape.velocity * array_bytes, at + shape.average * array_bytes
+        mix(kind, n_vectors, arrays, factors)
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
@@ -388,6 +394,14 @@ def residual_share(
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
+def factor_of(shape: SparseShape, change: Any, array: int) -> float:
+    """Return the part of a change that belongs to one of the arrays of the state."""
+    if array == 0:
+        return change[0]
+    return change[1] if array == shape.velocity else change[2]
+
+
+@njit(**INNER)  # type: ignore[untyped-decorator]
 def update_share(
     kind: Any, shape: SparseShape, work: SparseWork, batch: Any, features: Any, change: Any
 ) -> None:
@@ -412,16 +426,13 @@ def update_share(
         residual = work.residual[position - batch[0]].ctypes.data
         for b in range(shape.n_blocks):
             for array in range(n_arrays):
-                factor = change[0]
-                if array > 0:
-                    factor = change[1] if array == shape.velocity else change[2]
                 add_products(
                     kind,
                     columns,
                     values,
                     stop - start,
                     residual + b * block_bytes,
-                    factor,
+                    factor_of(shape, change, array),
                     gain,
                     gain_bytes,
                     sums + array * array_bytes + b * block_bytes,
@@ -436,14 +447,11 @@ def descend(shape: SparseShape, work: SparseWork, features: Any, change: Any) ->
     """Step with the gradients that were summed up for some features, which become zero."""
     for j in range(features[0], features[1]):
         gain = work.gain[j if len(work.gain) > 1 else 0]
-        for c in range(shape.k_padded):
-            gradient = gain * work.gradient[j, c]
-            work.gradient[j, c] = 0
-            work.state[j, 0, c] += change[0] * gradient
-            if shape.velocity:
-                work.state[j, shape.velocity, c] += change[1] * gradient
-            if shape.average:
-                work.state[j, shape.average, c] += change[2] * gradient
+        for array in range(work.state.shape[1]):
+            factor = gain * factor_of(shape, change, array)
+            for c in range(shape.k_padded):
+                work.state[j, array, c] += factor * work.gradient[j, c]
+        work.gradient[j] = 0
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
@@ -510,7 +518,8 @@ def run_share(
     momentum, decay, intercept_decay, intercept_gain = constants
     mixture = Mixture(1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0)
     features = features_of(shape, work, thread)
-    buffer, n_batches, first = 0, 0, 0
+    # Of a type of their own: a tuple of literal numbers would have the shares compiled once more.
+    buffer, n_batches, first = np.int64(0), np.int64(0), np.int64(0)
     while first < shape.n_order:
         batch = (first, min(first + shape.batch_size, shape.n_order))
         # A and B, tile by tile.
@@ -530,7 +539,7 @@ def run_share(
             of_step, by_data = step_mixture(shape, rate, share, momentum, nesterov, decay)
             mixture = after(of_step, mixture)
             if has_grown(mixture):
-                make_values(shape, work, mixture, features)
+                make_values(kind, shape, work, mixture, features)
                 mixture = Mixture(1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0)
             change = coordinates(mixture, by_data)
             of_step, by_data = step_mixture(
@@ -551,7 +560,7 @@ def run_share(
         if n_threads > shape.n_slices:
             wait_for_all(meeting, n_threads)
     if shape.updates:
-        make_values(shape, work, mixture, features)
+        make_values(kind, shape, work, mixture, features)
     else:
         flush(shape, work, features)
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastlin.kernels.simd import INT64, Vector, VectorUnit
@@ -398,3 +399,35 @@ def row_softmax(
 
     i64, number = types.int64, of.weight
     return number(kind, i64, i64, number, number, number, i64), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def mix(typingctx: Any, kind: Any, n_vectors: Any, arrays: Any, factors: Any) -> Any:
+    """Replace the numbers ``x, y, z`` in three arrays by three linear maps of them.
+
+    ``arrays``: their addresses, equal ones for those that there are not: the first is written last.
+    ``factors``: ``(xx, xy, yx, yy, zx, zy, zz)``: the first becomes ``xx * x + xy * y``, and so on.
+    """
+    of = _read(kind)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, n_vectors, arrays, factors = args
+        unit = _unit(builder, of)
+        addresses = cgutils.unpack_tuple(builder, arrays)
+        xx, xy, yx, yy, zx, zy, zz = (
+            unit.splat(factor) for factor in cgutils.unpack_tuple(builder, factors)
+        )
+
+        def one(v: ir.Value, _: list[Vector]) -> list[Vector]:
+            at = builder.mul(v, INT64(of.lanes * unit.itemsize))
+            x, y, z = (_load(unit, address, at) for address in addresses)
+            mixed = (x * xx + y * xy, x * yx + y * yy, x * zx + y * zy + z * zz)
+            for address, value in reversed(list(zip(addresses, mixed, strict=True))):
+                _store(unit, value, address, at)
+            return []
+
+        unit.loop(n_vectors, [], one)
+        return context.get_dummy_value()
+
+    addresses = types.UniTuple(types.int64, 3)
+    return types.none(kind, types.int64, addresses, types.UniTuple(of.weight, 7)), codegen
