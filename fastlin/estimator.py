@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from fastlin.batches import Batches
@@ -18,7 +19,7 @@ from fastlin.errors import InputError
 from fastlin.kernels import BACKEND_NAMES, Backend, Samples, get_backend
 from fastlin.lbfgs import minimize
 from fastlin.scaling import InputScale
-from fastlin.schedules import SCHEDULES, safe_learning_rate
+from fastlin.schedules import SCHEDULES, StepSize, safe_step_size
 from fastlin.train import Descent, Progress, new_parameters, train
 from fastlin.validation import (
     check_rows,
@@ -33,6 +34,15 @@ from fastlin.validation import (
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+    from sklearn.utils import Tags
+
+    from fastlin.kernels.arguments import Rows
+
+
+def _trains_in_parts(estimator: LogisticRegression) -> bool:
+    if estimator.solver == "sgd":
+        return True
+    raise AttributeError("partial_fit needs solver='sgd'; L-BFGS uses all rows at once")
 
 
 class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklearn is untyped
@@ -52,7 +62,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         Weight of the penalty, >= 0.
     learning_rate : float or "auto"
         Step size; ``"auto"`` measures a safe one, see
-        :func:`fastlin.schedules.safe_learning_rate`.
+        :func:`fastlin.schedules.safe_step_size`.
     schedule : {"constant", "invscaling", "cosine"}
         How the step size changes, see :func:`fastlin.schedules.rates`.
     momentum : float
@@ -119,7 +129,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     backend_ : str
         Name of the backend that trained.
     learning_rate_ : float
-        Step size used.
+        Step size used. With ``learning_rate="auto"`` that of the intercept is another, see
+        :func:`fastlin.schedules.safe_step_size`.
     n_features_in_ : int
     feature_names_in_ : (d,) of str, where the rows had names
 
@@ -239,8 +250,9 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     ) -> LogisticRegression:
         """Train on ``X (n, d)`` and ``y (n,)``.
 
-        C-ordered uint8, float32 and float64 rows are read where they lie. With ``X_val (m, d)``
-        and ``y_val (m,)`` every check is made on them.
+        C-ordered uint8, float32 and float64 rows are read where they lie, and so are SciPy's CSR
+        matrices and arrays of float32 or float64 whose columns ascend; other sparse formats are
+        converted. With ``X_val (m, d)`` and ``y_val (m,)`` every check is made on them.
 
         Raises
         ------
@@ -273,6 +285,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             )
         return self
 
+    @available_if(_trains_in_parts)  # type: ignore[untyped-decorator]
     def partial_fit(
         self,
         X: ArrayLike,
@@ -283,12 +296,11 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         """Make one epoch over ``X (n, d)`` and ``y (n,)``, starting from the present weights.
 
         ``classes`` names all labels that will ever come; it is required by the first call. The
-        input scale and an automatic learning rate are those of the first call's rows.
+        input scale and an automatic learning rate are those of the first call's rows. L-BFGS, which
+        uses all rows at once, has no such method.
         """
         with input_errors():
             self._validate_params()
-            if self.solver != "sgd":
-                raise InputError("partial_fit needs solver='sgd'; L-BFGS uses all rows at once")
             backend = get_backend(self.backend)
             first = not hasattr(self, "coef_")
             rows, labels = check_rows_and_labels(self, X, y, reset=first)
@@ -312,17 +324,19 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     def _train(
         self,
         backend: Backend,
-        rows: NDArray[Any],
+        rows: Rows,
         labels: NDArray[Any],
         sample_weight: NDArray[np.float64] | None,
-        validation: tuple[NDArray[Any], NDArray[Any]] | None,
+        validation: tuple[Rows, NDArray[Any]] | None,
         generator: np.random.Generator,
         start: LogisticRegression | None,
         max_epochs: int,
     ) -> None:
         dtype = weight_type(rows, self.dtype)
         scale = (
-            InputScale.from_option(self.input_scale, rows) if start is None else start._input_scale
+            InputScale.from_option(self.input_scale, rows, sample_weight)
+            if start is None
+            else start._input_scale
         )
         samples = make_samples(
             rows, encode_labels(labels, self.classes_), scale, dtype, sample_weight
@@ -353,6 +367,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         self.n_iter_ = self.history_.stopped_epoch + 1
         self.backend_ = backend.name
         self.learning_rate_ = descent.learning_rate
+        self._intercept_gain = descent.intercept_gain
         self._input_scale = scale
 
     def _descent(
@@ -366,15 +381,23 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         start: LogisticRegression | None,
     ) -> Descent:
         dtype = weight_type(samples.rows, self.dtype)
-        rate = self.learning_rate
-        if rate == "auto":
-            rate = (
-                safe_learning_rate(
-                    samples, scale, n_models, self.batch_size, self.l2, self.fit_intercept
-                )
-                if start is None
-                else start.learning_rate_
+        intercept_decay = 2 * self.l2 if self.regularize_intercept else 0.0
+        if self.learning_rate != "auto":
+            step_size = StepSize(float(self.learning_rate), 1.0)
+        elif start is None:
+            step_size = safe_step_size(
+                samples,
+                scale,
+                n_models,
+                self.batch_size,
+                self.l2,
+                self.fit_intercept,
+                dtype,
+                self.momentum,
+                intercept_decay,
             )
+        else:
+            step_size = StepSize(start.learning_rate_, start._intercept_gain)
         return Descent(
             backend=backend,
             samples=samples,
@@ -386,12 +409,13 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
                 self.shuffle,
                 self.checks_per_epoch,
             ),
-            learning_rate=float(rate),
+            learning_rate=step_size.learning_rate,
             decay=np.full(samples.rows.shape[1], 2 * self.l2, dtype),
-            gain=(scale.scale**2).astype(dtype),
+            gain=scale.gain(dtype),
             schedule=self.schedule,
-            intercept_decay=2 * self.l2 if self.regularize_intercept else 0.0,
+            intercept_decay=intercept_decay,
             fit_intercept=self.fit_intercept,
+            intercept_gain=step_size.intercept_gain,
             momentum=self.momentum,
             nesterov=self.nesterov,
             average=self.average,
@@ -435,6 +459,12 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             logits = np.column_stack([np.zeros_like(logits), logits])
         return np.asarray(log_softmax(logits, axis=1))
 
+    def __sklearn_tags__(self) -> Tags:
+        """Tell scikit-learn that sparse rows are welcome."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     # ------------------------------------------------------------------ files
 
     def save(self, path: str | Path) -> None:
@@ -461,7 +491,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
     def _bind_validation(
         self,
-        validation: tuple[NDArray[Any], NDArray[Any]] | None,
+        validation: tuple[Rows, NDArray[Any]] | None,
         scale: InputScale,
         dtype: np.dtype[Any],
     ) -> Samples | None:

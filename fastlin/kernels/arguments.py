@@ -18,7 +18,7 @@ Then there is no ``shift``, which would make zeros into other numbers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -90,6 +90,9 @@ class CsrRows:
         return CsrRows(self.values[where], self.columns[where], row_starts, self.n_features)
 
 
+Rows: TypeAlias = "NDArray[Any] | CsrRows"
+
+
 @dataclass(frozen=True)
 class Samples:
     """Rows and labels: read by kernels, never written.
@@ -106,7 +109,7 @@ class Samples:
         Subtracted from every row; None is 0. Sparse rows have none.
     """
 
-    rows: NDArray[Any] | CsrRows
+    rows: Rows
     labels: NDArray[np.int32]
     sample_weight: NDArray[np.float64] | None = None
     shift: FloatArray | None = None
