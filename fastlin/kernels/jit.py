@@ -117,7 +117,8 @@ def sgd_steps(
 ) -> None:
     """See :func:`fastlin.kernels.reference.sgd_steps`."""
     if isinstance(samples.rows, CsrRows):
-        return _sparse().sgd_steps(samples, order, parameters, options, losses_out, n_threads)
+        _sparse().sgd_steps(samples, order, parameters, options, losses_out, n_threads)
+        return
     if len(order) == 0:
         return
     dtype: np.dtype[Any] = parameters.weights.dtype

@@ -13,8 +13,8 @@ import numpy as np
 from fastlin.kernels import jit
 from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
 from fastlin.kernels.jit_sparse_loops import (
+    GROUP,
     PARTS,
-    ROWS_APART,
     TILE,
     SparseShape,
     SparseWork,
@@ -35,9 +35,12 @@ if TYPE_CHECKING:
 WORK_OF_A_THREAD = 50_000
 """Products between two meetings of the threads that make one more thread worth its start."""
 
+COST_OF_A_VALUE = 16
+"""Products that take as long as reading a stored value and finding its feature's weights."""
+
 MOST_SLICES = 8
-VALUES_OF_A_SLICE = 32
-"""Stored values of a row that are worth a slice of the features of their own, on average."""
+PRODUCTS_OF_A_SLICE = 1000
+"""Products of a row that are worth a slice of the features of their own, on average."""
 
 MOST_ROWS_IN_PLACE = 256
 """Rows of a batch that change the weights one by one: each addition rounds."""
@@ -185,7 +188,8 @@ class _Layout:
         self.k, self.d = weights.shape
         most_lanes = jit.VECTOR_BYTES[jit.instruction_set()] // weights.itemsize
         self.blocks = choose_blocks(self.k, most_lanes)
-        self.kind = sparse_kind(self.rows.columns.dtype, weights.dtype, self.blocks)
+        self.kind = sparse_kind(self.rows.columns.dtype, weights.dtype, self.blocks, most_lanes)
+        self.row_lanes = most_lanes
         self.batch_size, self.n_order = min(batch_size, n_order), n_order
         self.bounds = self._bounds()
         of_numba = min(n_threads, jit.numba.config.NUMBA_NUM_THREADS)
@@ -201,7 +205,8 @@ class _Layout:
         columns = np.sort(self.rows.part(chosen).columns)
         values_of_a_row = len(columns) / max(1, len(chosen))
         n_slices = 1
-        while n_slices < MOST_SLICES and values_of_a_row >= 2 * n_slices * VALUES_OF_A_SLICE:
+        products = values_of_a_row * (self.blocks.k_padded + COST_OF_A_VALUE)
+        while n_slices < MOST_SLICES and products >= 2 * n_slices * PRODUCTS_OF_A_SLICE:
             n_slices *= 2
         bounds = np.zeros(n_slices * PARTS + 1, np.int64)
         if len(columns):
@@ -212,7 +217,8 @@ class _Layout:
         return bounds
 
     def _useful_threads(self, n_threads: int) -> int:
-        products = self.batch_size * self.values_of_a_row * (self.blocks.k_padded + 16)
+        of_a_value = self.blocks.k_padded + COST_OF_A_VALUE
+        products = self.batch_size * self.values_of_a_row * of_a_value
         return int(max(1, min(products // WORK_OF_A_THREAD, n_threads)))
 
     def shape(self, updates: bool, velocity: int = 0, average: int = 0) -> SparseShape:
@@ -224,8 +230,9 @@ class _Layout:
             d=self.d,
             k=self.k,
             k_padded=self.blocks.k_padded,
-            lanes=self.blocks.lanes,
+            lanes=self.row_lanes,
             block=self.blocks.block,
+            block_bytes=self.blocks.block * self.blocks.lanes * self.dtype.itemsize,
             n_blocks=self.blocks.n_blocks,
             size=self.dtype.itemsize,
             column_size=self.rows.columns.itemsize,
@@ -268,7 +275,8 @@ class _Layout:
     ) -> SparseWork:
         """Allocate the arrays of a call; all on cache lines of their own, and zero."""
         samples, rows, dtype, k_padded = self.samples, self.rows, self.dtype, shape.k_padded
-        n_rows = ROWS_APART * self.n_threads if a_pass else shape.batch_size
+        n_rows = self.n_threads * TILE if a_pass else -(-shape.batch_size // GROUP) * GROUP
+        tiles = (1, self.n_threads) if a_pass else (2, shape.n_slices)
         summed = not shape.updates and not a_pass
         kept = (shape.updates and not shape.in_place) or summed
         is_class = jit.aligned((k_padded,), dtype)
@@ -289,12 +297,11 @@ class _Layout:
             gain=np.ones(1, dtype) if gain is None else gain,
             gradient=jit.aligned((self.d if kept else 0, k_padded), dtype),
             gradient_out=np.zeros((self.k, self.d if summed else 0)),
-            partial=jit.aligned((2, shape.n_slices, TILE, k_padded), dtype),
+            partial=jit.aligned((*tiles, TILE, k_padded), dtype),
             residual=jit.aligned((n_rows, k_padded), dtype),
-            losses=jit.aligned((n_rows,), dtype),
+            by_row=jit.aligned((4, n_rows), dtype),
             is_class=is_class,
             intercept=intercept,
-            scalars=jit.aligned((self.n_threads, 64 // dtype.itemsize), dtype),
             residual_sum=np.zeros((self.n_threads, k_padded)),
             meeting=jit.aligned((MEETING_WORDS,), np.dtype(np.int32)),
         )

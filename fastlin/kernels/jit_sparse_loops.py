@@ -38,8 +38,8 @@ TILE = 256
 PARTS = 16
 """Ranges of features in a slice, which threads share where there are more of them than slices."""
 
-ROWS_APART = 16
-"""Rows between those of two threads in a pass, so that each has cache lines of its own."""
+GROUP = 16
+"""Rows are handed to threads in groups of this many in phase B: whole vectors and cache lines."""
 
 ROWS_AHEAD = 3
 """Rows between the one at work and the one that is asked for from memory."""
@@ -59,6 +59,7 @@ class SparseShape(NamedTuple):
     k_padded: int
     lanes: int
     block: int
+    block_bytes: int
     n_blocks: int
     size: int
     column_size: int
@@ -93,14 +94,16 @@ class SparseWork(NamedTuple):
     gain: Any  # (d,) T, or (1,) for all
     gradient: Any  # (d, k_padded) T, zero between two sums; not in place
     gradient_out: Any  # (k, d) float64; without updates
-    partial: Any  # (2, n_slices, TILE, k_padded) T
-    residual: Any  # (rows, k_padded) T
-    losses: Any  # (rows,) T
+    partial: Any  # (2, n_slices, TILE, k_padded) T; a pass: (1, n_threads, TILE, k_padded)
+    residual: Any  # (rows, k_padded) T; whole groups of rows: a batch's; a pass: n_threads tiles
+    by_row: Any  # (4, rows) T: losses, row_weight, targets, largest
     is_class: Any  # (k_padded,) T: 1 for a class, else 0
     intercept: Any  # (n_threads, 3, k_padded) T: value, velocity, average
-    scalars: Any  # (n_threads, a cache line) T: label and weight of a row
     residual_sum: Any  # (n_threads, k_padded) float64
     meeting: Any  # (n_words,) int32, zero: where the threads wait for each other
+
+
+LOSSES, ROW_WEIGHT, TARGETS, LARGEST = range(4)
 
 
 class Mixture(NamedTuple):
@@ -163,9 +166,7 @@ def has_grown(mixture: Mixture) -> bool:
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
-def coordinates(
-    mixture: Mixture, change: tuple[float, float, float]
-) -> tuple[float, float, float]:
+def coordinates(mixture: Mixture, change: tuple[float, float, float]) -> tuple[float, float, float]:
     """Return the coordinates of a change of weights, velocity and average."""
     size = mixture.ww * mixture.vv - mixture.wv * mixture.vw
     x = (mixture.vv * change[0] - mixture.wv * change[1]) / size
@@ -266,20 +267,24 @@ def touch_row(kind: Any, shape: SparseShape, work: SparseWork, position: int) ->
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
 def write_logits(
-    kind: Any, shape: SparseShape, work: SparseWork, segment: Any, ahead: Any, mixture: Mixture,
+    kind: Any,
+    shape: SparseShape,
+    work: SparseWork,
+    segment: Any,
+    ahead: Any,
+    mixture: Mixture,
     out: int,
 ) -> None:
     """Write the logits of a segment, without the intercept, to ``out``.
 
     ``ahead``: a segment whose weights will be read next.
     """
-    block_bytes = shape.block * shape.lanes * shape.size
     columns = work.columns + segment[0] * shape.column_size
     values = work.values + segment[0] * shape.size
     next_columns, n_next = work.columns + ahead[0] * shape.column_size, ahead[1] - ahead[0]
     count = segment[1] - segment[0]
     for b in range(shape.n_blocks):
-        at, to = work.state.ctypes.data + b * block_bytes, out + b * block_bytes
+        at, to = work.state.ctypes.data + b * shape.block_bytes, out + b * shape.block_bytes
         for array in range(2 if shape.velocity else 1):
             segment_logits(
                 kind,
@@ -340,57 +345,86 @@ def logits_share(
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
 def sum_logits(
-    kind: Any, shape: SparseShape, work: SparseWork, slices: Any, at: int, thread: int
-) -> Any:
-    """Write a row's logits to its residual, ``at``; return the largest.
+    kind: Any,
+    shape: SparseShape,
+    work: SparseWork,
+    partial: int,
+    n_slices: int,
+    rows: tuple[int, int],
+    first: int,
+    divisor: float,
+    thread: int,
+) -> None:
+    """Phase B, first half: the logits of some rows, and what else their losses need.
 
-    ``slices``: address of the row's first partial logits, their number, and bytes to the next.
+    ``partial``: address of the logits of position ``first`` from the first slice; ``rows``: where
+    in ``residual`` and ``by_row`` they go, the first of them that of position ``first``.
     """
     n_vectors = shape.block * shape.n_blocks
+    row_bytes = shape.k_padded * shape.size
     intercept = work.intercept[thread, 0].ctypes.data
-    out = work.residual[at].ctypes.data
-    return row_logits(kind, n_vectors, slices[1], slices[2], slices[0], intercept, out)
+    for at in range(rows[0], rows[1]):
+        row = row_at(work, first + at - rows[0])
+        parts = partial + (at - rows[0]) * row_bytes
+        out = work.residual.ctypes.data + at * row_bytes
+        work.by_row[LARGEST, at] = row_logits(
+            kind, n_vectors, n_slices, TILE * row_bytes, parts, intercept, out
+        )
+        weight = work.sample_weight[row] if len(work.sample_weight) else 1.0
+        work.by_row[ROW_WEIGHT, at] = weight / divisor
+        work.by_row[TARGETS, at] = work.labels[row]
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
-def cross_entropy(
-    kind: Any, shape: SparseShape, work: SparseWork, row: int, at: int, largest: Any,
-    divisor: float, thread: int,
-) -> None:
-    """Phase B of a row with logits ``at``: the loss, and its gradient in place of the logits."""
-    label, logits = work.labels[row], work.residual[at]
-    scalars = work.scalars[thread]
-    scalars[0] = label
-    scalars[1] = (work.sample_weight[row] if len(work.sample_weight) else 1.0) / divisor
-    if shape.k == 1:
-        target = scalars.ctypes.data
-        loss = work.losses[at:].ctypes.data
-        sigmoid_loss(kind, logits.ctypes.data, target, target + shape.size, loss)
-        return
+def cross_entropy(kind: Any, shape: SparseShape, work: SparseWork, rows: tuple[int, int]) -> None:
+    """Phase B, second half: the losses of some rows, and their gradients in place of the logits.
+
+    The first row is that of a whole vector; the last vector of rows may reach beyond them.
+    """
     n_vectors = shape.block * shape.n_blocks
     is_class = work.is_class.ctypes.data
-    work.losses[at] = row_softmax(
-        kind, n_vectors, is_class, largest, logits[label], scalars[1], logits.ctypes.data
-    )
-    logits[label] -= scalars[1]
+    if shape.k == 1:
+        by_row, of_array = work.by_row.ctypes.data, work.by_row.shape[1] * shape.size
+        for at in range(rows[0], rows[1], shape.lanes):
+            here = at * shape.size
+            sigmoid_loss(
+                kind,
+                work.residual.ctypes.data + here,
+                by_row + TARGETS * of_array + here,
+                by_row + ROW_WEIGHT * of_array + here,
+                by_row + LOSSES * of_array + here,
+            )
+        return
+    for at in range(rows[0], rows[1]):
+        logits, label = work.residual[at], int(work.by_row[TARGETS, at])
+        weight = work.by_row[ROW_WEIGHT, at]
+        work.by_row[LOSSES, at] = row_softmax(
+            kind,
+            n_vectors,
+            is_class,
+            work.by_row[LARGEST, at],
+            logits[label],
+            weight,
+            logits.ctypes.data,
+        )
+        logits[label] -= weight
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
 def residual_share(
     kind: Any, shape: SparseShape, work: SparseWork, tile: Any, batch: Any, thread: int
 ) -> None:
-    """One thread's part of phase B: some rows of a tile; ``batch``: first and last position."""
+    """One thread's part of phase B: some groups of a tile's rows; ``batch``: first and stop."""
     first, stop, buffer = tile
-    n_rows = stop - first
     divisor = float(batch[1] - batch[0]) if shape.updates else 1.0
-    slice_bytes = TILE * shape.k_padded * shape.size
-    for i in range(n_rows * thread // shape.n_threads, n_rows * (thread + 1) // shape.n_threads):
-        partial = work.partial[buffer, 0, i].ctypes.data
-        at = first + i - batch[0]
-        slices = (partial, shape.n_slices, slice_bytes)
-        largest = sum_logits(kind, shape, work, slices, at, thread)
-        row = row_at(work, first + i)
-        cross_entropy(kind, shape, work, row, at, largest, divisor, thread)
+    groups = (stop - first + GROUP - 1) // GROUP
+    start = first + groups * thread // shape.n_threads * GROUP
+    stop = min(first + groups * (thread + 1) // shape.n_threads * GROUP, stop)
+    partial = work.partial[buffer, 0].ctypes.data
+    partial += (start - first) * shape.k_padded * shape.size
+    rows = start - batch[0], stop - batch[0]
+    sum_logits(kind, shape, work, partial, shape.n_slices, rows, start, divisor, thread)
+    cross_entropy(kind, shape, work, rows)
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
@@ -410,7 +444,6 @@ def update_share(
     ``change``: coordinates of what a gradient of 1 does to weights, velocity and average.
     """
     array_bytes = shape.k_padded * shape.size
-    block_bytes = shape.block * shape.lanes * shape.size
     gain, gain_bytes = work.gain.ctypes.data, shape.size if len(work.gain) > 1 else 0
     n_arrays, sums, feature_bytes = work.state.shape[1], work.state.ctypes.data, shape.feature_bytes
     if not shape.in_place:
@@ -431,11 +464,11 @@ def update_share(
                     columns,
                     values,
                     stop - start,
-                    residual + b * block_bytes,
+                    residual + b * shape.block_bytes,
                     factor_of(shape, change, array),
                     gain,
                     gain_bytes,
-                    sums + array * array_bytes + b * block_bytes,
+                    sums + array * array_bytes + b * shape.block_bytes,
                     feature_bytes,
                     work.columns + following[0] * shape.column_size,
                     following[1] - following[0],
@@ -473,7 +506,7 @@ def add_residuals(shape: SparseShape, work: SparseWork, n_rows: int, thread: int
         sums[:] = 0.0
     loss = 0.0
     for i in range(n_rows):
-        loss += work.losses[i]
+        loss += work.by_row[LOSSES, i]
         for c in range(shape.k_padded):
             sums[c] += work.residual[i, c]
     return loss
@@ -485,7 +518,9 @@ def step_intercept(
 ) -> None:
     """Step with the intercept, by what the step does without data and with a gradient of 1."""
     values, velocities, averages = (
-        work.intercept[thread, 0], work.intercept[thread, 1], work.intercept[thread, 2]
+        work.intercept[thread, 0],
+        work.intercept[thread, 1],
+        work.intercept[thread, 2],
     )
     for c in range(shape.k):
         gradient = gain * work.residual_sum[thread, c]
@@ -574,6 +609,7 @@ def alone(shape: SparseShape) -> SparseShape:
         shape.k_padded,
         shape.lanes,
         shape.block,
+        shape.block_bytes,
         shape.n_blocks,
         shape.size,
         shape.column_size,
@@ -625,24 +661,31 @@ def pass_share(
     """One thread's part of a pass: some tiles of rows."""
     n_tiles = len(losses_out)
     mixture = Mixture(1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0)
-    partial = work.partial[0, 0, thread].ctypes.data
-    at = ROWS_APART * thread
+    partial = work.partial[0, thread].ctypes.data
     first_tile = n_tiles * thread // shape.n_threads
     stop_tile = n_tiles * (thread + 1) // shape.n_threads
     for tile in range(first_tile, stop_tile):
-        for row in range(tile * TILE, min((tile + 1) * TILE, shape.n_order)):
+        first = tile * TILE
+        n_rows = min(TILE, shape.n_order - first)
+        for i in range(n_rows):
+            row = first + i
             following = min(row + 1, shape.n_order - 1)
             segment = work.row_starts[row], work.row_starts[row + 1]
             ahead = work.row_starts[following], work.row_starts[following + 1]
-            write_logits(kind, shape, work, segment, ahead, mixture, partial)
-            largest = sum_logits(kind, shape, work, (partial, 1, 0), at, thread)
+            out = partial + i * shape.k_padded * shape.size
+            write_logits(kind, shape, work, segment, ahead, mixture, out)
+        rows = thread * TILE, thread * TILE + n_rows
+        sum_logits(kind, shape, work, partial, 1, rows, first, 1.0, thread)
+        for at in range(rows[0], rows[1]):
+            row = first + at - rows[0]
             label = work.labels[row]
             n_correct_out[tile] += is_correct(shape, work.residual.T, at, label)
             if len(logits_out):
                 for c in range(shape.k):
                     logits_out[row, c] = work.residual[at, c]
-            cross_entropy(kind, shape, work, row, at, largest, 1.0, thread)
-            losses_out[tile] += work.losses[at]
+        cross_entropy(kind, shape, work, rows)
+        for at in range(rows[0], rows[1]):
+            losses_out[tile] += work.by_row[LOSSES, at]
 
 
 @njit(**OPTIONS)  # type: ignore[untyped-decorator]

@@ -1,8 +1,8 @@
 """The innermost loops of the Numba backend over sparse rows, as intrinsics over addresses.
 
 A row's part between two features is a *segment*: the addresses of its columns and of its values,
-and their number. Weights lie feature by feature, ``[feature][class]``, so that what is not zero in a
-row touches one run of classes. All arrays are given by the address of their first element of
+and their number. Weights lie feature by feature, ``[feature][class]``, so that what is not zero in
+a row touches one run of classes. All arrays are given by the address of their first element of
 interest, an integer.
 
 Every intrinsic's first argument is a :func:`sparse_kind`: a value whose Numba type alone matters.
@@ -57,14 +57,20 @@ def choose_blocks(n_classes: int, most_lanes: int) -> Blocks:
     return Blocks(lanes, -(-n_vectors // n_blocks), n_blocks)
 
 
-def sparse_kind(columns: np.dtype[Any], weights: np.dtype[Any], blocks: Blocks) -> Any:
-    """Return the value whose type tells the intrinsics what to emit; see :func:`.tiles.kind`."""
+def sparse_kind(
+    columns: np.dtype[Any], weights: np.dtype[Any], blocks: Blocks, row_lanes: int
+) -> Any:
+    """Return the value whose type tells the intrinsics what to emit; see :func:`.tiles.kind`.
+
+    ``row_lanes``: of vectors of rows, which :mod:`.tiles` works on.
+    """
     fields = [
         ("row", weights),
         ("weight", weights),
         ("column", columns),
         ("block", "u1", (blocks.block,)),
-        ("lanes", "u1", (blocks.lanes,)),
+        ("lanes", "u1", (row_lanes,)),
+        ("class_lanes", "u1", (blocks.lanes,)),
         (f"emitter_{DIGEST[:16]}", "u1"),
     ]
     return np.empty(0, np.dtype(fields))
@@ -84,7 +90,7 @@ def _read(kind_type: Any) -> _Kind:
         double=fields["weight"].bitwidth == 64,
         column_bits=fields["column"].bitwidth,
         block=fields["block"].shape[0],
-        lanes=fields["lanes"].shape[0],
+        lanes=fields["class_lanes"].shape[0],
         weight=fields["weight"],
     )
 
@@ -99,9 +105,7 @@ def _load(unit: VectorUnit, address: ir.Value, offset: ir.Value | int = 0) -> Ve
     return Vector(unit, unit.builder.load(pointer, align=unit.itemsize))
 
 
-def _store(
-    unit: VectorUnit, vector: Vector, address: ir.Value, offset: ir.Value | int = 0
-) -> None:
+def _store(unit: VectorUnit, vector: Vector, address: ir.Value, offset: ir.Value | int = 0) -> None:
     """Store a vector to any address."""
     pointer = unit.pointer(address, unit.type, offset)
     unit.builder.store(vector.value, pointer, align=unit.itemsize)
@@ -122,6 +126,25 @@ def _touch(
     at = unit.builder.add(weights, unit.builder.mul(column, row_bytes))
     for byte in range(0, of.block * of.lanes * unit.itemsize, CACHE_LINE):
         unit.prefetch(at, byte, locality=3)
+
+
+def _touch_ahead(
+    unit: VectorUnit,
+    of: _Kind,
+    weights: ir.Value,
+    row_bytes: ir.Value,
+    ahead: tuple[ir.Value, ir.Value],
+    index: ir.Value,
+) -> None:
+    """Ask for the weights of a column that is next, where one fills cache lines.
+
+    Less is read so quickly that the processor itself sees far enough ahead. ``ahead``: address of
+    the columns and their number.
+    """
+    builder = unit.builder
+    if of.block * of.lanes * unit.itemsize >= CACHE_LINE:
+        with builder.if_then(builder.icmp_signed("<", index, ahead[1])):
+            _touch(unit, of, weights, row_bytes, _column(unit, of, ahead[0], index))
 
 
 def _across(unit: VectorUnit, vector: Vector, fold: Any) -> ir.Value:
@@ -178,8 +201,7 @@ def segment_logits(
         n_chains = max(1, CHAINS // of.block)
 
         def one(index: ir.Value, sums: list[Vector]) -> list[Vector]:
-            with builder.if_then(builder.icmp_signed("<", index, n_ahead)):
-                _touch(unit, of, weights, row_bytes, _column(unit, of, ahead, index))
+            _touch_ahead(unit, of, weights, row_bytes, (ahead, n_ahead), index)
             feature = builder.mul(_column(unit, of, columns, index), row_bytes)
             at = builder.add(weights, feature)
             offset = builder.mul(index, INT64(unit.itemsize))
@@ -250,13 +272,10 @@ def add_products(
         row_bytes, ahead, n_ahead = rest
         unit = _unit(builder, of)
         size = of.lanes * unit.itemsize
-        by_class = [
-            _load(unit, residual, v * size) * unit.splat(factor) for v in range(of.block)
-        ]
+        by_class = [_load(unit, residual, v * size) * unit.splat(factor) for v in range(of.block)]
 
         def one(index: ir.Value, _: list[Vector]) -> list[Vector]:
-            with builder.if_then(builder.icmp_signed("<", index, n_ahead)):
-                _touch(unit, of, sums, row_bytes, _column(unit, of, ahead, index))
+            _touch_ahead(unit, of, sums, row_bytes, (ahead, n_ahead), index)
             column = _column(unit, of, columns, index)
             at = builder.add(sums, builder.mul(column, row_bytes))
             x = unit.load_scalar(values, builder.mul(index, INT64(unit.itemsize)))
@@ -286,7 +305,7 @@ def touch_segment(
         unit = _unit(builder, of)
 
         def one(index: ir.Value, _: list[Vector]) -> list[Vector]:
-            _touch(unit, of, weights, row_bytes, _column(unit, of, columns, index))
+            _touch_ahead(unit, of, weights, row_bytes, (columns, count), index)
             return []
 
         unit.loop(count, [], one)
