@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numba
 import numpy as np
 
 from fastlin.kernels import jit
@@ -94,10 +95,10 @@ def sgd_steps(
         float(options.intercept_gain),
     )
     _run(layout, shape, work, schedule, constants, options.nesterov, losses_out)
-    for array, values in enumerate(present):
+    for array, weights in enumerate(present):
         for first in range(0, layout.d, UNPACKED_AT_ONCE):
             part = slice(first, first + UNPACKED_AT_ONCE)
-            values[:, part] = work.state[part, array, : layout.k].T
+            weights[:, part] = work.state[part, array, : layout.k].T
     for row, values in enumerate(rows):
         if values is not None:
             values[:] = intercept[0, row, : layout.k]
@@ -192,7 +193,7 @@ class _Layout:
         self.row_lanes = most_lanes
         self.batch_size, self.n_order = min(batch_size, n_order), n_order
         self.bounds = self._bounds()
-        of_numba = min(n_threads, jit.numba.config.NUMBA_NUM_THREADS)
+        of_numba = min(n_threads, numba.config.NUMBA_NUM_THREADS)
         self.n_threads = self._useful_threads(safe_n_threads(of_numba))
 
     def _bounds(self) -> NDArray[np.int64]:

@@ -5,10 +5,8 @@ slice of the features, B residual, C update. Slices hold about as many stored va
 keeps the same features in A and C, so their weights stay in its core's cache. In C each feature
 gets its changes in the order of the rows, whatever the number of threads.
 
-What a step does to the features that none of its rows stores is the same linear map for all of
-them, of a feature's weights, velocity and average. So it is done to a :class:`Mixture` instead, and
-the three are held in coordinates in which it is the identity: Bottou, "Stochastic gradient descent
-tricks" (2012), section 5.1, for the penalty alone.
+What steps do to the features that none of their rows stores is left to a :class:`.Mixture`; the
+arrays are held in its coordinates.
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ import numpy as np
 from numba import njit
 
 from fastlin.kernels.jit_loops import INNER, OPTIONS, is_correct, launch
+from fastlin.kernels.jit_mixture import Mixture, after, coordinates, has_grown, step_mixture
 from fastlin.kernels.meeting import all_came, first_to_give_up, wait_for_all
 from fastlin.kernels.sparse_tiles import (
     add_products,
@@ -46,9 +45,6 @@ ROWS_AHEAD = 3
 
 FLUSHED_AT_ONCE = 64
 """Features whose gradients, one class after the other, stay in the cache."""
-
-GROWTH = 64.0
-"""How much the coordinates may grow by a mixture before they are made values again."""
 
 
 class SparseShape(NamedTuple):
@@ -106,75 +102,7 @@ class SparseWork(NamedTuple):
 LOSSES, ROW_WEIGHT, TARGETS, LARGEST = range(4)
 
 
-class Mixture(NamedTuple):
-    """A feature's weights, velocity and average from its coordinates; all float64.
-
-    ``weights = ww * x + wv * y``, ``velocity = vw * x + vv * y``, ``average = aw * x + av * y +
-    aa * z``.
-    """
-
-    ww: float
-    wv: float
-    vw: float
-    vv: float
-    aw: float
-    av: float
-    aa: float
-
-
 @njit(**INNER)  # type: ignore[untyped-decorator]  # numba is untyped, here and below
-def step_mixture(
-    shape: SparseShape, rate: float, share: float, momentum: float, nesterov: bool, decay: float
-) -> tuple[Mixture, tuple[float, float, float]]:
-    """Return what a step does without data, and what it does with a gradient of 1 by the data.
-
-    See :func:`fastlin.kernels.reference.sgd_steps`: the gradient is ``decay * weights`` and that
-    by the data.
-    """
-    vw, vv = (decay, momentum) if shape.velocity else (0.0, 1.0)
-    dw, dv, of_data = vw, vv, 1.0
-    if not shape.velocity:
-        dw, dv = decay, 0.0
-    elif nesterov:
-        dw, dv, of_data = decay + momentum * vw, momentum * vv, 1.0 + momentum
-    ww, wv, to_weights = 1.0 - rate * dw, -rate * dv, -rate * of_data
-    if not shape.average:
-        return Mixture(ww, wv, vw, vv, 0.0, 0.0, 1.0), (to_weights, 1.0, 0.0)
-    mixture = Mixture(ww, wv, vw, vv, share * ww, share * wv, 1.0 - share)
-    return mixture, (to_weights, 1.0, share * to_weights)
-
-
-@njit(**INNER)  # type: ignore[untyped-decorator]
-def after(step: Mixture, before: Mixture) -> Mixture:
-    """Return the mixture of a step after another mixture."""
-    return Mixture(
-        step.ww * before.ww + step.wv * before.vw,
-        step.ww * before.wv + step.wv * before.vv,
-        step.vw * before.ww + step.vv * before.vw,
-        step.vw * before.wv + step.vv * before.vv,
-        step.aw * before.ww + step.av * before.vw + step.aa * before.aw,
-        step.aw * before.wv + step.av * before.vv + step.aa * before.av,
-        step.aa * before.aa,
-    )
-
-
-@njit(**INNER)  # type: ignore[untyped-decorator]
-def has_grown(mixture: Mixture) -> bool:
-    """Return whether coordinates have become much larger or smaller than what they stand for."""
-    size = abs(mixture.ww * mixture.vv - mixture.wv * mixture.vw)
-    return not (1 / GROWTH <= size <= GROWTH and abs(mixture.aa) >= 1 / GROWTH)
-
-
-@njit(**INNER)  # type: ignore[untyped-decorator]
-def coordinates(mixture: Mixture, change: tuple[float, float, float]) -> tuple[float, float, float]:
-    """Return the coordinates of a change of weights, velocity and average."""
-    size = mixture.ww * mixture.vv - mixture.wv * mixture.vw
-    x = (mixture.vv * change[0] - mixture.wv * change[1]) / size
-    y = (mixture.ww * change[1] - mixture.vw * change[0]) / size
-    return x, y, (change[2] - mixture.aw * x - mixture.av * y) / mixture.aa
-
-
-@njit(**INNER)  # type: ignore[untyped-decorator]
 def make_values(
     kind: Any, shape: SparseShape, work: SparseWork, mixture: Mixture, features: Any
 ) -> None:
@@ -428,7 +356,7 @@ def residual_share(
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
-def factor_of(shape: SparseShape, change: Any, array: int) -> float:
+def factor_of(shape: SparseShape, change: tuple[float, float, float], array: int) -> float:
     """Return the part of a change that belongs to one of the arrays of the state."""
     if array == 0:
         return change[0]
@@ -553,8 +481,10 @@ def run_share(
     momentum, decay, intercept_decay, intercept_gain = constants
     mixture = Mixture(1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0)
     features = features_of(shape, work, thread)
-    # Of a type of their own: a tuple of literal numbers would have the shares compiled once more.
-    buffer, n_batches, first = np.int64(0), np.int64(0), np.int64(0)
+    arrays = shape.velocity, shape.average
+    # Of a type of its own: a tuple of literal numbers would have the shares compiled once more.
+    zero: Any = np.int64(0)
+    buffer, n_batches, first = zero, zero, zero
     while first < shape.n_order:
         batch = (first, min(first + shape.batch_size, shape.n_order))
         # A and B, tile by tile.
@@ -571,14 +501,14 @@ def run_share(
         change = (0.0, 0.0, 0.0)
         if shape.updates:
             rate, share = schedule[0, n_batches], schedule[1, n_batches]
-            of_step, by_data = step_mixture(shape, rate, share, momentum, nesterov, decay)
+            of_step, by_data = step_mixture(arrays, rate, share, momentum, nesterov, decay)
             mixture = after(of_step, mixture)
             if has_grown(mixture):
                 make_values(kind, shape, work, mixture, features)
                 mixture = Mixture(1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0)
             change = coordinates(mixture, by_data)
             of_step, by_data = step_mixture(
-                shape, rate, share, momentum, nesterov, intercept_gain * intercept_decay
+                arrays, rate, share, momentum, nesterov, intercept_gain * intercept_decay
             )
             step_intercept(shape, work, of_step, by_data, intercept_gain, thread)
             if thread == 0:
