@@ -46,7 +46,7 @@ PRODUCTS_OF_A_SLICE = 1000
 MOST_ROWS_IN_PLACE = 256
 """Rows of a batch that change the weights one by one: each addition rounds."""
 
-VALUES_BETWEEN_FLUSHES = 16
+VALUES_BETWEEN_FLUSHES = 32
 """Stored values for each feature between two additions of the gradient so far to the result."""
 
 UNPACKED_AT_ONCE = 256
