@@ -95,6 +95,7 @@ class Target:
         return Check(reached / self.least - 1, self.problem.gap)
 
 
+@np.errstate(invalid="ignore")  # a diverged model has no objective
 def objective(model: Model, problem: Problem, data: Data) -> float:
     """Return mean cross-entropy plus penalty, by plain NumPy in float64."""
     weights = np.asarray(model.weights, np.float64)
