@@ -10,6 +10,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -51,10 +54,12 @@
 #define PARALLEL(count) PRAGMA(omp parallel num_threads((int)(count)) if ((count) > 1))
 #define THREAD_NUMBER omp_get_thread_num()
 #define TEAM_SIZE omp_get_num_threads()
+#define WAIT_FOR_TEAM PRAGMA(omp barrier)
 #else
 #define PARALLEL(count)
 #define THREAD_NUMBER 0
 #define TEAM_SIZE 1
+#define WAIT_FOR_TEAM
 #endif
 
 /* Keep a vector that is used several times in a register: compilers would rather read it from
@@ -94,6 +99,8 @@ static inline void wait_for_all(barrier *here, int64_t n_threads) {
     }
 }
 
+#define LARGE_PAGE ((size_t)2 << 20)
+
 /* A block of memory from which arrays are taken in turn, each on cache lines of its own. Without
  * a block it only counts. */
 typedef struct {
@@ -107,9 +114,15 @@ static inline void *take(arena *memory, size_t bytes) {
     return p;
 }
 
+/* Large blocks lie in large pages where there are such: what is read here and there in them is then
+ * found without a walk through the page tables. */
 static inline bool reserve(arena *memory, size_t bytes) {
-    size_t size = (bytes + 127) / 64 * 64;
-    memory->block = aligned_alloc(64, size);
+    size_t page = bytes < LARGE_PAGE ? 64 : LARGE_PAGE;
+    size_t size = (bytes + 64 + page - 1) / page * page;
+    memory->block = aligned_alloc(page, size);
+#if defined(MADV_HUGEPAGE)
+    if (memory->block && page == LARGE_PAGE) madvise(memory->block, size, MADV_HUGEPAGE);
+#endif
     if (memory->block) memset(memory->block, 0, size);
     return memory->block != NULL;
 }

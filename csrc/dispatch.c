@@ -21,7 +21,7 @@ typedef struct {
     int (*runs_here)(void);
     /* Whether steps of so many rows and classes are fast with it; else the next set takes them. */
     int (*suits)(int64_t n_rows, int64_t n_classes);
-    kernels of_types[4]; /* in the order of kernels_of */
+    kernels of_types[8]; /* in the order of place_of; without functions: the next set's */
 } instruction_set;
 
 #define DECLARE(isa, pair)                                                                        \
@@ -37,18 +37,21 @@ typedef struct {
                                         void *, int);
 #define DECLARE_FAMILY(isa)                                                        \
     DECLARE(isa, uint8_float32) DECLARE(isa, float32_float32)                      \
-    DECLARE(isa, uint8_float64) DECLARE(isa, float64_float64)
+    DECLARE(isa, uint8_float64) DECLARE(isa, float64_float64)                      \
+    DECLARE(isa, sparse32_float32) DECLARE(isa, sparse64_float32)                  \
+    DECLARE(isa, sparse32_float64) DECLARE(isa, sparse64_float64)
 #define KERNELS(isa, pair)                                                          \
     {fastlin_##isa##_##pair##_sgd_steps, fastlin_##isa##_##pair##_loss_gradient,    \
      fastlin_##isa##_##pair##_score, fastlin_##isa##_##pair##_logits}
-/* A set with kernels of its own for uint8 rows and float32 weights; other things are below's. */
-#define INTEGER_FAMILY(isa, below)                                                              \
-    {{fastlin_##isa##_uint8_float32_sgd_steps, fastlin_##isa##_uint8_float32_loss_gradient,     \
-      fastlin_##below##_uint8_float32_score, fastlin_##below##_uint8_float32_logits},           \
-     KERNELS(below, float32_float32), KERNELS(below, uint8_float64), KERNELS(below, float64_float64)}
+/* A set with kernels of its own for steps on uint8 rows and float32 weights only. */
+#define INTEGER_FAMILY(isa, below)                                                             \
+    {{fastlin_##isa##_uint8_float32_sgd_steps, fastlin_##isa##_uint8_float32_loss_gradient,    \
+      fastlin_##below##_uint8_float32_score, fastlin_##below##_uint8_float32_logits}}
 #define FAMILY(isa)                                               \
     {KERNELS(isa, uint8_float32), KERNELS(isa, float32_float32),  \
-     KERNELS(isa, uint8_float64), KERNELS(isa, float64_float64)}
+     KERNELS(isa, uint8_float64), KERNELS(isa, float64_float64),  \
+     KERNELS(isa, sparse32_float32), KERNELS(isa, sparse64_float32), \
+     KERNELS(isa, sparse32_float64), KERNELS(isa, sparse64_float64)}
 
 DECLARE_FAMILY(baseline)
 static int always(void) { return 1; }
@@ -140,22 +143,36 @@ const char *fastlin_compiler(void) {
 #endif
 }
 
+/* Place in a set's kernels, or -1. */
+static int place_of(const fastlin_samples *samples) {
+    int rows = samples->row_type, weights = samples->weight_type;
+    if (samples->row_starts) {
+        int wide = samples->index_type == FASTLIN_INT64;
+        if (rows != weights || (!wide && samples->index_type != FASTLIN_INT32)) return -1;
+        if (weights == FASTLIN_FLOAT32) return 4 + wide;
+        if (weights == FASTLIN_FLOAT64) return 6 + wide;
+        return -1;
+    }
+    if (rows == FASTLIN_UINT8 && weights == FASTLIN_FLOAT32) return 0;
+    if (rows == FASTLIN_FLOAT32 && weights == FASTLIN_FLOAT32) return 1;
+    if (rows == FASTLIN_UINT8 && weights == FASTLIN_FLOAT64) return 2;
+    if (rows == FASTLIN_FLOAT64 && weights == FASTLIN_FLOAT64) return 3;
+    return -1;
+}
+
 static const kernels *kernels_of(const fastlin_samples *samples,
                                  const fastlin_parameters *parameters, int64_t n_rows) {
     if (!chosen) fastlin_choose_instruction_set(NULL);
+    int place = place_of(samples);
+    if (place < 0) return NULL;
     const instruction_set *set = chosen;
-    while (!set->suits(n_rows, parameters->n_classes)) set++;
-    int rows = samples->row_type, weights = samples->weight_type;
-    if (rows == FASTLIN_UINT8 && weights == FASTLIN_FLOAT32) return &set->of_types[0];
-    if (rows == FASTLIN_FLOAT32 && weights == FASTLIN_FLOAT32) return &set->of_types[1];
-    if (rows == FASTLIN_UINT8 && weights == FASTLIN_FLOAT64) return &set->of_types[2];
-    if (rows == FASTLIN_FLOAT64 && weights == FASTLIN_FLOAT64) return &set->of_types[3];
-    return NULL;
+    while (!set->of_types[place].sgd_steps || !set->suits(n_rows, parameters->n_classes)) set++;
+    return &set->of_types[place];
 }
 
 /* Calls a kernel that takes n_rows rows at a time; again with one thread where the machine gave
  * fewer than asked. */
-#define CALL(n_rows, kernel, ...)                                                                   \
+#define CALL(n_rows, kernel, ...)                                                            \
     do {                                                                                     \
         const kernels *found = kernels_of(samples, parameters, n_rows);                      \
         if (!found) return FASTLIN_BAD_TYPE;                                                 \

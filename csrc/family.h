@@ -1,5 +1,5 @@
-/* All kernels of one instruction set: kernels.h for each pair of types. Expects ISA and
- * VECTOR_BYTES, and REGISTERS, the number of vector registers. */
+/* All kernels of one instruction set: kernels.h for each pair of types, sparse.h for sparse rows.
+ * Expects ISA and VECTOR_BYTES, and REGISTERS, the number of vector registers. */
 #include "common.h"
 
 /* 1 where a matrix unit multiplies bytes: uint8 rows and float32 weights only. */
@@ -33,6 +33,16 @@
 #define ROW_IS_UINT8 0
 #define PAIR float32_float32
 #include "instance.h"
+#define ROW float
+#define ROW_IS_UINT8 0
+#define COLUMN int32_t
+#define PAIR sparse32_float32
+#include "instance.h"
+#define ROW float
+#define ROW_IS_UINT8 0
+#define COLUMN int64_t
+#define PAIR sparse64_float32
+#include "instance.h"
 #undef WEIGHT
 #undef WEIGHT_IS_DOUBLE
 
@@ -45,5 +55,15 @@
 #define ROW double
 #define ROW_IS_UINT8 0
 #define PAIR float64_float64
+#include "instance.h"
+#define ROW double
+#define ROW_IS_UINT8 0
+#define COLUMN int32_t
+#define PAIR sparse32_float64
+#include "instance.h"
+#define ROW double
+#define ROW_IS_UINT8 0
+#define COLUMN int64_t
+#define PAIR sparse64_float64
 #include "instance.h"
 #endif

@@ -2,44 +2,67 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_consistent_length,
-    check_is_fitted,
-    column_or_1d,
-    validate_data,
-)
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
+from fastlin.advice import (
+    look_at_descent,
+    look_at_features,
+    look_at_labels,
+    tell_of_separation,
+)
 from fastlin.batches import Batches
-from fastlin.data import encode_labels, kernel_rows, make_samples, weight_type
+from fastlin.data import encode_labels, kernel_rows, make_samples, take_rows, weight_type
 from fastlin.errors import InputError
+from fastlin.fit_tasks import CallbackSupportMixin, FitTasks, with_callbacks
 from fastlin.kernels import BACKEND_NAMES, Backend, Samples, get_backend
 from fastlin.lbfgs import minimize
 from fastlin.scaling import InputScale
-from fastlin.schedules import SCHEDULES, safe_learning_rate
-from fastlin.train import Descent, Progress, new_parameters, train
+from fastlin.schedules import SCHEDULES, StepSize, safe_step_size
+from fastlin.train import (
+    Descent,
+    Position,
+    Progress,
+    copy_parameters,
+    new_parameters,
+    train,
+)
+from fastlin.validation import (
+    check_rows,
+    check_rows_and_labels,
+    check_validation_set,
+    check_weights,
+    input_errors,
+    require_callables,
+    require_same_model,
+    require_two_classes,
+    split_validation_set,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import ArrayLike, NDArray
+    from sklearn.utils import Tags
 
-ACCEPTED_TYPES = [np.float64, np.float32, np.uint8]
-"""Types of rows that are read as they are; anything else becomes the first."""
+    from fastlin.history import History
+    from fastlin.kernels import Parameters
+    from fastlin.kernels.arguments import Rows
 
 
-class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklearn is untyped
+def _trains_in_parts(estimator: LogisticRegression) -> bool:
+    if estimator.solver == "sgd":
+        return True
+    raise AttributeError("partial_fit needs solver='sgd'; L-BFGS uses all rows at once")
+
+
+class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Logistic regression (two classes) and softmax regression (more), by gradient descent.
 
     Minimises ``mean cross-entropy + l2 * sum(W**2)`` over the scaled inputs
@@ -49,14 +72,16 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     Parameters
     ----------
     solver : {"sgd", "lbfgs"}
-        Mini-batch gradient descent, or L-BFGS on all rows to the optimum.
+        Mini-batch gradient descent, or L-BFGS on all rows to the optimum; a
+        ``ConvergenceWarning`` says where it did not get there.
     backend : {"auto", "numba", "c", "numpy"}
         Which kernels run; ``"auto"`` takes the first available in that order.
     l2 : float
         Weight of the penalty, >= 0.
     learning_rate : float or "auto"
-        Step size; ``"auto"`` measures a safe one, see
-        :func:`fastlin.schedules.safe_learning_rate`.
+        Step size. ``"auto"`` measures a safe one, see :func:`fastlin.schedules.safe_step_size`, and
+        with a free intercept subtracts the features' means where these are not mostly 0, which
+        changes the pace but not the minimum.
     schedule : {"constant", "invscaling", "cosine"}
         How the step size changes, see :func:`fastlin.schedules.rates`.
     momentum : float
@@ -75,7 +100,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         Draw a new order of the rows for every epoch.
     tol : float or None
         Stop when the training loss of an epoch improved by less than this ``patience`` epochs in a
-        row; with ``"lbfgs"`` when no component of the gradient is larger. 0 or None never stops.
+        row; with ``"lbfgs"`` when the objective is above its optimum by an estimated ``tol`` of it
+        or less, see :func:`fastlin.lbfgs.minimize`. 0 or None never stops.
     early_stopping : bool
         Stop when ``patience`` checks in a row did not improve the best validation loss, and return
         the weights of the best check. Needs ``X_val``, or splits ``validation_fraction`` off.
@@ -83,7 +109,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         See ``tol`` and ``early_stopping``.
     checks_per_epoch : int
         Evaluations on the validation and training rows in each epoch, made right after every step
-        that is a multiple of ``steps_per_epoch // checks_per_epoch``.
+        that is a multiple of ``steps_per_epoch // checks_per_epoch``; with ``"lbfgs"`` after every
+        iteration.
     validation_fraction : float
         Share of the training rows split off by ``early_stopping`` where ``fit`` gets no ``X_val``.
     fit_intercept : bool
@@ -123,7 +150,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     backend_ : str
         Name of the backend that trained.
     learning_rate_ : float
-        Step size used.
+        Step size used. With ``learning_rate="auto"`` that of the intercept is another, see
+        :func:`fastlin.schedules.safe_step_size`, and it is nan with ``"lbfgs"``.
     n_features_in_ : int
     feature_names_in_ : (d,) of str, where the rows had names
 
@@ -141,6 +169,10 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     coef_: NDArray[Any]
     intercept_: NDArray[Any]
     _input_scale: InputScale
+    _step_size: StepSize | None = None
+    """The one that was measured, if any."""
+    _position: Position | None = None
+    """Where gradient descent stopped; None after L-BFGS and in a model from a file."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "solver": [StrOptions({"sgd", "lbfgs"})],
@@ -233,6 +265,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
     # ------------------------------------------------------------------ training
 
+    @with_callbacks  # type: ignore[untyped-decorator]
     def fit(
         self,
         X: ArrayLike,
@@ -243,8 +276,9 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     ) -> LogisticRegression:
         """Train on ``X (n, d)`` and ``y (n,)``.
 
-        C-ordered uint8, float32 and float64 rows are read where they lie. With ``X_val (m, d)``
-        and ``y_val (m,)`` every check is made on them.
+        C-ordered uint8, float32 and float64 rows are read where they lie, and so are SciPy's CSR
+        matrices and arrays of float32 or float64 whose columns ascend; other sparse formats are
+        converted. With ``X_val (m, d)`` and ``y_val (m,)`` every check is made on them.
 
         Raises
         ------
@@ -255,34 +289,44 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         DivergenceError
             The loss became nan or infinite.
         """
-        with _input_errors():
+        with input_errors():
             self._validate_params()
+            require_callables(self.callbacks or ())
             backend = get_backend(self.backend)
-            rows, labels = self._validated(X, y, reset=True)
-            weights = self._validated_weights(rows, labels, sample_weight)
+            rows, labels = check_rows_and_labels(self, X, y, reset=True)
+            weights = check_weights(rows, labels, sample_weight, self.class_weight)
             classes = np.unique(labels)
-            _require_two_classes(classes)
-            validation = self._validated_validation(X_val, y_val)
+            require_two_classes(classes)
+            validation = check_validation_set(self, X_val, y_val)
             generator = self._generator()
-            if validation is None and self.early_stopping and self.solver == "sgd":
-                rows, labels, weights, validation = self._split(rows, labels, weights, generator)
+            seen = {"X": X, "y": y, "sample_weight": sample_weight}
+            if validation is None and self.early_stopping:
+                part, val_part = split_validation_set(labels, self.validation_fraction, generator)
+                validation = take_rows(rows, val_part), labels[val_part]
+                rows, labels = take_rows(rows, part), labels[part]
+                weights = None if weights is None else weights[part]
+                if self._has_callbacks:
+                    seen = {
+                        name: None if values is None else _safe_indexing(values, part)
+                        for name, values in seen.items()
+                    }
             start = self if self.warm_start and hasattr(self, "coef_") else None
-            if start is not None and not np.array_equal(start.classes_, classes):
-                raise InputError(
-                    f"warm_start=True with classes {classes.tolist()!r}, but the model was trained "
-                    f"on {start.classes_.tolist()!r}; fit with warm_start=False first"
-                )
-            if start is not None and start.coef_.shape[1] != rows.shape[1]:
-                raise InputError(
-                    f"warm_start=True with {rows.shape[1]} features, but the model was trained on "
-                    f"{start.coef_.shape[1]}; fit with warm_start=False first"
-                )
+            if start is not None:
+                require_same_model(classes, rows.shape[1], start.classes_, start.coef_.shape[1])
+            look_at_labels(classes, len(labels))
+            if self.solver == "sgd" and start is None and self.input_scale is None:
+                look_at_features(rows)
             self.classes_ = classes
-            self._train(
-                backend, rows, labels, weights, validation, generator, start, self.max_epochs
-            )
+            self._position = None
+            self._train(backend, rows, labels, weights, validation, generator, start, seen)
+        if self.solver == "sgd":
+            if self.l2 == 0 and self._separates(backend, rows, labels):
+                tell_of_separation(len(labels))
+            elif not self.early_stopping:
+                look_at_descent(self.history_, self.tol, self.patience)
         return self
 
+    @available_if(_trains_in_parts)  # type: ignore[untyped-decorator]
     def partial_fit(
         self,
         X: ArrayLike,
@@ -293,47 +337,60 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         """Make one epoch over ``X (n, d)`` and ``y (n,)``, starting from the present weights.
 
         ``classes`` names all labels that will ever come; it is required by the first call. The
-        input scale and an automatic learning rate are those of the first call's rows.
+        input scale and an automatic learning rate are those of the first call's rows. Momentum,
+        average and schedule go on where the last call, or ``fit``, left them. L-BFGS, which uses
+        all rows at once, has no such method.
         """
-        with _input_errors():
+        with input_errors():
             self._validate_params()
-            if self.solver != "sgd":
-                raise InputError("partial_fit needs solver='sgd'; L-BFGS uses all rows at once")
+            require_callables(self.callbacks or ())
             backend = get_backend(self.backend)
+            if self.class_weight == "balanced":
+                raise InputError(
+                    "class_weight='balanced' needs all rows at once; give partial_fit "
+                    "class_weight={label: weight}, from sklearn.utils.class_weight's "
+                    "compute_class_weight('balanced', classes=classes, y=all_labels)"
+                )
             first = not hasattr(self, "coef_")
-            rows, labels = self._validated(X, y, reset=first)
-            weights = self._validated_weights(rows, labels, sample_weight)
+            rows, labels = check_rows_and_labels(self, X, y, reset=first)
+            weights = check_weights(rows, labels, sample_weight, self.class_weight)
             if first:
                 if classes is None:
                     raise InputError("the first call of partial_fit needs classes=all labels")
                 known = np.unique(np.asarray(classes))
-                _require_two_classes(known, "classes")
+                require_two_classes(known, "classes")
                 self.classes_ = known
             elif classes is not None and not np.array_equal(self.classes_, np.unique(classes)):
                 raise InputError(
                     f"classes={np.unique(classes).tolist()!r} differ from those of the first call, "
                     f"{self.classes_.tolist()!r}"
                 )
-            self._train(
-                backend, rows, labels, weights, None, self._generator(), None if first else self, 1
-            )
+            start = None if first else self
+            self._train(backend, rows, labels, weights, None, self._generator(), start)
         return self
 
     def _train(
         self,
         backend: Backend,
-        rows: NDArray[Any],
+        rows: Rows,
         labels: NDArray[Any],
         sample_weight: NDArray[np.float64] | None,
-        validation: tuple[NDArray[Any], NDArray[Any]] | None,
+        validation: tuple[Rows, NDArray[Any]] | None,
         generator: np.random.Generator,
         start: LogisticRegression | None,
-        max_epochs: int,
+        seen: dict[str, Any] | None = None,
     ) -> None:
+        """Learn; ``seen`` is what callbacks see of a whole fit, None for a partial one."""
         dtype = weight_type(rows, self.dtype)
-        scale = (
-            InputScale.from_option(self.input_scale, rows) if start is None else start._input_scale
-        )
+        # Where dense rows were shifted, sparse ones go on from nothing but the weights.
+        in_place = isinstance(rows, np.ndarray) or start is None or not start._input_scale.has_shift
+        goes_on = start is not None and in_place
+        if goes_on:
+            scale = self._input_scale
+        else:
+            scale = InputScale.from_option(self.input_scale, rows, sample_weight)
+            if self._centres and isinstance(rows, np.ndarray):
+                scale = scale.centred(rows, sample_weight)
         samples = make_samples(
             rows, encode_labels(labels, self.classes_), scale, dtype, sample_weight
         )
@@ -344,26 +401,94 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         if start is not None:
             parameters.weights[...] = start.coef_
             parameters.intercept[...] = scale.shifted_intercept(start.coef_, start.intercept_)
+        position = self._position if goes_on and self._position else Position(parameters, 0, 0)
+        copy_parameters(position.parameters, parameters)
+
+        def model() -> dict[str, Any]:
+            weights, intercept = parameters.to_return()
+            return {"coef_": weights, "intercept_": scale.raw_intercept(weights, intercept)}
+
+        tasks = None
+        if seen is not None and self._has_callbacks:
+            tasks = FitTasks(self, self.max_epochs, seen, model)
+        known = self._step_size if goes_on else None
+        step_size = self._step_size_for(samples, scale, n_models, dtype, known)
         descent = self._descent(
             backend,
             samples,
             self._bind_validation(validation, scale, dtype),
             scale,
-            n_models,
-            max_epochs,
-            start,
+            step_size,
+            1 if seen is None else self.max_epochs,
+            position,
+            tasks,
         )
-        if self.solver == "lbfgs":
-            self.history_ = minimize(descent, parameters, scale, self.tol or 0.0)
-        else:
-            self.history_ = train(descent, parameters, generator)
-        weights, intercept = parameters.to_return()
-        self.coef_ = weights
-        self.intercept_ = scale.raw_intercept(weights, intercept)
+        self.history_ = self._solve(descent, parameters, scale, generator)
+        if self.solver == "sgd":
+            self._position = Position(
+                parameters,
+                position.epochs_done + self.history_.stopped_epoch + 1,
+                position.steps_done + self.history_.stopped_step + 1,
+            )
+        self.coef_, self.intercept_ = model().values()
         self.n_iter_ = self.history_.stopped_epoch + 1
         self.backend_ = backend.name
-        self.learning_rate_ = descent.learning_rate
+        self.learning_rate_ = step_size.learning_rate
+        measured = self.solver == "sgd" and self.learning_rate == "auto"
+        self._step_size = step_size if measured else None
         self._input_scale = scale
+        if tasks is not None:
+            tasks.end()
+
+    @property
+    def _has_callbacks(self) -> bool:
+        """Whether scikit-learn's ``set_callbacks`` gave any."""
+        return bool(getattr(self, "_skl_callbacks", None))
+
+    def _step_size_for(
+        self,
+        samples: Samples,
+        scale: InputScale,
+        n_models: int,
+        dtype: np.dtype[Any],
+        known: StepSize | None,
+    ) -> StepSize:
+        if self.learning_rate != "auto":
+            return StepSize(float(self.learning_rate), 1.0)
+        if self.solver == "lbfgs":  # which searches along a line
+            return StepSize(np.nan, 1.0)
+        return known or safe_step_size(
+            samples,
+            scale,
+            n_models,
+            self.batch_size,
+            self.l2,
+            self.fit_intercept,
+            dtype,
+            self.momentum,
+            self._intercept_decay,
+        )
+
+    @property
+    def _centres(self) -> bool:
+        """Whether gradient descent may choose the features' origin, as well as its own pace."""
+        intercept_is_free = self.fit_intercept and not self.regularize_intercept
+        return self.solver == "sgd" and self.learning_rate == "auto" and intercept_is_free
+
+    @property
+    def _intercept_decay(self) -> float:
+        return 2 * self.l2 if self.regularize_intercept else 0.0
+
+    def _solve(
+        self,
+        descent: Descent,
+        parameters: Parameters,
+        scale: InputScale,
+        generator: np.random.Generator,
+    ) -> History:
+        if self.solver == "lbfgs":
+            return minimize(descent, parameters, scale)
+        return train(descent, parameters, generator)
 
     def _descent(
         self,
@@ -371,20 +496,13 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         samples: Samples,
         validation: Samples | None,
         scale: InputScale,
-        n_models: int,
+        step_size: StepSize,
         max_epochs: int,
-        start: LogisticRegression | None,
+        position: Position,
+        tasks: FitTasks | None,
     ) -> Descent:
         dtype = weight_type(samples.rows, self.dtype)
-        rate = self.learning_rate
-        if rate == "auto":
-            rate = (
-                safe_learning_rate(
-                    samples, scale, n_models, self.batch_size, self.l2, self.fit_intercept
-                )
-                if start is None
-                else start.learning_rate_
-            )
+        callbacks = [*(self.callbacks or ()), *([_print_epoch] if self.verbose else ())]
         return Descent(
             backend=backend,
             samples=samples,
@@ -396,12 +514,13 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
                 self.shuffle,
                 self.checks_per_epoch,
             ),
-            learning_rate=float(rate),
+            learning_rate=step_size.learning_rate,
             decay=np.full(samples.rows.shape[1], 2 * self.l2, dtype),
-            gain=(scale.scale**2).astype(dtype),
+            gain=scale.gain(dtype),
             schedule=self.schedule,
-            intercept_decay=2 * self.l2 if self.regularize_intercept else 0.0,
+            intercept_decay=self._intercept_decay,
             fit_intercept=self.fit_intercept,
+            intercept_gain=step_size.intercept_gain,
             momentum=self.momentum,
             nesterov=self.nesterov,
             average=self.average,
@@ -410,39 +529,11 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             patience=self.patience,
             early_stopping=self.early_stopping,
             n_threads=self._threads(backend),
-            callbacks=[*(self.callbacks or ()), *([_print_epoch] if self.verbose else ())],
-        )
-
-    def _split(
-        self,
-        rows: NDArray[Any],
-        labels: NDArray[Any],
-        weights: NDArray[np.float64] | None,
-        generator: np.random.Generator,
-    ) -> tuple[
-        NDArray[Any], NDArray[Any], NDArray[np.float64] | None, tuple[NDArray[Any], NDArray[Any]]
-    ]:
-        """Split the validation part off, each class in proportion; this copies the rows."""
-        from sklearn.model_selection import train_test_split
-
-        seed = int(generator.integers(2**31))
-        try:
-            train_part, val_part = train_test_split(
-                np.arange(len(rows)),
-                test_size=self.validation_fraction,
-                random_state=seed,
-                stratify=labels,
-            )
-        except ValueError as error:
-            raise InputError(
-                f"early_stopping cannot split validation_fraction={self.validation_fraction} off "
-                f"{len(rows)} rows ({error}); pass X_val and y_val, or set early_stopping=False"
-            ) from error
-        return (
-            rows[train_part],
-            labels[train_part],
-            None if weights is None else weights[train_part],
-            (rows[val_part], labels[val_part]),
+            callbacks=callbacks if tasks is None else [*callbacks, tasks],
+            before_epoch=() if tasks is None else (tasks.begin_epoch,),
+            epochs_done=position.epochs_done,
+            steps_done=position.steps_done,
+            horizon=self.max_epochs,
         )
 
     # ------------------------------------------------------------------ prediction
@@ -450,8 +541,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
         """Return the logits ``(n, k)``, or ``(n,)`` with two classes (of ``classes_[1]``)."""
         check_is_fitted(self)
-        with _input_errors():
-            rows = self._validated_rows(X)
+        with input_errors():
+            rows = check_rows(self, X)
         backend = get_backend(self.backend)
         rows = kernel_rows(rows, self.coef_.dtype)
         samples = Samples(rows, np.zeros(len(rows), np.int32))
@@ -477,6 +568,12 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             logits = np.column_stack([np.zeros_like(logits), logits])
         return np.asarray(log_softmax(logits, axis=1))
 
+    def __sklearn_tags__(self) -> Tags:
+        """Tell scikit-learn that sparse rows are welcome."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     # ------------------------------------------------------------------ files
 
     def save(self, path: str | Path) -> None:
@@ -495,61 +592,21 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
     # ------------------------------------------------------------------ arguments
 
+    def _separates(self, backend: Backend, rows: Rows, labels: NDArray[Any]) -> bool:
+        """Whether the model is right about every row."""
+        samples = Samples(kernel_rows(rows, self.coef_.dtype), encode_labels(labels, self.classes_))
+        model = self.coef_, self.intercept_
+        return backend.score(samples, *model, self._threads(backend))[1] == len(labels)
+
     def _threads(self, backend: Backend) -> int:
         return backend.n_threads if self.n_threads is None else int(self.n_threads)
 
     def _generator(self) -> np.random.Generator:
         return np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
 
-    def _validated(
-        self, X: ArrayLike, y: ArrayLike, reset: bool
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        rows, labels = validate_data(
-            self, X, y, reset=reset, dtype=ACCEPTED_TYPES, accept_large_sparse=False
-        )
-        check_classification_targets(labels)
-        return rows, labels
-
-    def _validated_rows(self, X: ArrayLike) -> NDArray[Any]:
-        rows: NDArray[Any] = validate_data(self, X, reset=False, dtype=ACCEPTED_TYPES)
-        return rows
-
-    def _validated_weights(
-        self, rows: NDArray[Any], labels: NDArray[Any], sample_weight: ArrayLike | None
-    ) -> NDArray[np.float64] | None:
-        if sample_weight is None and self.class_weight is None:
-            return None
-        weights: NDArray[np.float64] = _check_sample_weight(
-            sample_weight, rows, dtype=np.float64, ensure_non_negative=True
-        )
-        if self.class_weight is not None:
-            of_classes = compute_sample_weight(self.class_weight, labels)
-            if not (np.isfinite(of_classes).all() and (of_classes >= 0).all()):
-                raise InputError(
-                    f"class_weight={self.class_weight!r} needs finite weights that are not negative"
-                )
-            weights = weights * of_classes
-        return weights
-
-    def _validated_validation(
-        self, X_val: ArrayLike | None, y_val: ArrayLike | None
-    ) -> tuple[NDArray[Any], NDArray[Any]] | None:
-        if X_val is None and y_val is None:
-            return None
-        if X_val is None or y_val is None:
-            missing = "X_val" if X_val is None else "y_val"
-            raise InputError(f"{missing} is missing: pass both X_val and y_val, or neither")
-        try:
-            rows = self._validated_rows(X_val)
-            labels = column_or_1d(y_val)
-            check_consistent_length(rows, labels)
-        except ValueError as error:
-            raise ValueError(f"the validation set (X_val, y_val) is wrong: {error}") from error
-        return rows, labels
-
     def _bind_validation(
         self,
-        validation: tuple[NDArray[Any], NDArray[Any]] | None,
+        validation: tuple[Rows, NDArray[Any]] | None,
         scale: InputScale,
         dtype: np.dtype[Any],
     ) -> Samples | None:
@@ -557,28 +614,6 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             return None
         rows, labels = validation
         return make_samples(rows, encode_labels(labels, self.classes_, "y_val"), scale, dtype)
-
-
-@contextmanager
-def _input_errors() -> Iterator[None]:
-    """Turn scikit-learn's ValueErrors into fastlin's, which remain ValueErrors, of one line."""
-    try:
-        yield
-    except InputError:
-        raise
-    except ValueError as error:
-        first, _, _ = str(error).partition("\n")
-        # What follows a whole sentence is advice on other estimators.
-        message = first if first.endswith(".") else " ".join(str(error).split())
-        raise InputError(message) from error
-
-
-def _require_two_classes(classes: NDArray[Any], what: str = "y") -> None:
-    if len(classes) < 2:
-        raise InputError(
-            f"{what} holds one class only ({', '.join(map(repr, classes.tolist()))}); a classifier "
-            "needs at least two different labels"
-        )
 
 
 def _print_epoch(progress: Progress) -> None:

@@ -50,7 +50,9 @@ class Descent:
     """Everything that stays fixed while training.
 
     ``decay`` and ``gain`` are ``(d,)``; see :mod:`fastlin.kernels.arguments`. A ``tol`` of 0 or
-    None never stops.
+    None never stops. ``epochs_done`` and ``steps_done`` count those of earlier runs that this one
+    continues; the schedule runs over ``horizon`` epochs, or ``max_epochs`` where that is None.
+    ``before_epoch`` are called at the beginning of every epoch.
     """
 
     backend: Backend
@@ -63,6 +65,7 @@ class Descent:
     schedule: str = "constant"
     intercept_decay: float = 0.0
     fit_intercept: bool = True
+    intercept_gain: float = 1.0
     momentum: float = 0.0
     nesterov: bool = False
     average: bool = False
@@ -72,10 +75,23 @@ class Descent:
     early_stopping: bool = False
     n_threads: int = 1
     callbacks: Sequence[Callback] = ()
+    before_epoch: Sequence[Callable[[], None]] = ()
+    epochs_done: int = 0
+    steps_done: int = 0
+    horizon: int | None = None
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run stopped, and what another needs to go on from there."""
+
+    parameters: Parameters
+    epochs_done: int
+    steps_done: int
 
 
 @dataclass
-class _Log:
+class Log:
     """A :class:`History` in the making: parts that are joined at the end."""
 
     losses: list[NDArray[np.float64]] = field(default_factory=list)
@@ -101,6 +117,14 @@ def new_parameters(
     return parameters
 
 
+def copy_parameters(source: Parameters, target: Parameters) -> None:
+    """Copy what both have."""
+    for name, values in vars(source).items():
+        place = getattr(target, name)
+        if values is not None and place is not None:
+            place[...] = values
+
+
 def train(descent: Descent, parameters: Parameters, generator: np.random.Generator) -> History:
     """Descend until something says stop; ``parameters`` then hold the weights to return.
 
@@ -110,7 +134,7 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
         A step's loss was not finite.
     """
     started = time.perf_counter()
-    log = _Log()
+    log = Log()
     best_parameters, best_step = parameters, -1
     early = Patience(descent.patience)
     plateau = Patience(descent.patience, descent.tol or 0.0)
@@ -118,6 +142,8 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
     step, epoch = -1, -1
 
     for epoch in range(descent.max_epochs):
+        for announce in descent.before_epoch:
+            announce()
         # 1. The epoch's order of rows.
         order = descent.batches.order(generator)
         epoch_losses: list[NDArray[np.float64]] = []
@@ -130,7 +156,7 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
             step += len(losses)
             # 3. A check on the validation and training rows.
             if check:
-                val_loss = _check(descent, parameters.to_return(), step, log)
+                val_loss = make_check(descent, parameters.to_return(), step, log)
                 if descent.early_stopping:
                     if early.improved(val_loss):
                         best_parameters, best_step = copy.deepcopy(parameters), step
@@ -157,11 +183,9 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
 
     # 6. Early stopping returns the best check's parameters.
     if best_step >= 0:
-        for name, value in vars(best_parameters).items():
-            if value is not None:
-                getattr(parameters, name)[...] = value
+        copy_parameters(best_parameters, parameters)
     log.seconds["total"] = time.perf_counter() - started
-    return _history(log, descent, epoch, step, best_step if best_step >= 0 else step, stop_reason)
+    return history_of(log, descent, epoch, step, best_step if best_step >= 0 else step, stop_reason)
 
 
 # What overflows shows in the losses; NumPy's kernels need not warn of it where the others do not.
@@ -176,7 +200,7 @@ def _run_steps(
     epoch: int,
     first: int,
     stop: int,
-    log: _Log,
+    log: Log,
 ) -> NDArray[np.float64]:
     batches = descent.batches
     first_step = epoch * batches.steps_per_epoch + first
@@ -186,17 +210,19 @@ def _run_steps(
         learning_rates=rates(
             descent.schedule,
             descent.learning_rate,
-            steps / batches.steps_per_epoch,
-            descent.max_epochs,
+            descent.epochs_done + steps / batches.steps_per_epoch,
+            descent.horizon or descent.max_epochs,
         ),
         decay=descent.decay,
         gain=descent.gain,
         intercept_decay=descent.intercept_decay,
-        intercept_gain=1.0 if descent.fit_intercept else 0.0,
+        intercept_gain=descent.intercept_gain if descent.fit_intercept else 0.0,
         momentum=descent.momentum,
         nesterov=descent.nesterov,
         # Later iterates weigh more: Lacoste-Julien et al., arXiv:1212.2002, equation 8.
-        average_rates=2.0 / (steps + np.float64(2)) if descent.average else None,
+        average_rates=2.0 / (descent.steps_done + steps + np.float64(2))
+        if descent.average
+        else None,
     )
     rows = order[first * batches.batch_size : stop * batches.batch_size]
     losses = np.empty(stop - first)
@@ -218,9 +244,10 @@ def _run_steps(
 
 
 @_quiet
-def _check(
-    descent: Descent, model: tuple[NDArray[Any], NDArray[Any]], step: int, log: _Log
+def make_check(
+    descent: Descent, model: tuple[NDArray[Any], NDArray[Any]], step: int, log: Log
 ) -> float:
+    """Score weights and intercept on the validation and training rows; return the former's loss."""
     assert descent.validation is not None
     started = time.perf_counter()
     n_val, n_train = len(descent.validation.rows), len(descent.samples.rows)
@@ -237,7 +264,7 @@ def _progress(
     step: int,
     end_of_epoch: bool,
     epoch_losses: list[NDArray[np.float64]],
-    log: _Log,
+    log: Log,
 ) -> Progress:
     _, val_loss, val_accuracy, train_accuracy = log.checks[-1] if log.checks else (None,) * 4
     return Progress(
@@ -253,9 +280,10 @@ def _progress(
     )
 
 
-def _history(
-    log: _Log, descent: Descent, epoch: int, step: int, best_step: int, stop_reason: str
+def history_of(
+    log: Log, descent: Descent, epoch: int, step: int, best_step: int, stop_reason: str
 ) -> History:
+    """Return the record of a run that ended with the step given."""
     checks = np.array(log.checks, np.float64).reshape(-1, 4)
     losses = np.concatenate(log.losses) if log.losses else np.empty(0)
     return History(

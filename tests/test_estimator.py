@@ -1,4 +1,4 @@
-"""The estimator: its names, its options, its mistakes, and scikit-learn's own checks of it."""
+"""The estimator: its names, its options, its mistakes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastlin import History, LogisticRegression
 from fastlin.data import kernel_rows
@@ -213,7 +212,7 @@ def test_lbfgs_reaches_the_optimum(name: str, k: int) -> None:
         pytest.skip(f"backend {name!r} is not available")
     rows, labels, oracle = optimum(k)
     trained = LogisticRegression(
-        solver="lbfgs", backend=name, l2=0.01, tol=1e-8, max_epochs=1000
+        solver="lbfgs", backend=name, l2=0.01, tol=1e-12, max_epochs=1000
     ).fit(rows, labels)
     np.testing.assert_allclose(trained.coef_, oracle.coef_, atol=2e-6)
     # The softmax does not change where all intercepts do, so only differences are determined.
@@ -238,8 +237,10 @@ def test_lbfgs_knows_the_scale_the_weights_and_the_intercept_s_penalty() -> None
 
 
 def test_lbfgs_takes_no_notice_of_what_belongs_to_sgd() -> None:
-    plain = model(solver="lbfgs").fit(X, Y)
-    other = model(solver="lbfgs", average=True, momentum=0.9, drop_last=True, batch_size=1000)
+    plain = model(solver="lbfgs", tol=0).fit(X, Y)
+    other = model(
+        solver="lbfgs", tol=0, average=True, momentum=0.9, drop_last=True, batch_size=1000
+    )
     np.testing.assert_array_equal(plain.coef_, other.fit(X, Y).coef_)
     assert plain.coef_.any()
 
@@ -314,11 +315,12 @@ def test_an_automatic_rate_is_that_of_the_scaled_rows() -> None:
     assert model(learning_rate=0.125).fit(X, Y).learning_rate_ == 0.125
 
 
-def test_weights_of_rows_are_repetitions() -> None:
+@pytest.mark.parametrize("scale", [None, "minmax", "standard"])
+def test_weights_of_rows_are_repetitions(scale: str | None) -> None:
     """With all rows in a batch."""
     generator = np.random.default_rng(0)
     times = generator.integers(0, 4, len(Y))
-    options = {"batch_size": 1000, "learning_rate": 0.01, "max_epochs": 20, "tol": None}
+    options = {"batch_size": 1000, "input_scale": scale, "max_epochs": 20, "tol": None}
     weighted = model(**options).fit(X, Y, sample_weight=times)
     repeated = model(**options).fit(np.repeat(X, times, axis=0), np.repeat(Y, times))
     np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=1e-9, atol=1e-12)
@@ -344,6 +346,17 @@ def test_balanced_classes_weigh_the_same() -> None:
     by_hand = model(class_weight=dict(enumerate(len(some) / (3 * counts)))).fit(X[some], Y[some])
     np.testing.assert_allclose(balanced.coef_, by_hand.coef_, rtol=1e-12)
     assert not np.allclose(balanced.coef_, model().fit(X[some], Y[some]).coef_)
+
+
+def test_balanced_classes_count_a_row_with_weight_two_twice() -> None:
+    times = np.random.default_rng(0).integers(0, 4, len(Y))
+    options = {"class_weight": "balanced", "batch_size": 1000}
+    weighted = model(**options).fit(X, Y, sample_weight=times)
+    repeated = model(**options).fit(np.repeat(X, times, axis=0), np.repeat(Y, times))
+    np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=1e-9)
+    # A class without any weight is only ever wrong.
+    two = model(**options).fit(X, Y, sample_weight=np.where(TWO, 1, 0))
+    assert two.predict_proba(X)[:, 2].mean() < 0.2
 
 
 def test_an_intercept_is_trained_penalised_or_left_out() -> None:
@@ -473,16 +486,45 @@ def test_tol_ends_the_training() -> None:
 
 @pytest.mark.parametrize("k", [2, 3])
 @pytest.mark.parametrize("scale", [None, "standard", (3, [1, 0.5, 0.3, 0.25])])
-def test_partial_fit_makes_an_epoch_at_a_time(k: int, scale: Any) -> None:
+@pytest.mark.parametrize(
+    "descent",
+    [
+        {},
+        {"momentum": 0.9, "schedule": "cosine"},
+        {"momentum": 0.8, "nesterov": True, "average": True, "schedule": "invscaling"},
+    ],
+)
+def test_partial_fit_makes_an_epoch_at_a_time(k: int, scale: Any, descent: dict[str, Any]) -> None:
     rows, labels = of_classes(k)
-    options = {"shuffle": False, "input_scale": scale}
-    whole = model(**options, max_epochs=3).fit(rows, labels)
+    options = {"shuffle": False, "input_scale": scale, "max_epochs": 3, **descent}
+    whole = model(**options).fit(rows, labels)
     parts = model(**options)
     for _ in range(3):
         parts.partial_fit(rows, labels, classes=range(k))
     np.testing.assert_allclose(parts.coef_, whole.coef_, rtol=1e-10)
     np.testing.assert_allclose(parts.intercept_, whole.intercept_, rtol=1e-9)
     assert parts.n_iter_ == 1
+
+
+def test_partial_fit_goes_on_from_a_fit() -> None:
+    options = {"shuffle": False, "momentum": 0.9, "average": True, "schedule": "invscaling"}
+    whole = model(**options, max_epochs=4).fit(X, Y)
+    parts = model(**options, max_epochs=3).fit(X, Y).partial_fit(X, Y)
+    np.testing.assert_allclose(parts.coef_, whole.coef_, rtol=1e-12)
+    again = pickle.loads(pickle.dumps(parts)).partial_fit(X, Y)
+    np.testing.assert_array_equal(again.coef_, parts.partial_fit(X, Y).coef_)
+    # A new fit begins anew, from zero or from the present weights.
+    np.testing.assert_array_equal(
+        parts.fit(X, Y).coef_, model(**options, max_epochs=3).fit(X, Y).coef_
+    )
+
+
+def test_a_rate_is_measured_where_there_was_none() -> None:
+    """L-BFGS needs none, so what goes on from it measures one."""
+    estimator = model(solver="lbfgs", tol=0).fit(X, Y)
+    assert np.isnan(estimator.learning_rate_)
+    estimator.set_params(solver="sgd").partial_fit(X, Y)
+    assert 0 < estimator.learning_rate_ < 10
 
 
 def test_partial_fit_waits_for_classes_that_come_later() -> None:
@@ -635,6 +677,7 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"shuffle": "no"}, "'shuffle' .* Got 'no'"),
     ({"backend": "fortran"}, "'backend' .* Got 'fortran'"),
     ({"callbacks": print}, "'callbacks' .* 'list'"),
+    ({"callbacks": [print, 5]}, r"callbacks\[1\] is 5, which cannot be called; .* set_callbacks"),
     ({"class_weight": "heavy"}, "'class_weight' .*'balanced'.* Got 'heavy'"),
     ({"class_weight": {0: 1, 1: 1, 5: 1}}, r"classes, \[.*2.*\], are not in class_weight"),
     ({"class_weight": {0: -1, 1: 1, 2: 1}}, "class_weight=.* not negative"),
@@ -690,8 +733,14 @@ def test_mistakes_of_partial_fit() -> None:
         trained.partial_fit(X, Y, classes=[0, 1])
     with pytest.raises(InputError, match=r"X has 2 features, .* expecting 4"):
         trained.partial_fit(X[:, :2], Y)
-    with pytest.raises(InputError, match="partial_fit needs solver='sgd'"):
+    with pytest.raises(
+        InputError, match=r"class_weight='balanced' needs all rows .* compute_class"
+    ):
+        model(class_weight="balanced").partial_fit(X, Y, classes=[0, 1, 2])
+    assert not hasattr(model(solver="lbfgs"), "partial_fit")
+    with pytest.raises(AttributeError, match="'partial_fit'") as caught:
         model(solver="lbfgs").partial_fit(X, Y, classes=[0, 1, 2])
+    assert "partial_fit needs solver='sgd'" in str(caught.value.__cause__)
 
 
 def test_a_warm_start_that_does_not_fit() -> None:
@@ -716,38 +765,6 @@ def test_mistakes_of_prediction(method: str) -> None:
             getattr(trained, method)(rows)
     with pytest.raises(ValueError, match="not fitted yet"):
         getattr(model(), method)(X)
-
-
-# ------------------------------------------------------------------ scikit-learn's own checks
-
-
-def expected_failed_checks(estimator: LogisticRegression) -> dict[str, str]:
-    if estimator.solver == "sgd":
-        return {}
-    reason = "partial_fit needs solver='sgd'"
-    return dict.fromkeys(
-        [
-            "check_fit_score_takes_y",
-            "check_n_features_in_after_fitting",
-            "check_estimators_partial_fit_n_features",
-        ],
-        reason,
-    )
-
-
-# More epochs than by default: these checks train on so few rows that an epoch is one step.
-@parametrize_with_checks(
-    [
-        LogisticRegression(backend="numpy", max_epochs=1000),
-        LogisticRegression(backend="c", max_epochs=1000),
-        LogisticRegression(backend="numpy", solver="lbfgs"),
-    ],
-    expected_failed_checks=expected_failed_checks,
-)
-def test_scikit_learn_s_checks(estimator: LogisticRegression, check: Any) -> None:
-    if not backends()[estimator.backend].available:
-        pytest.skip(f"backend {estimator.backend!r} is not available")
-    check(estimator)
 
 
 @pytest.mark.parametrize("name", ["numba", "c", "numpy"])

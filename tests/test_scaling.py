@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from fastlin.errors import InputError
-from fastlin.scaling import ROWS_AT_ONCE, InputScale
+from fastlin.scaling import ROWS_AT_ONCE, ROWS_OF_A_MEAN, InputScale
 
 numbers = st.floats(-1e3, 1e3, width=32)
 rows_of_numbers = arrays.arrays(
@@ -73,6 +73,61 @@ def test_a_constant_feature_is_only_shifted() -> None:
             assert scale.shift[0] == pytest.approx(value, rel=1e-15)
             assert scale.scale[0] == 1
             assert scale.scale[1] != 1
+
+
+@pytest.mark.parametrize("option", ["minmax", "standard"])
+@pytest.mark.parametrize("dtype", ["uint8", "float64"])
+def test_a_row_counts_as_often_as_its_weight_says(option: str, dtype: str) -> None:
+    generator = np.random.default_rng(0)
+    rows = generator.integers(0, 200, (2 * ROWS_AT_ONCE + 77, 4)).astype(dtype)
+    times = generator.integers(0, 3, len(rows))
+    times[:ROWS_AT_ONCE] = 0  # a whole block that does not count
+    rows[0], rows[-1], times[-1] = 255, 255, 0
+    rows[:, 3] = np.where(times > 0, 7, 9)  # constant where it counts
+    weighted = InputScale.from_option(option, rows, 0.25 * times)
+    repeated = InputScale.from_option(option, rows.repeat(times, axis=0))
+    np.testing.assert_allclose(weighted.shift, repeated.shift, rtol=1e-12)
+    np.testing.assert_allclose(weighted.scale, repeated.scale, rtol=1e-12)
+    assert weighted.scale[3] == 1
+    unweighted = InputScale.from_option(option, rows)
+    assert (np.abs(weighted.scale / unweighted.scale - 1)[:3] > 1e-4).all()
+
+
+def test_a_centred_scale_has_the_means_for_its_shift() -> None:
+    generator = np.random.default_rng(0)
+    times = generator.integers(0, 3, 500)
+    for rows in (generator.normal(5, 1, (500, 3)), generator.integers(0, 2, (500, 3), np.uint8)):
+        scale = InputScale(np.ones(3), np.full(3, 0.5))
+        centred = scale.centred(rows, times.astype(float))
+        np.testing.assert_allclose(centred.shift, rows.repeat(times, axis=0).mean(axis=0))
+        assert centred.scale is scale.scale
+    many = generator.normal(5, 1, (5 * ROWS_OF_A_MEAN, 3))
+    np.testing.assert_allclose(scale.centred(many).shift, 5, atol=0.1)
+
+
+def test_numbers_that_are_mostly_zero_are_not_centred() -> None:
+    rows = np.zeros((10, 4))
+    rows[:, 0] = 1
+    scale = InputScale(np.zeros(4), np.ones(4))
+    assert scale.centred(rows) is scale
+    assert scale.centred(rows.astype(np.uint8)).shift.tolist() == [1, 0, 0, 0]
+    assert scale.centred(np.full((2, 4), 1.7e308)) is scale
+    assert scale.centred(np.ones((2, 4)), np.zeros(2)) is scale
+
+
+@pytest.mark.parametrize("option", ["minmax", "standard"])
+def test_features_that_cannot_be_scaled(option: str) -> None:
+    rows = np.array([[1.7e308], [-1.7e308], [0.0]])
+    with pytest.raises(InputError, match=r"features as large as 1.7e\+308 overflow .*; divide"):
+        InputScale.from_option(option, rows)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_squares_of_scales_that_float32_cannot_hold(scale: float) -> None:
+    one = InputScale(np.zeros(2), np.array([1.0, scale]))
+    np.testing.assert_allclose(one.gain(np.dtype(np.float64)), [1, scale**2], rtol=1e-15)
+    with pytest.raises(InputError, match=r"feature 1 .* square float32 cannot hold"):
+        one.gain(np.dtype(np.float32))
 
 
 @pytest.mark.parametrize("pair", [(127.5, 1 / 127.5), [127.5, 1 / 127.5]])
