@@ -1,0 +1,7 @@
+"""
+MNIST
+=====
+Softmax regression.
+"""
+import fastlin
+m = fastlin.LogisticRegression()
