@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
+from matplotlib.figure import Figure
+from sphinx_gallery.scrapers import figure_rst
 
 from fastlin import __version__
 
@@ -54,6 +56,20 @@ html_theme_options = {
 html_math_renderer = "mathml"
 copybutton_exclude = ".linenos, .gp, .go"
 
+def figures_without_pyplot(
+    block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]
+) -> str:
+    """Save the figures that a block made with ``history_.plot()``, which pyplot knows nothing of."""
+    known = block_vars.setdefault("figures_without_pyplot", set())
+    paths = []
+    for value in vars(block_vars["fake_main"]).values():
+        if isinstance(value, Figure) and not value.canvas.manager and id(value) not in known:
+            known.add(id(value))
+            paths.append(next(block_vars["image_path_iterator"]))
+            value.savefig(paths[-1])
+    return figure_rst(paths, gallery_conf["src_dir"])
+
+
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",
     "gallery_dirs": "generated/gallery",
@@ -63,13 +79,14 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("fastlin",),
-    "plot_gallery": True,
+    "image_scrapers": ("matplotlib", figures_without_pyplot),
     "show_signature": False,
     "remove_config_comments": True,
 }
 
 # As in the tests: a warning in an example of the gallery is an error.
 warnings.filterwarnings("error", module=r"__main__|fastlin(\.|$)")
+suppress_warnings = ["config.cache"]  # Sphinx would rather have no function among the settings
 
 
 def visit_math(translator: Any, node: nodes.math) -> None:
