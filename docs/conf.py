@@ -31,6 +31,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_templates", "gallery"]
 templates_path = ["_templates"]
+smartquotes = False  # two dashes begin an option
 default_role = "code"  # what is in single backquotes is code, as in the docstrings
 nitpicky = True
 
@@ -60,13 +61,14 @@ def figures_without_pyplot(
     block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]
 ) -> str:
     """Save the figures that a block made with ``history_.plot()``, which pyplot knows nothing of."""
-    known = block_vars.setdefault("figures_without_pyplot", set())
+    known = block_vars.setdefault("known_figures", [])
     paths = []
     for value in vars(block_vars["fake_main"]).values():
-        if isinstance(value, Figure) and not value.canvas.manager and id(value) not in known:
-            known.add(id(value))
-            paths.append(next(block_vars["image_path_iterator"]))
-            value.savefig(paths[-1])
+        if isinstance(value, Figure) and value not in known:
+            known.append(value)
+            if value.canvas.manager is None:
+                paths.append(next(block_vars["image_path_iterator"]))
+                value.savefig(paths[-1])
     return figure_rst(paths, gallery_conf["src_dir"])
 
 
@@ -79,7 +81,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("fastlin",),
-    "image_scrapers": ("matplotlib", figures_without_pyplot),
+    "image_scrapers": (figures_without_pyplot, "matplotlib"),
     "show_signature": False,
     "remove_config_comments": True,
 }
@@ -97,7 +99,7 @@ def visit_math(translator: Any, node: nodes.math) -> None:
 
 def visit_math_block(translator: Any, node: nodes.math_block) -> None:
     """Write a formula that stands alone."""
-    translator.body.append(f"<div class='math'>{tex2mathml(node.astext(), as_block=True)}</div>")
+    translator.body.append(f"<div class='formula'>{tex2mathml(node.astext(), as_block=True)}</div>")
     raise nodes.SkipNode
 
 

@@ -63,12 +63,13 @@ print(f"because of: {history.stop_reason}")
 epochs = to_the_end.history_
 train_loss = epochs.train_loss.reshape(-1, epochs.steps_per_epoch).mean(axis=1)
 middle = (np.arange(len(train_loss)) + 0.5) * epochs.steps_per_epoch
+checked = epochs.check_step + 1  # a check is made after its step
 figure, axes = plt.subplots(figsize=(7.5, 4), layout="constrained")
 axes.plot(middle, train_loss, color="#0072B2", linestyle="--", label="training, epoch mean")
-axes.plot(epochs.check_step, epochs.val_loss, color="#D55E00", label="validation")
-axes.axvspan(history.best_step, history.stopped_step, color="0.85", label="patience")
-axes.axvline(history.best_step, color="0.4", linewidth=1, label="returned")
-axes.set(xscale="log", xlabel="training step", ylabel="cross-entropy (nats)", ylim=(0, 2))
+axes.plot(checked, epochs.val_loss, color="#D55E00", label="validation")
+axes.axvspan(history.best_step + 1, history.stopped_step + 1, color="0.88", label="patience")
+axes.axvline(history.best_step + 1, color="0.4", linewidth=1, label="returned")
+axes.set(xscale="log", xlabel="training steps made", ylabel="cross-entropy (nats)", ylim=0)
 axes.legend(frameon=False)
 plt.show()
 
