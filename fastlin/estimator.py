@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,15 +10,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_consistent_length,
-    check_is_fitted,
-    column_or_1d,
-    validate_data,
-)
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
 from fastlin.batches import Batches
 from fastlin.data import encode_labels, kernel_rows, make_samples, weight_type
@@ -27,16 +19,27 @@ from fastlin.errors import InputError
 from fastlin.kernels import BACKEND_NAMES, Backend, Samples, get_backend
 from fastlin.lbfgs import minimize
 from fastlin.scaling import InputScale
-from fastlin.schedules import SCHEDULES, safe_learning_rate
+from fastlin.schedules import SCHEDULES, StepSize, safe_step_size
 from fastlin.train import Descent, Progress, new_parameters, train
+from fastlin.validation import (
+    check_rows,
+    check_rows_and_labels,
+    check_validation_set,
+    check_weights,
+    input_errors,
+    require_same_model,
+    require_two_classes,
+    split_validation_set,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import ArrayLike, NDArray
 
-ACCEPTED_TYPES = [np.float64, np.float32, np.uint8]
-"""Types of rows that are read as they are; anything else becomes the first."""
+
+def _trains_in_parts(estimator: LogisticRegression) -> bool:
+    if estimator.solver == "sgd":
+        return True
+    raise AttributeError("partial_fit needs solver='sgd'; L-BFGS uses all rows at once")
 
 
 class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklearn is untyped
@@ -56,7 +59,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         Weight of the penalty, >= 0.
     learning_rate : float or "auto"
         Step size; ``"auto"`` measures a safe one, see
-        :func:`fastlin.schedules.safe_learning_rate`.
+        :func:`fastlin.schedules.safe_step_size`.
     schedule : {"constant", "invscaling", "cosine"}
         How the step size changes, see :func:`fastlin.schedules.rates`.
     momentum : float
@@ -123,7 +126,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     backend_ : str
         Name of the backend that trained.
     learning_rate_ : float
-        Step size used.
+        Step size used. With ``learning_rate="auto"`` that of the intercept is another, see
+        :func:`fastlin.schedules.safe_step_size`.
     n_features_in_ : int
     feature_names_in_ : (d,) of str, where the rows had names
 
@@ -255,34 +259,29 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         DivergenceError
             The loss became nan or infinite.
         """
-        with _input_errors():
+        with input_errors():
             self._validate_params()
             backend = get_backend(self.backend)
-            rows, labels = self._validated(X, y, reset=True)
-            weights = self._validated_weights(rows, labels, sample_weight)
+            rows, labels = check_rows_and_labels(self, X, y, reset=True)
+            weights = check_weights(rows, labels, sample_weight, self.class_weight)
             classes = np.unique(labels)
-            _require_two_classes(classes)
-            validation = self._validated_validation(X_val, y_val)
+            require_two_classes(classes)
+            validation = check_validation_set(self, X_val, y_val)
             generator = self._generator()
             if validation is None and self.early_stopping and self.solver == "sgd":
-                rows, labels, weights, validation = self._split(rows, labels, weights, generator)
+                rows, labels, weights, validation = split_validation_set(
+                    rows, labels, weights, self.validation_fraction, generator
+                )
             start = self if self.warm_start and hasattr(self, "coef_") else None
-            if start is not None and not np.array_equal(start.classes_, classes):
-                raise InputError(
-                    f"warm_start=True with classes {classes.tolist()!r}, but the model was trained "
-                    f"on {start.classes_.tolist()!r}; fit with warm_start=False first"
-                )
-            if start is not None and start.coef_.shape[1] != rows.shape[1]:
-                raise InputError(
-                    f"warm_start=True with {rows.shape[1]} features, but the model was trained on "
-                    f"{start.coef_.shape[1]}; fit with warm_start=False first"
-                )
+            if start is not None:
+                require_same_model(classes, rows.shape[1], start.classes_, start.coef_.shape[1])
             self.classes_ = classes
             self._train(
                 backend, rows, labels, weights, validation, generator, start, self.max_epochs
             )
         return self
 
+    @available_if(_trains_in_parts)  # type: ignore[untyped-decorator]
     def partial_fit(
         self,
         X: ArrayLike,
@@ -293,21 +292,20 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         """Make one epoch over ``X (n, d)`` and ``y (n,)``, starting from the present weights.
 
         ``classes`` names all labels that will ever come; it is required by the first call. The
-        input scale and an automatic learning rate are those of the first call's rows.
+        input scale and an automatic learning rate are those of the first call's rows. L-BFGS, which
+        uses all rows at once, has no such method.
         """
-        with _input_errors():
+        with input_errors():
             self._validate_params()
-            if self.solver != "sgd":
-                raise InputError("partial_fit needs solver='sgd'; L-BFGS uses all rows at once")
             backend = get_backend(self.backend)
             first = not hasattr(self, "coef_")
-            rows, labels = self._validated(X, y, reset=first)
-            weights = self._validated_weights(rows, labels, sample_weight)
+            rows, labels = check_rows_and_labels(self, X, y, reset=first)
+            weights = check_weights(rows, labels, sample_weight, self.class_weight)
             if first:
                 if classes is None:
                     raise InputError("the first call of partial_fit needs classes=all labels")
                 known = np.unique(np.asarray(classes))
-                _require_two_classes(known, "classes")
+                require_two_classes(known, "classes")
                 self.classes_ = known
             elif classes is not None and not np.array_equal(self.classes_, np.unique(classes)):
                 raise InputError(
@@ -332,7 +330,9 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     ) -> None:
         dtype = weight_type(rows, self.dtype)
         scale = (
-            InputScale.from_option(self.input_scale, rows) if start is None else start._input_scale
+            InputScale.from_option(self.input_scale, rows, sample_weight)
+            if start is None
+            else start._input_scale
         )
         samples = make_samples(
             rows, encode_labels(labels, self.classes_), scale, dtype, sample_weight
@@ -363,6 +363,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         self.n_iter_ = self.history_.stopped_epoch + 1
         self.backend_ = backend.name
         self.learning_rate_ = descent.learning_rate
+        self._intercept_gain = descent.intercept_gain
         self._input_scale = scale
 
     def _descent(
@@ -376,15 +377,23 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         start: LogisticRegression | None,
     ) -> Descent:
         dtype = weight_type(samples.rows, self.dtype)
-        rate = self.learning_rate
-        if rate == "auto":
-            rate = (
-                safe_learning_rate(
-                    samples, scale, n_models, self.batch_size, self.l2, self.fit_intercept
-                )
-                if start is None
-                else start.learning_rate_
+        intercept_decay = 2 * self.l2 if self.regularize_intercept else 0.0
+        if self.learning_rate != "auto":
+            step_size = StepSize(float(self.learning_rate), 1.0)
+        elif start is None:
+            step_size = safe_step_size(
+                samples,
+                scale,
+                n_models,
+                self.batch_size,
+                self.l2,
+                self.fit_intercept,
+                dtype,
+                self.momentum,
+                intercept_decay,
             )
+        else:
+            step_size = StepSize(start.learning_rate_, start._intercept_gain)
         return Descent(
             backend=backend,
             samples=samples,
@@ -396,12 +405,13 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
                 self.shuffle,
                 self.checks_per_epoch,
             ),
-            learning_rate=float(rate),
+            learning_rate=step_size.learning_rate,
             decay=np.full(samples.rows.shape[1], 2 * self.l2, dtype),
-            gain=(scale.scale**2).astype(dtype),
+            gain=scale.gain(dtype),
             schedule=self.schedule,
-            intercept_decay=2 * self.l2 if self.regularize_intercept else 0.0,
+            intercept_decay=intercept_decay,
             fit_intercept=self.fit_intercept,
+            intercept_gain=step_size.intercept_gain,
             momentum=self.momentum,
             nesterov=self.nesterov,
             average=self.average,
@@ -413,45 +423,13 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             callbacks=[*(self.callbacks or ()), *([_print_epoch] if self.verbose else ())],
         )
 
-    def _split(
-        self,
-        rows: NDArray[Any],
-        labels: NDArray[Any],
-        weights: NDArray[np.float64] | None,
-        generator: np.random.Generator,
-    ) -> tuple[
-        NDArray[Any], NDArray[Any], NDArray[np.float64] | None, tuple[NDArray[Any], NDArray[Any]]
-    ]:
-        """Split the validation part off, each class in proportion; this copies the rows."""
-        from sklearn.model_selection import train_test_split
-
-        seed = int(generator.integers(2**31))
-        try:
-            train_part, val_part = train_test_split(
-                np.arange(len(rows)),
-                test_size=self.validation_fraction,
-                random_state=seed,
-                stratify=labels,
-            )
-        except ValueError as error:
-            raise InputError(
-                f"early_stopping cannot split validation_fraction={self.validation_fraction} off "
-                f"{len(rows)} rows ({error}); pass X_val and y_val, or set early_stopping=False"
-            ) from error
-        return (
-            rows[train_part],
-            labels[train_part],
-            None if weights is None else weights[train_part],
-            (rows[val_part], labels[val_part]),
-        )
-
     # ------------------------------------------------------------------ prediction
 
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
         """Return the logits ``(n, k)``, or ``(n,)`` with two classes (of ``classes_[1]``)."""
         check_is_fitted(self)
-        with _input_errors():
-            rows = self._validated_rows(X)
+        with input_errors():
+            rows = check_rows(self, X)
         backend = get_backend(self.backend)
         rows = kernel_rows(rows, self.coef_.dtype)
         samples = Samples(rows, np.zeros(len(rows), np.int32))
@@ -501,52 +479,6 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     def _generator(self) -> np.random.Generator:
         return np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
 
-    def _validated(
-        self, X: ArrayLike, y: ArrayLike, reset: bool
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        rows, labels = validate_data(
-            self, X, y, reset=reset, dtype=ACCEPTED_TYPES, accept_large_sparse=False
-        )
-        check_classification_targets(labels)
-        return rows, labels
-
-    def _validated_rows(self, X: ArrayLike) -> NDArray[Any]:
-        rows: NDArray[Any] = validate_data(self, X, reset=False, dtype=ACCEPTED_TYPES)
-        return rows
-
-    def _validated_weights(
-        self, rows: NDArray[Any], labels: NDArray[Any], sample_weight: ArrayLike | None
-    ) -> NDArray[np.float64] | None:
-        if sample_weight is None and self.class_weight is None:
-            return None
-        weights: NDArray[np.float64] = _check_sample_weight(
-            sample_weight, rows, dtype=np.float64, ensure_non_negative=True
-        )
-        if self.class_weight is not None:
-            of_classes = compute_sample_weight(self.class_weight, labels)
-            if not (np.isfinite(of_classes).all() and (of_classes >= 0).all()):
-                raise InputError(
-                    f"class_weight={self.class_weight!r} needs finite weights that are not negative"
-                )
-            weights = weights * of_classes
-        return weights
-
-    def _validated_validation(
-        self, X_val: ArrayLike | None, y_val: ArrayLike | None
-    ) -> tuple[NDArray[Any], NDArray[Any]] | None:
-        if X_val is None and y_val is None:
-            return None
-        if X_val is None or y_val is None:
-            missing = "X_val" if X_val is None else "y_val"
-            raise InputError(f"{missing} is missing: pass both X_val and y_val, or neither")
-        try:
-            rows = self._validated_rows(X_val)
-            labels = column_or_1d(y_val)
-            check_consistent_length(rows, labels)
-        except ValueError as error:
-            raise ValueError(f"the validation set (X_val, y_val) is wrong: {error}") from error
-        return rows, labels
-
     def _bind_validation(
         self,
         validation: tuple[NDArray[Any], NDArray[Any]] | None,
@@ -557,28 +489,6 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             return None
         rows, labels = validation
         return make_samples(rows, encode_labels(labels, self.classes_, "y_val"), scale, dtype)
-
-
-@contextmanager
-def _input_errors() -> Iterator[None]:
-    """Turn scikit-learn's ValueErrors into fastlin's, which remain ValueErrors, of one line."""
-    try:
-        yield
-    except InputError:
-        raise
-    except ValueError as error:
-        first, _, _ = str(error).partition("\n")
-        # What follows a whole sentence is advice on other estimators.
-        message = first if first.endswith(".") else " ".join(str(error).split())
-        raise InputError(message) from error
-
-
-def _require_two_classes(classes: NDArray[Any], what: str = "y") -> None:
-    if len(classes) < 2:
-        raise InputError(
-            f"{what} holds one class only ({', '.join(map(repr, classes.tolist()))}); a classifier "
-            "needs at least two different labels"
-        )
 
 
 def _print_epoch(progress: Progress) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,24 +24,37 @@ class InputScale:
     scale: NDArray[np.float64]
 
     @classmethod
-    def from_option(cls, option: Any, rows: NDArray[Any]) -> InputScale:
+    def from_option(
+        cls, option: Any, rows: NDArray[Any], sample_weight: NDArray[np.float64] | None = None
+    ) -> InputScale:
         """Return the scale that ``input_scale=option`` means for the training rows ``(n, d)``.
 
         ``None``: as they are. ``"minmax"``: each feature to [0, 1]. ``"standard"``: each feature to
         mean 0 and standard deviation 1. ``(shift, scale)``: numbers or ``(d,)`` arrays. A constant
-        feature is only shifted.
+        feature is only shifted. A row of ``sample_weight (n,)`` 2 counts as two, one of 0 not at
+        all.
         """
         d = rows.shape[1]
         if option is None:
             return cls(np.zeros(d), np.ones(d))
-        if isinstance(option, str):
+        if not isinstance(option, str):
+            return cls._from_pair(option, d)
+        blocks = _weighted_blocks(rows, sample_weight)
+        low = np.min([block.min(axis=0) for block, _ in blocks()], axis=0).astype(np.float64)
+        high = np.max([block.max(axis=0) for block, _ in blocks()], axis=0).astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
             if option == "minmax":
-                shift = rows.min(axis=0).astype(np.float64)
-                spread = rows.max(axis=0).astype(np.float64) - shift
+                shift, spread = low, high - low
             else:
-                shift, spread = _mean_and_deviation(rows)
-            return cls(shift, 1.0 / np.where(spread > 0, spread, 1.0))
-        return cls._from_pair(option, d)
+                shift, spread = _mean_and_deviation(blocks)
+        # The rounding of its mean must not pass for the deviation of a constant feature.
+        spread = np.where(low == high, 0.0, spread)
+        if not (np.isfinite(spread).all() and np.isfinite(shift).all()):
+            raise InputError(
+                f"features as large as {np.abs([low, high]).max():.3g} overflow when they are "
+                "scaled; divide them by their largest value first"
+            )
+        return cls(shift, 1.0 / np.where(spread > 0, spread, 1.0))
 
     @classmethod
     def _from_pair(cls, pair: Sequence[Any], d: int) -> InputScale:
@@ -61,6 +74,19 @@ class InputScale:
         """Whether any feature is shifted."""
         return bool(self.shift.any())
 
+    def gain(self, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return the squares of the scales, ``(d,)``, in the type of the weights."""
+        with np.errstate(over="ignore", under="ignore"):
+            gain = (self.scale**2).astype(dtype)
+        limits = np.finfo(dtype)
+        lost = np.flatnonzero((gain < limits.tiny) | (gain > limits.max))
+        if len(lost):
+            raise InputError(
+                f"the input_scale of feature {lost[0]} is {self.scale[lost[0]]:.3g}, whose square "
+                f"{dtype} cannot hold; change the feature's unit"
+            )
+        return gain
+
     def raw_intercept(self, weights: NDArray[Any], intercept: NDArray[Any]) -> NDArray[Any]:
         """Return the intercept ``(k,)`` that goes with folded ``weights (k, d)`` on raw rows."""
         return (intercept - weights.astype(np.float64) @ self.shift).astype(weights.dtype)
@@ -70,12 +96,28 @@ class InputScale:
         return (intercept + weights.astype(np.float64) @ self.shift).astype(weights.dtype)
 
 
-def _mean_and_deviation(rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+_Blocks = Callable[[], "Iterator[tuple[NDArray[Any], NDArray[np.float64]]]"]
+
+
+def _weighted_blocks(rows: NDArray[Any], sample_weight: NDArray[np.float64] | None) -> _Blocks:
+    """Return what goes over the rows that count, in blocks, each with their weights ``(b,)``."""
+
+    def blocks() -> Iterator[tuple[NDArray[Any], NDArray[np.float64]]]:
+        for first in range(0, len(rows), ROWS_AT_ONCE):
+            block = rows[first : first + ROWS_AT_ONCE]
+            if sample_weight is None:
+                yield block, np.ones(len(block))
+                continue
+            weight = sample_weight[first : first + ROWS_AT_ONCE]
+            if (weight > 0).any():
+                yield block[weight > 0], weight[weight > 0]
+
+    return blocks
+
+
+def _mean_and_deviation(blocks: _Blocks) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Two passes in blocks: exact enough, and without a float64 copy of the data."""
-    n = len(rows)
-    blocks = [slice(i, i + ROWS_AT_ONCE) for i in range(0, n, ROWS_AT_ONCE)]
-    mean = sum(rows[block].sum(axis=0, dtype=np.float64) for block in blocks) / n
-    variance = sum(np.square(rows[block] - mean).sum(axis=0) for block in blocks) / n
-    # The rounding of its mean must not pass for the deviation of a constant feature.
-    constant = rows.min(axis=0) == rows.max(axis=0)
-    return np.asarray(mean), np.where(constant, 0.0, np.sqrt(variance))
+    total = sum(weight.sum() for _, weight in blocks())
+    mean = sum(weight @ block for block, weight in blocks()) / total
+    variance = sum(weight @ np.square(block - mean) for block, weight in blocks())
+    return np.asarray(mean), np.sqrt(variance / total)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from fastlin.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,6 +18,12 @@ SCHEDULES = ("constant", "invscaling", "cosine")
 
 PROBE_BYTES = 16 * 2**20
 """Memory that the probe of the data's curvature may take."""
+
+INTERCEPT_SHARE = 0.1
+"""Most of the learning rate that an intercept as quick as the weights may cost."""
+
+DENSE_FEATURES = 64
+"""Up to so many features all eigenvalues are computed, which is then as quick as one."""
 
 
 def rates(
@@ -34,64 +42,122 @@ def rates(
     return np.full(len(epochs), learning_rate)
 
 
-def safe_learning_rate(
+class StepSize(NamedTuple):
+    """Learning rate of the weights, and by what the intercept's is multiplied."""
+
+    learning_rate: float
+    intercept_gain: float
+
+
+def safe_step_size(
     samples: Samples,
     scale: InputScale,
-    n_classes: int,
+    n_models: int,
     batch_size: int,
     l2: float,
     fit_intercept: bool,
+    dtype: np.dtype[Any],
+    momentum: float = 0.0,
+    intercept_decay: float = 0.0,
     seed: int = 0,
-) -> float:
-    """Return ``1 / L``, where ``L`` bounds the curvature that a batch of this size can meet.
+) -> StepSize:
+    """Return a rate of ``1 / L``, where ``L`` bounds the curvature that a batch meets.
 
-    The cross-entropy of a row ``x`` has a Hessian of at most ``c |x|^2``, ``c = 1/4`` for the
+    The cross-entropy of a row ``x`` has a Hessian of at most ``c x x^T``, ``c = 1/4`` for the
     sigmoid and ``1/2`` for the softmax (Boehning, "Multinomial logistic regression algorithm",
-    1992). Over batches of ``B`` of ``n`` rows drawn without replacement the expected smoothness is
-    ``n (B - 1) / (B (n - 1)) L_all + (n - B) / (B (n - 1)) L_max``, between the largest row and
-    the whole set (Gower et al., "SGD: general analysis and improved rates", 2019, proposition
-    3.8). Both are measured on a random part of the rows that fits in 16 MiB, the largest
-    eigenvalue by power iteration.
+    1992). For batches of ``B`` of ``n`` rows drawn without replacement ``L`` lies between that of
+    all rows, ``L_all``, and that of single rows, ``L_row``, with the shares of Gower et al., "SGD:
+    general analysis and improved rates" (2019), proposition 3.8:
+    ``n (B - 1) / (B (n - 1)) L_all + (n - B) / (B (n - 1)) L_row``. ``L_all`` is the largest
+    eigenvalue of ``c E[x x^T]``. For ``L_row`` they take the largest row, of which a single one
+    decides; this takes ``c E[|x|^4] / E[|x|^2]``, the size of the ``R^2`` with
+    ``E[|x|^2 x x^T] <= R^2 E[x x^T]`` that steps on single rows are stable with in the mean square
+    (Bach and Moulines, "Non-strongly-convex smooth stochastic approximation with convergence rate
+    O(1/n)", 2013).
+
+    Momentum ``m`` leaves ``L_all`` as it is, since it is stable up to ``2 (1 + m) / L_all``
+    (Polyak, "Some methods of speeding up the convergence of iteration methods", 1964), but adds up
+    the noise of ``1 / (1 - m)`` steps, which multiplies ``L_row``.
+
+    The intercept is the weight of a feature that is always 1. A gain of ``s^2`` makes of it one
+    that is always ``s``; with ``s^2`` a tenth of the largest eigenvalue of ``E[x x^T]`` the
+    intercept keeps pace whatever the unit of the features, for a tenth of the rate at most.
+
+    All is measured in float64 on a random part of the rows that fits in 16 MiB. Where that is all
+    rows and they make one batch, a row with weight 2 counts as two rows do, up to rounding.
 
     Parameters
     ----------
     samples : Samples
     scale : InputScale
         Folded scale of the inputs; the rate is for the scaled ones.
-    n_classes : int
+    n_models : int
         1 for the sigmoid.
+    dtype : numpy.dtype
+        Type of the weights.
+    intercept_decay : float
+        ``2 * l2`` where the intercept is penalised, else 0.
+
+    Raises
+    ------
+    InputError
+        The features are so large that the weights' type cannot hold the result.
     """
-    n, d = samples.rows.shape
+    n = len(samples.rows)
     generator = np.random.default_rng(seed)
-    size = min(n, max(256, PROBE_BYTES // (4 * d)))
-    part = np.sort(generator.choice(n, size, replace=False)) if size < n else slice(None)
-    x = np.ones((size, d + fit_intercept), np.float32)
-    inputs = x[:, :d]
-    inputs[:] = samples.rows[part]
-    inputs -= scale.shift.astype(np.float32)
-    inputs *= scale.scale.astype(np.float32)
-    row_weight = None if samples.sample_weight is None else samples.sample_weight[part]
-    squared_norms = np.einsum("ij,ij->i", x, x, dtype=np.float64)
-    if row_weight is not None:
-        squared_norms = squared_norms * row_weight
-        x *= np.asarray(np.sqrt(row_weight), np.float32)[:, np.newaxis]
-    bound = 0.25 if n_classes == 1 else 0.5
-    largest_row = bound * float(squared_norms.max())
-    whole = bound * _largest_eigenvalue(x, generator)
+    bound = 0.25 if n_models == 1 else 0.5
+    gain = 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        x = _some_scaled_rows(samples, scale, generator)
+        largest = float(np.abs(x).max())
+        start = generator.standard_normal((x.shape[1],))
+        if fit_intercept:
+            gain = INTERCEPT_SHARE * _largest_eigenvalue(x[:, :-1], start[:-1]) or 1.0
+        x[:, -1] *= np.sqrt(gain)
+        squared_norms = np.einsum("ij,ij->i", x, x)
+        of_all = bound * _largest_eigenvalue(x, start)
+        of_rows = bound * float(squared_norms @ (squared_norms / (squared_norms.sum() or 1.0)))
     batch = min(batch_size, n)
     share = (n - batch) / (batch * (n - 1)) if n > 1 else 0.0
-    curvature = (1 - share) * whole + share * largest_row + 2 * l2
-    return 1.0 / curvature if curvature > 0 else 1.0
+    curvature = (1 - share) * of_all + share * of_rows / (1 - momentum)
+    curvature += max(2 * l2, intercept_decay * gain)
+    rate = 1.0 if curvature == 0 else 1.0 / curvature
+    if not (rate >= np.finfo(dtype).tiny and gain <= np.finfo(dtype).max):
+        raise InputError(
+            f"features as large as {largest:.3g} have squares that {dtype} cannot hold; scale "
+            "them with input_scale='standard'"
+        )
+    return StepSize(rate, gain)
 
 
-def _largest_eigenvalue(x: NDArray[np.float32], generator: np.random.Generator) -> float:
-    """Return the largest eigenvalue of ``x.T @ x / n`` within a few percent."""
-    direction = generator.standard_normal((x.shape[1],)).astype(np.float32)
-    eigenvalue = 0.0
-    for _ in range(20):
-        norm = float(np.linalg.norm(direction))
-        if norm == 0:
-            return 0.0
-        direction = x.T @ (x @ (direction / np.float32(norm))) / np.float32(len(x))
-        eigenvalue = float(np.linalg.norm(direction))
-    return 1.05 * eigenvalue
+def _some_scaled_rows(
+    samples: Samples, scale: InputScale, generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return rows ``(m, d + 1)``, scaled, with a 1 appended, times the root of their weight."""
+    n, d = samples.rows.shape
+    size = min(n, max(256, PROBE_BYTES // (8 * (d + 1))))
+    part = np.sort(generator.choice(n, size, replace=False)) if size < n else slice(None)
+    x = np.ones((size, d + 1))
+    inputs = x[:, :-1]
+    inputs[:] = samples.rows[part]
+    inputs -= scale.shift
+    inputs *= scale.scale
+    if samples.sample_weight is not None:
+        x *= np.sqrt(samples.sample_weight[part])[:, np.newaxis]
+    return x
+
+
+def _largest_eigenvalue(x: NDArray[np.float64], start: NDArray[np.float64]) -> float:
+    """Return the largest eigenvalue of ``x.T @ x / n`` within a percent, by Lanczos' method."""
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
+    n, d = x.shape
+    trace: float = np.einsum("ij,ij->", x, x) / n
+    if trace == 0 or not np.isfinite(trace):
+        return trace
+    if d <= DENSE_FEATURES:
+        eigenvalues = np.linalg.eigvalsh(x.T @ x / n)
+    else:
+        gram = LinearOperator((d, d), matvec=lambda v: x.T @ (x @ v) / n, dtype=np.float64)
+        eigenvalues = eigsh(gram, k=1, v0=start, tol=0.01, return_eigenvectors=False)
+    return float(eigenvalues[-1])

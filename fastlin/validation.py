@@ -1,0 +1,150 @@
+"""What is passed to the estimator: checked, or refused in one line that says what to do."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    column_or_1d,
+    validate_data,
+)
+
+from fastlin.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import ArrayLike, NDArray
+    from sklearn.base import BaseEstimator
+
+ACCEPTED_TYPES = [np.float64, np.float32, np.uint8]
+"""Types of rows that are read as they are; anything else becomes the first."""
+
+
+@contextmanager
+def input_errors() -> Iterator[None]:
+    """Turn scikit-learn's ValueErrors into fastlin's, which remain ValueErrors, of one line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except ValueError as error:
+        first, _, _ = str(error).partition("\n")
+        # What follows a whole sentence is advice on other estimators.
+        message = first if first.endswith(".") else " ".join(str(error).split())
+        raise InputError(message) from error
+
+
+def check_rows_and_labels(
+    estimator: BaseEstimator, X: ArrayLike, y: ArrayLike, reset: bool
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return rows ``(n, d)`` and labels ``(n,)``; ``reset`` takes down the features' names."""
+    rows, labels = validate_data(
+        estimator, X, y, reset=reset, dtype=ACCEPTED_TYPES, accept_large_sparse=False
+    )
+    check_classification_targets(labels)
+    return rows, labels
+
+
+def check_rows(estimator: BaseEstimator, X: ArrayLike) -> NDArray[Any]:
+    """Return rows ``(n, d)`` whose features are those of the training."""
+    rows: NDArray[Any] = validate_data(estimator, X, reset=False, dtype=ACCEPTED_TYPES)
+    return rows
+
+
+def check_weights(
+    rows: NDArray[Any], labels: NDArray[Any], sample_weight: ArrayLike | None, class_weight: Any
+) -> NDArray[np.float64] | None:
+    """Return the weight of each row, ``(n,)``, that of its class included; None is 1 for all."""
+    if sample_weight is None and class_weight is None:
+        return None
+    weights: NDArray[np.float64] = _check_sample_weight(
+        sample_weight, rows, dtype=np.float64, ensure_non_negative=True
+    )
+    if class_weight is not None:
+        of_classes = compute_sample_weight(class_weight, labels)
+        if not (np.isfinite(of_classes).all() and (of_classes >= 0).all()):
+            raise InputError(
+                f"class_weight={class_weight!r} needs finite weights that are not negative"
+            )
+        weights = weights * of_classes
+    return weights
+
+
+def check_validation_set(
+    estimator: BaseEstimator, X_val: ArrayLike | None, y_val: ArrayLike | None
+) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Return rows ``(m, d)`` and labels ``(m,)``, or None where there are none."""
+    if X_val is None and y_val is None:
+        return None
+    if X_val is None or y_val is None:
+        missing = "X_val" if X_val is None else "y_val"
+        raise InputError(f"{missing} is missing: pass both X_val and y_val, or neither")
+    try:
+        rows = check_rows(estimator, X_val)
+        labels = column_or_1d(y_val)
+        check_consistent_length(rows, labels)
+    except ValueError as error:
+        raise ValueError(f"the validation set (X_val, y_val) is wrong: {error}") from error
+    return rows, labels
+
+
+def split_validation_set(
+    rows: NDArray[Any],
+    labels: NDArray[Any],
+    weights: NDArray[np.float64] | None,
+    fraction: float,
+    generator: np.random.Generator,
+) -> tuple[
+    NDArray[Any], NDArray[Any], NDArray[np.float64] | None, tuple[NDArray[Any], NDArray[Any]]
+]:
+    """Split a fraction of the rows off, each class in proportion; this copies the rows."""
+    from sklearn.model_selection import train_test_split
+
+    seed = int(generator.integers(2**31))
+    try:
+        train_part, val_part = train_test_split(
+            np.arange(len(labels)), test_size=fraction, random_state=seed, stratify=labels
+        )
+    except ValueError as error:
+        raise InputError(
+            f"early_stopping cannot split validation_fraction={fraction} off {len(labels)} rows "
+            f"({error}); pass X_val and y_val, or set early_stopping=False"
+        ) from error
+    return (
+        rows[train_part],
+        labels[train_part],
+        None if weights is None else weights[train_part],
+        (rows[val_part], labels[val_part]),
+    )
+
+
+def require_two_classes(classes: NDArray[Any], what: str = "y") -> None:
+    """Raise where there is nothing to tell apart; ``what`` names where the labels came from."""
+    if len(classes) < 2:
+        raise InputError(
+            f"{what} holds one class only ({', '.join(map(repr, classes.tolist()))}); a classifier "
+            "needs at least two different labels"
+        )
+
+
+def require_same_model(
+    classes: NDArray[Any], n_features: int, old_classes: NDArray[Any], old_n_features: int
+) -> None:
+    """Raise where a warm start's data do not fit the model that it starts from."""
+    if not np.array_equal(old_classes, classes):
+        raise InputError(
+            f"warm_start=True with classes {classes.tolist()!r}, but the model was trained "
+            f"on {old_classes.tolist()!r}; fit with warm_start=False first"
+        )
+    if old_n_features != n_features:
+        raise InputError(
+            f"warm_start=True with {n_features} features, but the model was trained on "
+            f"{old_n_features}; fit with warm_start=False first"
+        )
