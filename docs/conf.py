@@ -57,10 +57,11 @@ html_theme_options = {
 html_math_renderer = "mathml"
 copybutton_exclude = ".linenos, .gp, .go"
 
+
 def figures_without_pyplot(
     block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]
 ) -> str:
-    """Save the figures that a block made with ``history_.plot()``, which pyplot knows nothing of."""
+    """Save the figures of ``history_.plot()``, which pyplot knows nothing of."""
     known = block_vars.setdefault("known_figures", [])
     paths = []
     for value in vars(block_vars["fake_main"]).values():

@@ -129,11 +129,11 @@ for name, (model, samples) in runs.items():
 # %%
 # What one sees
 # -------------
-# The first way takes the size of the file. The two others stay flat: what they need, an order of the
-# rows, a sample of rows from which the step size is measured, and, in blocks, one block, comes to
-# some tens of megabytes whatever the file's size. (The figures are lower where memory that was freed
-# before, when the file was made, is used again.) The first two end with the same weights, to the
-# last bit.
+# The first way takes the size of the file. The two others stay flat: what they need, an order of
+# the rows, a sample of rows from which the step size is measured, and, in blocks, one block, comes
+# to some tens of megabytes whatever the file's size. (The figures are lower where memory that was
+# freed before, when the file was made, is used again.) The first two end with the same weights, to
+# the last bit.
 
 figure, axes = plt.subplots(figsize=(7.5, 4), layout="constrained")
 for (name, (_, samples)), color, dashes in zip(
