@@ -46,16 +46,58 @@ def check_rows_and_labels(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return rows ``(n, d)`` and labels ``(n,)``; ``reset`` takes down the features' names."""
     rows, labels = validate_data(
-        estimator, X, y, reset=reset, dtype=ACCEPTED_TYPES, accept_large_sparse=False
+        estimator,
+        X,
+        _without_nullable_type(y),
+        reset=reset,
+        dtype=_row_types(X),
+        accept_large_sparse=False,
     )
-    check_classification_targets(labels)
+    try:
+        check_classification_targets(labels)
+        np.unique(labels)
+    except TypeError as error:
+        kinds = ", ".join(sorted({type(label).__name__ for label in labels.tolist()}))
+        raise InputError(
+            f"y holds labels that cannot be sorted, of type {kinds}; convert them to strings or "
+            "integers"
+        ) from error
     return rows, labels
 
 
 def check_rows(estimator: BaseEstimator, X: ArrayLike) -> NDArray[Any]:
     """Return rows ``(n, d)`` whose features are those of the training."""
-    rows: NDArray[Any] = validate_data(estimator, X, reset=False, dtype=ACCEPTED_TYPES)
+    rows: NDArray[Any] = validate_data(estimator, X, reset=False, dtype=_row_types(X))
     return rows
+
+
+def _row_types(X: Any) -> list[Any]:
+    """Return the types in which rows are kept, first the one that others are converted to.
+
+    The columns of a data frame keep the type that they share. Of pandas' frames of NumPy's own
+    types scikit-learn takes care; this does so for nullable types and for Polars.
+    """
+    if not (hasattr(X, "dtypes") and hasattr(X, "columns")):
+        return ACCEPTED_TYPES
+    if hasattr(X, "null_count"):  # Polars
+        shared, missing = X.head(0).to_numpy().dtype, X.null_count()
+    else:
+        types = [getattr(dtype, "numpy_dtype", dtype) for dtype in X.dtypes]
+        if not all(isinstance(dtype, np.dtype) for dtype in types):
+            return ACCEPTED_TYPES
+        shared, missing = np.result_type(*types, np.uint8), X.isna()
+    # An 8-bit integer cannot say that a value is missing; what comes first here can.
+    if shared not in ACCEPTED_TYPES or np.asarray(missing).any():
+        return ACCEPTED_TYPES
+    return [shared]
+
+
+def _without_nullable_type(y: Any) -> Any:
+    """Return labels of one of pandas' nullable types in NumPy's, where none is missing."""
+    dtype = getattr(getattr(y, "dtype", None), "numpy_dtype", None)
+    if dtype is None or dtype.hasobject or y.isna().any():
+        return y
+    return y.to_numpy(dtype)
 
 
 def check_weights(
