@@ -117,8 +117,8 @@ plt.show()
 # What is taken for what
 # ----------------------
 # Each row shows where the docstrings of one subpackage go, as shares. What is mistaken goes to
-# neighbours (linear algebra on dense and on sparse matrices, integrals of splines) or to the classes
-# that have most docstrings.
+# neighbours (linear algebra on dense and on sparse matrices, integrals of splines) or to the
+# classes that have most docstrings.
 
 figure_confusion, axes = plt.subplots(figsize=(7, 6.4), layout="constrained")
 ConfusionMatrixDisplay.from_predictions(
