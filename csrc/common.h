@@ -43,10 +43,12 @@
 #define PARALLEL(count) PRAGMA(omp parallel num_threads((int)(count)) if ((count) > 1))
 #define THREAD_NUMBER omp_get_thread_num()
 #define TEAM_SIZE omp_get_num_threads()
+#define WAIT_FOR_TEAM PRAGMA(omp barrier)
 #else
 #define PARALLEL(count)
 #define THREAD_NUMBER 0
 #define TEAM_SIZE 1
+#define WAIT_FOR_TEAM
 #endif
 
 /* Keep a vector that is used several times in a register: compilers would rather read it from

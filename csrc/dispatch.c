@@ -13,7 +13,7 @@ typedef struct {
 typedef struct {
     const char *name;
     int (*runs_here)(void);
-    kernels of_types[4]; /* in the order of pair_of */
+    kernels of_types[8]; /* in the order of kernels_of */
 } instruction_set;
 
 #define DECLARE(isa, pair)                                                                        \
@@ -29,13 +29,17 @@ typedef struct {
                                         void *, int);
 #define DECLARE_FAMILY(isa)                                                        \
     DECLARE(isa, uint8_float32) DECLARE(isa, float32_float32)                      \
-    DECLARE(isa, uint8_float64) DECLARE(isa, float64_float64)
+    DECLARE(isa, uint8_float64) DECLARE(isa, float64_float64)                      \
+    DECLARE(isa, sparse32_float32) DECLARE(isa, sparse64_float32)                  \
+    DECLARE(isa, sparse32_float64) DECLARE(isa, sparse64_float64)
 #define KERNELS(isa, pair)                                                          \
     {fastlin_##isa##_##pair##_sgd_steps, fastlin_##isa##_##pair##_loss_gradient,    \
      fastlin_##isa##_##pair##_score, fastlin_##isa##_##pair##_logits}
 #define FAMILY(isa)                                               \
     {KERNELS(isa, uint8_float32), KERNELS(isa, float32_float32),  \
-     KERNELS(isa, uint8_float64), KERNELS(isa, float64_float64)}
+     KERNELS(isa, uint8_float64), KERNELS(isa, float64_float64),  \
+     KERNELS(isa, sparse32_float32), KERNELS(isa, sparse64_float32), \
+     KERNELS(isa, sparse32_float64), KERNELS(isa, sparse64_float64)}
 
 DECLARE_FAMILY(baseline)
 static int always(void) { return 1; }
@@ -106,6 +110,13 @@ const char *fastlin_compiler(void) {
 static const kernels *kernels_of(const fastlin_samples *samples) {
     if (!chosen) fastlin_choose_instruction_set(NULL);
     int rows = samples->row_type, weights = samples->weight_type;
+    if (samples->row_starts) {
+        int wide = samples->index_type == FASTLIN_INT64;
+        if (rows != weights || (!wide && samples->index_type != FASTLIN_INT32)) return NULL;
+        if (weights == FASTLIN_FLOAT32) return &chosen->of_types[4 + wide];
+        if (weights == FASTLIN_FLOAT64) return &chosen->of_types[6 + wide];
+        return NULL;
+    }
     if (rows == FASTLIN_UINT8 && weights == FASTLIN_FLOAT32) return &chosen->of_types[0];
     if (rows == FASTLIN_FLOAT32 && weights == FASTLIN_FLOAT32) return &chosen->of_types[1];
     if (rows == FASTLIN_UINT8 && weights == FASTLIN_FLOAT64) return &chosen->of_types[2];

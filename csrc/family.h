@@ -1,4 +1,4 @@
-/* All kernels of one instruction set: kernels.h for each pair of types. Expects ISA and
+/* All kernels of one instruction set: kernels.h for each pair of types, sparse.h for sparse rows. Expects ISA and
  * VECTOR_BYTES, and REGISTERS, the number of vector registers. */
 #include "common.h"
 
@@ -27,6 +27,16 @@
 #define ROW_IS_UINT8 0
 #define PAIR float32_float32
 #include "instance.h"
+#define ROW float
+#define ROW_IS_UINT8 0
+#define COLUMN int32_t
+#define PAIR sparse32_float32
+#include "instance.h"
+#define ROW float
+#define ROW_IS_UINT8 0
+#define COLUMN int64_t
+#define PAIR sparse64_float32
+#include "instance.h"
 #undef WEIGHT
 #undef WEIGHT_IS_DOUBLE
 
@@ -39,4 +49,14 @@
 #define ROW double
 #define ROW_IS_UINT8 0
 #define PAIR float64_float64
+#include "instance.h"
+#define ROW double
+#define ROW_IS_UINT8 0
+#define COLUMN int32_t
+#define PAIR sparse32_float64
+#include "instance.h"
+#define ROW double
+#define ROW_IS_UINT8 0
+#define COLUMN int64_t
+#define PAIR sparse64_float64
 #include "instance.h"

@@ -8,7 +8,13 @@
 #define FASTLIN_API_H
 #include <stdint.h>
 
-enum fastlin_type { FASTLIN_UINT8 = 0, FASTLIN_FLOAT32 = 1, FASTLIN_FLOAT64 = 2 };
+enum fastlin_type {
+    FASTLIN_UINT8 = 0,
+    FASTLIN_FLOAT32 = 1,
+    FASTLIN_FLOAT64 = 2,
+    FASTLIN_INT32 = 3,
+    FASTLIN_INT64 = 4
+};
 
 enum fastlin_status {
     FASTLIN_OK = 0,
@@ -17,9 +23,14 @@ enum fastlin_status {
     FASTLIN_FEWER_THREADS = 3 /* within the library: asked again with one thread */
 };
 
-/* Read, never written. `weight_type` is that of every (T) array below. */
+/* Read, never written. `weight_type` is that of every (T) array below. Where `row_starts` is not
+ * NULL the rows are sparse: rows holds the z values other than zero, row by row; `shift` is NULL, and
+ * the decay of a step is the same for all features. */
 typedef struct {
-    const void *rows;            /* (n, d) of row_type */
+    const void *rows;            /* (n, d), or (z,), of row_type */
+    const void *columns;         /* (z,) of index_type, ascending in each row, or NULL */
+    const void *row_starts;      /* (n + 1,) of index_type, or NULL */
+    int index_type;
     int64_t n_rows;
     int64_t n_features;
     int64_t row_stride;          /* bytes from one row to the next */

@@ -1,10 +1,15 @@
-/* One pair of types; forgets its macros so that the next pair can define its own. */
+/* One pair of types, of sparse rows where COLUMN is the type of their columns; forgets its macros so that the next pair can define its own. */
 #include "vector.h"
 
+#if defined(COLUMN)
+#include "sparse.h"
+#else
 #include "kernels.h"
+#endif
 
 #undef ROW
 #undef ROW_IS_UINT8
+#undef COLUMN
 #undef PAIR
 #undef LANES
 #undef EACH_LANE
@@ -24,3 +29,9 @@
 #undef FOLD
 #undef ENGINE
 #undef SHARE
+#undef MOST_VECTORS
+#undef EACH_WIDTH
+#undef ROWS_AT_ONCE
+#undef MOST_ROWS_IN_PLACE
+#undef WINDOW
+#undef EACH_NON_ZERO

@@ -2,30 +2,64 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastlin.errors import InputError
-from fastlin.kernels.arguments import ROW_TYPES, WEIGHT_TYPES, Samples
+from fastlin.kernels.arguments import ROW_TYPES, WEIGHT_TYPES, CsrRows, Samples
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fastlin.kernels.arguments import Rows
     from fastlin.scaling import InputScale
 
 
-def weight_type(rows: NDArray[Any], option: str) -> np.dtype[Any]:
+def sparse_rows(matrix: Any) -> CsrRows:
+    """Return the rows of a CSR matrix or array of SciPy, over its memory.
+
+    Columns that do not ascend, or that a row has twice, are sorted and summed up on a copy.
+    """
+    from scipy.sparse import csr_array
+
+    # One of our own over the same memory: what SciPy notes on it does not change the caller's, and
+    # what it noted on the caller's before may have become wrong.
+    own = csr_array((matrix.data, matrix.indices, matrix.indptr), shape=matrix.shape)
+    try:
+        own.check_format(full_check=True)
+    except ValueError as error:
+        raise InputError(
+            f"X is a broken CSR matrix ({error}); build it again from its parts with "
+            "scipy.sparse.csr_array((data, indices, indptr), shape=shape)"
+        ) from error
+    if not own.has_canonical_format:
+        own = own.copy()
+        own.sum_duplicates()
+    values, columns, row_starts = map(np.ascontiguousarray, (own.data, own.indices, own.indptr))
+    return CsrRows(values, columns, row_starts, own.shape[1])
+
+
+def take_rows(rows: Rows, index: NDArray[np.int64]) -> Rows:
+    """Return copies of some rows."""
+    return rows.part(index) if isinstance(rows, CsrRows) else rows[index]
+
+
+def weight_type(rows: Rows, option: str) -> np.dtype[Any]:
     """Return the type of the weights for these rows and ``dtype=option``."""
     return np.dtype(WEIGHT_TYPES[rows.dtype.name][0] if option == "auto" else option)
 
 
-def kernel_rows(rows: NDArray[Any], weights_dtype: np.dtype[Any]) -> NDArray[Any]:
+def kernel_rows(rows: Rows, weights_dtype: np.dtype[Any]) -> Rows:
     """Return the rows as the kernels can read them for weights of that type.
 
     Rows that are contiguous, at any distance from one another, stay where they are; columns and a
-    floating-point type other than that of the weights are copied.
+    floating-point type other than that of the weights are copied. Of sparse rows at most the values
+    are, where they are of another type.
     """
+    if isinstance(rows, CsrRows):
+        return replace(rows, values=rows.values.astype(weights_dtype, copy=False))
     if rows.size and rows.strides[1] != rows.itemsize:
         rows = np.ascontiguousarray(rows)
     if weights_dtype.name in WEIGHT_TYPES.get(rows.dtype.name, ()):
@@ -48,7 +82,7 @@ def encode_labels(y: NDArray[Any], classes: NDArray[Any], what: str = "y") -> ND
 
 
 def make_samples(
-    rows: NDArray[Any],
+    rows: Rows,
     labels: NDArray[np.int32],
     scale: InputScale,
     weights_dtype: np.dtype[Any],
@@ -60,6 +94,11 @@ def make_samples(
     weighted mean of the losses.
     """
     assert rows.dtype.name in ROW_TYPES, "the estimator validated it"
+    if isinstance(rows, CsrRows) and scale.has_shift:
+        raise InputError(
+            "sparse rows cannot be shifted, which would fill in their zeros, but input_scale has a "
+            "shift; pass input_scale=(0, scale), or dense rows, for example X.toarray()"
+        )
     if sample_weight is not None:
         mean = sample_weight.mean()
         if not mean > 0:

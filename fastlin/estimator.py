@@ -34,6 +34,9 @@ from fastlin.validation import (
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+    from sklearn.utils import Tags
+
+    from fastlin.kernels.arguments import Rows
 
 
 def _trains_in_parts(estimator: LogisticRegression) -> bool:
@@ -247,8 +250,9 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     ) -> LogisticRegression:
         """Train on ``X (n, d)`` and ``y (n,)``.
 
-        C-ordered uint8, float32 and float64 rows are read where they lie. With ``X_val (m, d)``
-        and ``y_val (m,)`` every check is made on them.
+        C-ordered uint8, float32 and float64 rows are read where they lie, and so are SciPy's CSR
+        matrices and arrays of float32 or float64 whose columns ascend; other sparse formats are
+        converted. With ``X_val (m, d)`` and ``y_val (m,)`` every check is made on them.
 
         Raises
         ------
@@ -320,10 +324,10 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     def _train(
         self,
         backend: Backend,
-        rows: NDArray[Any],
+        rows: Rows,
         labels: NDArray[Any],
         sample_weight: NDArray[np.float64] | None,
-        validation: tuple[NDArray[Any], NDArray[Any]] | None,
+        validation: tuple[Rows, NDArray[Any]] | None,
         generator: np.random.Generator,
         start: LogisticRegression | None,
         max_epochs: int,
@@ -455,6 +459,12 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             logits = np.column_stack([np.zeros_like(logits), logits])
         return np.asarray(log_softmax(logits, axis=1))
 
+    def __sklearn_tags__(self) -> Tags:
+        """Tell scikit-learn that sparse rows are welcome."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     # ------------------------------------------------------------------ files
 
     def save(self, path: str | Path) -> None:
@@ -481,7 +491,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
     def _bind_validation(
         self,
-        validation: tuple[NDArray[Any], NDArray[Any]] | None,
+        validation: tuple[Rows, NDArray[Any]] | None,
         scale: InputScale,
         dtype: np.dtype[Any],
     ) -> Samples | None:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastlin.errors import InputError
+from fastlin.kernels.arguments import CsrRows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from fastlin.kernels.arguments import Rows
 
 ROWS_AT_ONCE = 1024
 
@@ -25,20 +28,26 @@ class InputScale:
 
     @classmethod
     def from_option(
-        cls, option: Any, rows: NDArray[Any], sample_weight: NDArray[np.float64] | None = None
+        cls, option: Any, rows: Rows, sample_weight: NDArray[np.float64] | None = None
     ) -> InputScale:
         """Return the scale that ``input_scale=option`` means for the training rows ``(n, d)``.
 
         ``None``: as they are. ``"minmax"``: each feature to [0, 1]. ``"standard"``: each feature to
         mean 0 and standard deviation 1. ``(shift, scale)``: numbers or ``(d,)`` arrays. A constant
         feature is only shifted. A row of ``sample_weight (n,)`` 2 counts as two, one of 0 not at
-        all.
+        all. Sparse rows take ``None`` or a shift of 0: any other would fill in their zeros.
         """
         d = rows.shape[1]
         if option is None:
             return cls(np.zeros(d), np.ones(d))
         if not isinstance(option, str):
             return cls._from_pair(option, d)
+        if isinstance(rows, CsrRows):
+            raise InputError(
+                f"input_scale={option!r} shifts the features, which would fill in the zeros of "
+                "sparse rows; pass input_scale=(0, scale), for example with "
+                "scale = 1 / abs(X).max(axis=0).toarray().ravel() where no feature is all zero"
+            )
         blocks = _weighted_blocks(rows, sample_weight)
         low = np.min([block.min(axis=0) for block, _ in blocks()], axis=0).astype(np.float64)
         high = np.max([block.max(axis=0) for block, _ in blocks()], axis=0).astype(np.float64)

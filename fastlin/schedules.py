@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from scipy.sparse import coo_array, hstack
 
 from fastlin.errors import InputError
+from fastlin.kernels.arguments import CsrRows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fastlin.kernels import Samples
+    from fastlin.kernels.arguments import Samples
     from fastlin.scaling import InputScale
 
 SCHEDULES = ("constant", "invscaling", "cosine")
@@ -109,12 +111,15 @@ def safe_step_size(
     gain = 0.0
     with np.errstate(over="ignore", invalid="ignore"):
         x = _some_scaled_rows(samples, scale, generator)
-        largest = float(np.abs(x).max())
+        largest = float(abs(x).max())
         start = generator.standard_normal((x.shape[1],))
         if fit_intercept:
             gain = INTERCEPT_SHARE * _largest_eigenvalue(x[:, :-1], start[:-1]) or 1.0
-        x[:, -1] *= np.sqrt(gain)
-        squared_norms = np.einsum("ij,ij->i", x, x)
+        if isinstance(x, np.ndarray):
+            x[:, -1] *= np.sqrt(gain)
+        else:
+            x.data[x.indices == x.shape[1] - 1] *= np.sqrt(gain)
+        squared_norms = _squared_norms(x)
         of_all = bound * _largest_eigenvalue(x, start)
         of_rows = bound * float(squared_norms @ (squared_norms / (squared_norms.sum() or 1.0)))
     batch = min(batch_size, n)
@@ -130,33 +135,54 @@ def safe_step_size(
     return StepSize(rate, gain)
 
 
-def _some_scaled_rows(
-    samples: Samples, scale: InputScale, generator: np.random.Generator
-) -> NDArray[np.float64]:
-    """Return rows ``(m, d + 1)``, scaled, with a 1 appended, times the root of their weight."""
-    n, d = samples.rows.shape
-    size = min(n, max(256, PROBE_BYTES // (8 * (d + 1))))
-    part = np.sort(generator.choice(n, size, replace=False)) if size < n else slice(None)
+def _some_scaled_rows(samples: Samples, scale: InputScale, generator: np.random.Generator) -> Any:
+    """Return rows ``(m, d + 1)``, scaled, with a 1 appended, times the root of their weight.
+
+    An array, or of sparse rows a sparse array of SciPy.
+    """
+    rows = samples.rows
+    n, d = rows.shape
+    bytes_of_row = 8 * (d + 1)
+    if isinstance(rows, CsrRows):
+        bytes_of_row = 16 * (len(rows.values) // n + 1)
+    size = min(n, max(256, PROBE_BYTES // bytes_of_row))
+    part = np.sort(generator.choice(n, size, replace=False)) if size < n else np.arange(n)
+    root = np.ones(size)
+    if samples.sample_weight is not None:
+        root = np.sqrt(samples.sample_weight[part])
+    if isinstance(rows, CsrRows):
+        sparse = rows.part(part).to_scipy().astype(np.float64)
+        sparse.data *= scale.scale[sparse.indices] * np.repeat(root, np.diff(sparse.indptr))
+        return hstack([sparse, coo_array(root[:, np.newaxis])], "csr")
     x = np.ones((size, d + 1))
     inputs = x[:, :-1]
-    inputs[:] = samples.rows[part]
+    inputs[:] = rows if size == n else rows[part]
     inputs -= scale.shift
     inputs *= scale.scale
-    if samples.sample_weight is not None:
-        x *= np.sqrt(samples.sample_weight[part])[:, np.newaxis]
+    x *= root[:, np.newaxis]
     return x
 
 
-def _largest_eigenvalue(x: NDArray[np.float64], start: NDArray[np.float64]) -> float:
+def _squared_norms(x: Any) -> NDArray[np.float64]:
+    """Return the sum of squares of each row of an array or a sparse array."""
+    if isinstance(x, np.ndarray):
+        squares: NDArray[np.float64] = np.einsum("ij,ij->i", x, x)
+    else:
+        squares = x.multiply(x).sum(axis=1)
+    return squares
+
+
+def _largest_eigenvalue(x: Any, start: NDArray[np.float64]) -> float:
     """Return the largest eigenvalue of ``x.T @ x / n`` within a percent, by Lanczos' method."""
     from scipy.sparse.linalg import LinearOperator, eigsh
 
     n, d = x.shape
-    trace: float = np.einsum("ij,ij->", x, x) / n
+    trace = float(_squared_norms(x).sum()) / int(n)
     if trace == 0 or not np.isfinite(trace):
         return trace
     if d <= DENSE_FEATURES:
-        eigenvalues = np.linalg.eigvalsh(x.T @ x / n)
+        gram = x.T @ x / n
+        eigenvalues = np.linalg.eigvalsh(gram if isinstance(gram, np.ndarray) else gram.toarray())
     else:
         gram = LinearOperator((d, d), matvec=lambda v: x.T @ (x @ v) / n, dtype=np.float64)
         eigenvalues = eigsh(gram, k=1, v0=start, tol=0.01, return_eigenvectors=False)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
@@ -15,6 +16,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from fastlin.data import sparse_rows, take_rows
 from fastlin.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
     from sklearn.base import BaseEstimator
+
+    from fastlin.kernels.arguments import Rows
 
 ACCEPTED_TYPES = [np.float64, np.float32, np.uint8]
 """Types of rows that are read as they are; anything else becomes the first."""
@@ -43,7 +47,7 @@ def input_errors() -> Iterator[None]:
 
 def check_rows_and_labels(
     estimator: BaseEstimator, X: ArrayLike, y: ArrayLike, reset: bool
-) -> tuple[NDArray[Any], NDArray[Any]]:
+) -> tuple[Rows, NDArray[Any]]:
     """Return rows ``(n, d)`` and labels ``(n,)``; ``reset`` takes down the features' names."""
     rows, labels = validate_data(
         estimator,
@@ -51,7 +55,7 @@ def check_rows_and_labels(
         _without_nullable_type(y),
         reset=reset,
         dtype=_row_types(X),
-        accept_large_sparse=False,
+        accept_sparse="csr",
     )
     try:
         check_classification_targets(labels)
@@ -62,12 +66,17 @@ def check_rows_and_labels(
             f"y holds labels that cannot be sorted, of type {kinds}; convert them to strings or "
             "integers"
         ) from error
-    return rows, labels
+    return _rows(rows), labels
 
 
-def check_rows(estimator: BaseEstimator, X: ArrayLike) -> NDArray[Any]:
+def check_rows(estimator: BaseEstimator, X: ArrayLike) -> Rows:
     """Return rows ``(n, d)`` whose features are those of the training."""
-    rows: NDArray[Any] = validate_data(estimator, X, reset=False, dtype=_row_types(X))
+    checked = validate_data(estimator, X, reset=False, dtype=_row_types(X), accept_sparse="csr")
+    return _rows(checked)
+
+
+def _rows(checked: Any) -> Rows:
+    rows: Rows = sparse_rows(checked) if issparse(checked) else checked
     return rows
 
 
@@ -101,7 +110,7 @@ def _without_nullable_type(y: Any) -> Any:
 
 
 def check_weights(
-    rows: NDArray[Any], labels: NDArray[Any], sample_weight: ArrayLike | None, class_weight: Any
+    rows: Rows, labels: NDArray[Any], sample_weight: ArrayLike | None, class_weight: Any
 ) -> NDArray[np.float64] | None:
     """Return the weight of each row, ``(n,)``, that of its class included; None is 1 for all."""
     if sample_weight is None and class_weight is None:
@@ -121,7 +130,7 @@ def check_weights(
 
 def check_validation_set(
     estimator: BaseEstimator, X_val: ArrayLike | None, y_val: ArrayLike | None
-) -> tuple[NDArray[Any], NDArray[Any]] | None:
+) -> tuple[Rows, NDArray[Any]] | None:
     """Return rows ``(m, d)`` and labels ``(m,)``, or None where there are none."""
     if X_val is None and y_val is None:
         return None
@@ -138,14 +147,12 @@ def check_validation_set(
 
 
 def split_validation_set(
-    rows: NDArray[Any],
+    rows: Rows,
     labels: NDArray[Any],
     weights: NDArray[np.float64] | None,
     fraction: float,
     generator: np.random.Generator,
-) -> tuple[
-    NDArray[Any], NDArray[Any], NDArray[np.float64] | None, tuple[NDArray[Any], NDArray[Any]]
-]:
+) -> tuple[Rows, NDArray[Any], NDArray[np.float64] | None, tuple[Rows, NDArray[Any]]]:
     """Split a fraction of the rows off, each class in proportion; this copies the rows."""
     from sklearn.model_selection import train_test_split
 
@@ -160,10 +167,10 @@ def split_validation_set(
             f"({error}); pass X_val and y_val, or set early_stopping=False"
         ) from error
     return (
-        rows[train_part],
+        take_rows(rows, train_part),
         labels[train_part],
         None if weights is None else weights[train_part],
-        (rows[val_part], labels[val_part]),
+        (take_rows(rows, val_part), labels[val_part]),
     )
 
 

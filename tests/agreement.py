@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from problems import Problem, make_options, make_order, make_parameters, make_problem
-from tolerances import ACROSS_BACKENDS, EPSILON, assert_within, bounds
+from tolerances import ACROSS_BACKENDS, EPSILON, assert_within, bounds, of_sum
 
 from fastlin.kernels import Backend, Parameters, StepOptions, get_backend, reference
 
@@ -87,7 +87,8 @@ def check_steps(
     epsilon = EPSILON[problem.dtype]
     of_weights = options.gain * allowed.weights_gradient.max(axis=0) / (batch_size / 2)
     moves = np.abs(problem.weights).max() + options.gain * of_rows.max()
-    rounding = 4 * epsilon * n_steps * moves
+    # A kernel of sparse rows may add a batch's rows to the weights one by one.
+    rounding = moves * max(4 * epsilon * n_steps, of_sum(problem.dtype, len(order), 1.0))
     by_weights = reach * of_weights + rounding
     of_intercept = float(allowed.intercept_gradient.max()) / (batch_size / 2)
     by_intercept = reach * of_intercept + 4 * epsilon * n_steps * (
@@ -153,7 +154,12 @@ def all_bits(backend: Backend, problem: Problem, n_threads: int) -> bytes:
 def bounds_of(problem: Problem, dtype: str) -> Any:
     samples = problem.samples
     return bounds(
-        dtype, samples.rows, samples.labels, *problem.model, samples.sample_weight, samples.shift
+        dtype,
+        problem.dense_rows,
+        samples.labels,
+        *problem.model,
+        samples.sample_weight,
+        samples.shift,
     )
 
 

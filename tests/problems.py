@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.kernels import Parameters, Samples, StepOptions
+from fastlin.kernels import CsrRows, Parameters, Samples, StepOptions
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,8 @@ class Problem:
     samples: Samples
     weights: NDArray[Any]
     intercept: NDArray[Any]
+    decay: tuple[float, float] = (0.01, 0.03)
+    """Of the first feature and of the last; with sparse rows all must have the same."""
 
     @property
     def dtype(self) -> str:
@@ -27,14 +29,21 @@ class Problem:
     def model(self) -> tuple[NDArray[Any], NDArray[Any]]:
         return self.weights, self.intercept
 
+    @property
+    def dense_rows(self) -> NDArray[Any]:
+        """The rows with their zeros."""
+        rows = self.samples.rows
+        return rows.to_scipy().toarray() if isinstance(rows, CsrRows) else rows
+
     def in_float64(self) -> Problem:
-        """The very same numbers, for arithmetic that rounds later."""
+        """The very same numbers, for arithmetic that rounds later and knows no sparse rows."""
         samples = self.samples
         shift = None if samples.shift is None else samples.shift.astype(np.float64)
         return Problem(
-            replace(samples, rows=samples.rows.astype(np.float64), shift=shift),
+            replace(samples, rows=self.dense_rows.astype(np.float64), shift=shift),
             self.weights.astype(np.float64),
             self.intercept.astype(np.float64),
+            self.decay,
         )
 
 
@@ -72,15 +81,49 @@ def make_problem(
     return problem
 
 
+def make_sparse_problem(
+    n: int,
+    d: int,
+    k: int,
+    dtype: str = "float64",
+    index_type: str = "int32",
+    weighted: bool = False,
+    seed: int = 0,
+) -> Problem:
+    """Words of a text: frequent features and rare ones, some in no row, and rows of no feature."""
+    generator = np.random.default_rng([seed, n, d, k])
+    present = generator.random((n, d)) < np.linspace(0.9, 0.0, d) ** 2
+    present[:: max(2, n // 4)] = False
+    dense = np.where(present, generator.standard_normal((n, d)), 0.0).astype(dtype)
+    labels = generator.integers(0, max(k, 2), n).astype(np.int32)
+    row_of, column_of = np.nonzero(dense)
+    assert len(np.unique(row_of)) < n
+    assert d == 1 or len(np.unique(column_of)) < d
+    row_starts = np.searchsorted(row_of, np.arange(n + 1)).astype(index_type)
+    rows = CsrRows(dense[row_of, column_of], column_of.astype(index_type), row_starts, d)
+    weights = generator.standard_normal((k, d)) * (3 / np.sqrt(d))
+    problem = Problem(
+        Samples(rows, labels, generator.uniform(0.1, 2.0, n) if weighted else None),
+        weights.astype(dtype),
+        generator.standard_normal(k).astype(dtype),
+        decay=(0.02, 0.02),
+    )
+    assert_spread(problem)
+    return problem
+
+
 def assert_spread(problem: Problem) -> None:
     """Assert that rows and labels differ, and that the model is neither sure nor indifferent."""
     samples = problem.samples
     assert len(np.unique(samples.labels)) > 1
-    assert np.ptp(samples.rows, axis=0).min() > 0
+    spread = np.ptp(problem.dense_rows, axis=0)
+    assert spread.max() > 0 if isinstance(samples.rows, CsrRows) else spread.min() > 0
     if samples.sample_weight is not None:
         assert np.ptp(samples.sample_weight) > 0.1
     shift = 0 if samples.shift is None else samples.shift
-    logits = (samples.rows - np.asarray(shift, np.float64)) @ problem.weights.T.astype(np.float64)
+    logits = (problem.dense_rows - np.asarray(shift, np.float64)) @ problem.weights.T.astype(
+        np.float64
+    )
     logits += problem.intercept
     assert 0.2 < logits.std() < 10
     assert np.ptp(logits) < 80
@@ -101,7 +144,7 @@ def make_parameters(problem: Problem, momentum: bool = False, average: bool = Fa
 def make_options(problem: Problem, batch_size: int, n_steps: int, **changes: Any) -> StepOptions:
     """Options of steps that go down; rates differ by step, gain and decay by feature."""
     d = problem.weights.shape[1]
-    rows = problem.samples.rows.astype(np.float64, order="C")
+    rows = problem.dense_rows.astype(np.float64, order="C")
     if problem.samples.shift is not None:
         rows = rows - problem.samples.shift
     # At most 1 / L for inputs times the root of the gain, L = the mean squared norm of a row.
@@ -109,7 +152,7 @@ def make_options(problem: Problem, batch_size: int, n_steps: int, **changes: Any
     return StepOptions(
         batch_size=batch_size,
         learning_rates=changes.pop("learning_rates", 0.5 / np.sqrt(1 + np.arange(n_steps))),
-        decay=np.linspace(0.01, 0.03, d).astype(problem.weights.dtype),
+        decay=np.linspace(*problem.decay, d).astype(problem.weights.dtype),
         gain=gain.astype(problem.weights.dtype),
         **changes,
     )

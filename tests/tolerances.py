@@ -117,7 +117,8 @@ def assert_within(got: Any, right: Any, tolerance: Any) -> None:
     got, right = np.asarray(got, np.float64), np.asarray(right, np.float64)
     assert got.shape == right.shape
     assert np.isfinite(got).all(), "an answer is not finite"
-    ratio = np.abs(got - right) / np.asarray(tolerance)
+    # What no row has a part in must be right to the bit.
+    ratio = np.abs(got - right) / np.maximum(tolerance, np.finfo(np.float64).tiny)
     worst = np.unravel_index(ratio.argmax(), ratio.shape)
     assert (ratio <= 1).all(), (
         f"at {tuple(map(int, worst))}: got {got[worst]!r}, right is {right[worst]!r}, "

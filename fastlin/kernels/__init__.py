@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastlin.errors import BackendUnavailableError, InputError
-from fastlin.kernels.arguments import Parameters, Samples, StepOptions
+from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +42,7 @@ __all__ = [
     "BACKEND_NAMES",
     "KERNEL_NAMES",
     "Backend",
+    "CsrRows",
     "Parameters",
     "Samples",
     "StepOptions",

@@ -10,16 +10,21 @@ the weights: for ``x = (u - shift) * scale`` and the model ``W x + b`` the kerne
 step ``r * scale**2`` on ``V`` (chain rule, twice), which is what ``gain`` says; the penalty
 ``l2 * sum(W**2)`` shrinks ``V`` and ``W`` alike, which is what ``decay`` says. So no scaled copy
 of the data ever exists.
+
+Rows may be sparse: of every row only the features that are not zero are stored (:class:`CsrRows`).
+Then there is no ``shift``, which would make zeros into other numbers.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
+    from scipy.sparse import csr_array
 
     FloatArray = NDArray[np.float32] | NDArray[np.float64]
 
@@ -31,22 +36,80 @@ WEIGHT_TYPES = {"uint8": ("float32", "float64"), "float32": ("float32",), "float
 
 
 @dataclass(frozen=True)
+class CsrRows:
+    """Rows of which only what is not zero is stored: SciPy's compressed sparse rows, ``z`` in all.
+
+    Row ``i`` holds ``values[s]`` in feature ``columns[s]`` for
+    ``row_starts[i] <= s < row_starts[i + 1]``, and zeros elsewhere. The columns of a row ascend and
+    each occurs once; a row may be empty. Kernels rely on it, and on all columns being below ``d``.
+
+    Attributes
+    ----------
+    values : (z,) float32 or float64
+        Contiguous, of the weights' type.
+    columns : (z,) int32 or int64
+        Contiguous.
+    row_starts : (n + 1,) of the columns' type
+        Contiguous; from 0 on it never falls.
+    n_features : int
+        ``d``.
+    """
+
+    values: FloatArray
+    columns: NDArray[np.int32] | NDArray[np.int64]
+    row_starts: NDArray[np.int32] | NDArray[np.int64]
+    n_features: int
+
+    def __len__(self) -> int:
+        return len(self.row_starts) - 1
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(n, d)``."""
+        return len(self), self.n_features
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return self.values.dtype
+
+    def to_scipy(self) -> csr_array:
+        """Return the rows as SciPy's array ``(n, d)`` over the same memory."""
+        from scipy.sparse import csr_array
+
+        # Unlike csr_matrix, which would copy 64-bit columns that 32 bits can hold.
+        return csr_array((self.values, self.columns, self.row_starts), shape=self.shape)
+
+    def part(self, rows: NDArray[np.int64]) -> CsrRows:
+        """Return copies of some rows, in the order given."""
+        lengths = np.diff(self.row_starts)[rows]
+        row_starts = np.zeros(len(rows) + 1, self.row_starts.dtype)
+        np.cumsum(lengths, out=row_starts[1:])
+        where = np.repeat(self.row_starts[rows] - row_starts[:-1], lengths)
+        where += np.arange(len(where), dtype=where.dtype)
+        return CsrRows(self.values[where], self.columns[where], row_starts, self.n_features)
+
+
+Rows: TypeAlias = "NDArray[Any] | CsrRows"
+
+
+@dataclass(frozen=True)
 class Samples:
     """Rows and labels: read by kernels, never written.
 
     Attributes
     ----------
-    rows : (n, d) uint8, float32 or float64
+    rows : (n, d) uint8, float32 or float64, or CsrRows
         Each row contiguous; rows may be any constant number of elements apart.
     labels : (n,) int32
         Class of each row, ``0 .. k - 1``; 0 or 1 where ``k == 1``.
     sample_weight : (n,) float64 or None
         Factor of each row's loss and gradient; None is 1.
     shift : (d,) of the weights' type or None
-        Subtracted from every row; None is 0.
+        Subtracted from every row; None is 0. Sparse rows have none.
     """
 
-    rows: NDArray[Any]
+    rows: Rows
     labels: NDArray[np.int32]
     sample_weight: NDArray[np.float64] | None = None
     shift: FloatArray | None = None
@@ -93,7 +156,8 @@ class StepOptions:
     learning_rates : (s,) float64
         Rate of each step.
     decay : (d,) of the weights' type
-        Coefficient of the penalty's gradient, ``2 * l2``, for each feature.
+        Coefficient of the penalty's gradient, ``2 * l2``, for each feature; with sparse rows the
+        same number for all of them.
     gain : (d,) of the weights' type
         ``scale**2`` for each feature.
     intercept_decay : float

@@ -21,7 +21,7 @@ import numpy as np
 from llvmlite import binding as llvm
 
 from fastlin.kernels import Backend, default_n_threads
-from fastlin.kernels.arguments import Parameters, Samples, StepOptions
+from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
 from fastlin.kernels.jit_loops import (
     Shape,
     Work,
@@ -116,6 +116,8 @@ def sgd_steps(
     n_threads: int = 1,
 ) -> None:
     """See :func:`fastlin.kernels.reference.sgd_steps`."""
+    if isinstance(samples.rows, CsrRows):
+        return _sparse().sgd_steps(samples, order, parameters, options, losses_out, n_threads)
     if len(order) == 0:
         return
     dtype: np.dtype[Any] = parameters.weights.dtype
@@ -152,6 +154,8 @@ def loss_gradient(
     samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int = 1
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
     """See :func:`fastlin.kernels.reference.loss_gradient`."""
+    if isinstance(samples.rows, CsrRows):
+        return _sparse().loss_gradient(samples, weights, intercept, n_threads)
     gradient = np.zeros(weights.shape)
     n = len(samples.rows)
     if n == 0:
@@ -173,6 +177,8 @@ def score(
     samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int = 1
 ) -> tuple[float, int]:
     """See :func:`fastlin.kernels.reference.score`."""
+    if isinstance(samples.rows, CsrRows):
+        return _sparse().score(samples, weights, intercept, n_threads)
     nothing = np.empty((0, 0), weights.dtype)
     losses, n_correct = _pass(samples, weights, intercept, nothing, n_threads)
     return float(losses.sum()), int(n_correct.sum())
@@ -182,9 +188,18 @@ def logits(
     samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int = 1
 ) -> FloatArray:
     """See :func:`fastlin.kernels.reference.logits`."""
+    if isinstance(samples.rows, CsrRows):
+        return _sparse().logits(samples, weights, intercept, n_threads)
     out = np.empty((len(samples.rows), len(weights)), weights.dtype)
     _pass(samples, weights, intercept, out, n_threads)
     return out
+
+
+def _sparse() -> Any:
+    """Return the kernels for sparse rows, which are made only where there are any."""
+    from fastlin.kernels import jit_sparse
+
+    return jit_sparse
 
 
 def _pass(

@@ -16,7 +16,7 @@ import numpy as np
 from fastlin import __version__
 from fastlin.errors import InputError
 from fastlin.kernels import Backend, default_n_threads
-from fastlin.kernels.arguments import Parameters, Samples, StepOptions
+from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
 from fastlin.kernels.threads import safe_n_threads
 
 if TYPE_CHECKING:
@@ -179,26 +179,38 @@ class _Arrays:
         return ffi.cast(_c_type(array.dtype), array.ctypes.data)
 
     def samples(self, samples: Samples, dtype: np.dtype[Any]) -> Any:
+        fields = {
+            "weight_type": _type_code(dtype),
+            "labels": self.pointer(samples.labels, np.int32),
+            "sample_weight": self.pointer(samples.sample_weight, np.float64),
+            "shift": self.pointer(samples.shift, dtype),
+        }
         rows = samples.rows
+        of_rows = self._csr(rows) if isinstance(rows, CsrRows) else self._dense(rows)
+        return self._keep(ffi.new("fastlin_samples *", {**of_rows, **fields}))
+
+    def _csr(self, rows: CsrRows) -> dict[str, Any]:
+        return {
+            "rows": self.pointer(rows.values, rows.dtype),
+            "columns": self.pointer(rows.columns, rows.columns.dtype),
+            "row_starts": self.pointer(rows.row_starts, rows.columns.dtype),
+            "n_rows": len(rows),
+            "n_features": rows.n_features,
+            "row_type": _type_code(rows.dtype),
+            "index_type": _type_code(rows.columns.dtype),
+        }
+
+    def _dense(self, rows: NDArray[Any]) -> dict[str, Any]:
         if rows.ndim != 2 or (rows.size and rows.strides[1] != rows.itemsize):
             rows = np.ascontiguousarray(rows)
         self._alive.append(rows)
-        return self._keep(
-            ffi.new(
-                "fastlin_samples *",
-                {
-                    "rows": ffi.cast("void *", rows.ctypes.data),
-                    "n_rows": rows.shape[0],
-                    "n_features": rows.shape[1],
-                    "row_stride": rows.strides[0],
-                    "row_type": _type_code(rows.dtype),
-                    "weight_type": _type_code(dtype),
-                    "labels": self.pointer(samples.labels, np.int32),
-                    "sample_weight": self.pointer(samples.sample_weight, np.float64),
-                    "shift": self.pointer(samples.shift, dtype),
-                },
-            )
-        )
+        return {
+            "rows": ffi.cast("void *", rows.ctypes.data),
+            "n_rows": rows.shape[0],
+            "n_features": rows.shape[1],
+            "row_stride": rows.strides[0],
+            "row_type": _type_code(rows.dtype),
+        }
 
     def parameters(self, parameters: Parameters) -> Any:
         fields = {name: self.output(array) for name, array in vars(parameters).items()}
@@ -234,6 +246,8 @@ def _type_code(dtype: np.dtype[Any]) -> int:
         "uint8": lib.FASTLIN_UINT8,
         "float32": lib.FASTLIN_FLOAT32,
         "float64": lib.FASTLIN_FLOAT64,
+        "int32": lib.FASTLIN_INT32,
+        "int64": lib.FASTLIN_INT64,
     }
     return int(codes.get(dtype.name, -1))
 

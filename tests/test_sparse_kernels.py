@@ -1,0 +1,168 @@
+"""Sparse rows: the dense reference on the same rows with their zeros checks every backend."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from agreement import STEP_OPTIONS, all_bits, check, check_passes, check_steps
+from problems import Problem, make_options, make_parameters, make_sparse_problem
+
+from fastlin.kernels import Backend, CsrRows, Samples, backends
+
+BACKENDS = ["numpy", "c", "numba"]
+TYPES = [(v, i) for v in ("float32", "float64") for i in ("int32", "int64")]
+CLASSES = [1, 2, 3, 8, 20, 70]
+
+each_backend = pytest.mark.parametrize("name", BACKENDS)
+each_type = pytest.mark.parametrize(("dtype", "index_type"), TYPES)
+each_k = pytest.mark.parametrize("k", CLASSES)
+
+
+def backend_or_skip(name: str) -> Backend:
+    backend = backends()[name]
+    if backend.reason is not None:
+        pytest.skip(f"backend {name!r} is not available: {backend.reason}")
+    return backend
+
+
+def rows_of(problem: Problem) -> CsrRows:
+    assert isinstance(problem.samples.rows, CsrRows)
+    return problem.samples.rows
+
+
+# ------------------------------------------------------------------ the record
+
+
+@each_type
+def test_a_record_shares_its_memory_with_scipy(dtype: str, index_type: str) -> None:
+    rows = rows_of(make_sparse_problem(40, 30, 3, dtype, index_type))
+    as_scipy = rows.to_scipy()
+    assert as_scipy.shape == rows.shape == (40, 30)
+    assert len(rows) == 40
+    assert rows.dtype == dtype
+    for ours, theirs in (
+        (rows.values, as_scipy.data),
+        (rows.columns, as_scipy.indices),
+        (rows.row_starts, as_scipy.indptr),
+    ):
+        assert np.shares_memory(ours, theirs)
+        assert ours.dtype == theirs.dtype
+
+
+@each_type
+def test_a_part_has_the_rows_named_in_their_order(dtype: str, index_type: str) -> None:
+    problem = make_sparse_problem(40, 30, 3, dtype, index_type)
+    for chosen in ([], [0], [7, 3, 3, 39, 0], list(range(39, -1, -1))):
+        index = np.array(chosen, np.int64)
+        part = rows_of(problem).part(index)
+        np.testing.assert_array_equal(part.to_scipy().toarray(), problem.dense_rows[index])
+        assert part.columns.dtype == part.row_starts.dtype == index_type
+
+
+# ------------------------------------------------------------------ agreement with dense rows
+
+
+@each_k
+@each_type
+@each_backend
+def test_agreement(name: str, dtype: str, index_type: str, k: int) -> None:
+    for weighted in (False, True):
+        problem = make_sparse_problem(131, 100, k, dtype, index_type, weighted)
+        check(backend_or_skip(name), problem)
+        check(backend_or_skip(name), problem, n_threads=3)
+
+
+@pytest.mark.parametrize("options", STEP_OPTIONS)
+@each_k
+@each_backend
+def test_options_of_steps(name: str, k: int, options: str) -> None:
+    for dtype, index_type in (("float32", "int32"), ("float64", "int64")):
+        problem = make_sparse_problem(150, 60, k, dtype, index_type, weighted=True)
+        check_steps(backend_or_skip(name), problem, 32, options)
+
+
+@each_k
+@each_backend
+def test_numbers_of_rows_and_features(name: str, k: int) -> None:
+    """Batches of one row, of a few with a short one at the end, and of all rows."""
+    for n, d in ((11, 1), (16, 4), (63, 7), (300, 33)):
+        problem = make_sparse_problem(n, d, k, "float32", weighted=True)
+        check_passes(backend_or_skip(name), problem, n_threads=2)
+        for batch_size in (n // 3, n, 1000):
+            check_steps(backend_or_skip(name), problem, batch_size, "plain", n_threads=2)
+    check_steps(backend_or_skip(name), make_sparse_problem(30, 19, k), 1, "plain")
+
+
+@each_backend
+def test_nothing_stored(name: str) -> None:
+    """No rows, and rows without a feature: the intercept alone speaks."""
+    problem = make_sparse_problem(20, 5, 3)
+    for n in (0, 8):
+        nothing = CsrRows(np.empty(0), np.empty(0, np.int32), np.zeros(n + 1, np.int32), 5)
+        samples = Samples(nothing, np.zeros(n, np.int32))
+        backend = backend_or_skip(name)
+        loss_sum, by_weights, by_intercept = backend.loss_gradient(samples, *problem.model, 2)
+        b = problem.intercept
+        residual = np.exp(b) / np.exp(b).sum() - [1, 0, 0]
+        assert loss_sum == pytest.approx(n * (np.log(np.exp(b).sum()) - b[0]), rel=1e-14)
+        np.testing.assert_allclose(by_intercept, n * residual, rtol=1e-13)
+        assert by_weights.shape == (3, 5)
+        assert not by_weights.any()
+        right = n if b.argmax() == 0 else 0
+        assert backend.score(samples, *problem.model, 2) == (pytest.approx(loss_sum), right)
+        logits = backend.logits(samples, *problem.model, 2)
+        np.testing.assert_array_equal(logits, np.broadcast_to(b, (n, 3)))
+
+
+# ------------------------------------------------------------------ the penalty
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5, 1.0, 2.5])
+@each_backend
+def test_the_penalty_shrinks_what_no_row_touches(name: str, decay: float) -> None:
+    """Every step multiplies by 1 - rate * decay, be it 0 or negative, over very many steps."""
+    problem = make_sparse_problem(40, 30, 3)
+    assert not problem.dense_rows.any(axis=0).all()
+    options = replace(
+        make_options(problem, 4, 400, learning_rates=0.5 ** (np.arange(400) % 3)),
+        decay=np.full(30, decay),
+        gain=np.zeros(30),
+    )
+    order = np.tile(np.arange(40), 40)
+    parameters = make_parameters(problem)
+    backend_or_skip(name).sgd_steps(problem.samples, order, parameters, options, np.empty(400), 2)
+    factors = np.cumprod(1 - options.learning_rates * decay)
+    right = problem.weights * factors[-1]
+    np.testing.assert_allclose(parameters.weights, right, rtol=1e-11, atol=1e-300)
+
+
+# ------------------------------------------------------------------ threads
+
+
+@each_k
+@each_type
+@pytest.mark.parametrize("name", ["c", "numba"])
+def test_the_same_bits_on_any_number_of_threads(
+    name: str, dtype: str, index_type: str, k: int
+) -> None:
+    problem = make_sparse_problem(333, 200, k, dtype, index_type, weighted=True)
+    bits = all_bits(backend_or_skip(name), problem, 1)
+    for n_threads in (2, 3, 4, 13):
+        assert all_bits(backend_or_skip(name), problem, n_threads) == bits
+
+
+@each_backend
+def test_kernels_change_nothing_but_their_outputs(name: str) -> None:
+    problem = make_sparse_problem(140, 35, 10, "float32", weighted=True)
+    before = make_sparse_problem(140, 35, 10, "float32", weighted=True)
+    for array in (*vars(rows_of(problem)).values(), *problem.model):
+        if isinstance(array, np.ndarray):
+            array.flags.writeable = False
+    all_bits(backend_or_skip(name), problem, 2)
+    for field in ("values", "columns", "row_starts"):
+        np.testing.assert_array_equal(
+            getattr(rows_of(problem), field), getattr(rows_of(before), field)
+        )
+    np.testing.assert_array_equal(problem.weights, before.weights)
