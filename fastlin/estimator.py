@@ -272,7 +272,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             require_two_classes(classes)
             validation = check_validation_set(self, X_val, y_val)
             generator = self._generator()
-            if validation is None and self.early_stopping and self.solver == "sgd":
+            if validation is None and self.early_stopping:
                 rows, labels, weights, validation = split_validation_set(
                     rows, labels, weights, self.validation_fraction, generator
                 )
@@ -358,7 +358,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             start,
         )
         if self.solver == "lbfgs":
-            self.history_ = minimize(descent, parameters, scale, self.tol or 0.0)
+            self.history_ = minimize(descent, parameters, scale)
         else:
             self.history_ = train(descent, parameters, generator)
         weights, intercept = parameters.to_return()
@@ -382,9 +382,11 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     ) -> Descent:
         dtype = weight_type(samples.rows, self.dtype)
         intercept_decay = 2 * self.l2 if self.regularize_intercept else 0.0
-        if self.learning_rate != "auto":
+        if self.solver == "lbfgs":
+            step_size = StepSize(np.nan, 1.0)
+        elif self.learning_rate != "auto":
             step_size = StepSize(float(self.learning_rate), 1.0)
-        elif start is None:
+        elif start is None or np.isnan(start.learning_rate_):
             step_size = safe_step_size(
                 samples,
                 scale,

@@ -76,7 +76,7 @@ class Descent:
 
 
 @dataclass
-class _Log:
+class Log:
     """A :class:`History` in the making: parts that are joined at the end."""
 
     losses: list[NDArray[np.float64]] = field(default_factory=list)
@@ -111,7 +111,7 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
         A step's loss was not finite.
     """
     started = time.perf_counter()
-    log = _Log()
+    log = Log()
     best_parameters, best_step = parameters, -1
     early = Patience(descent.patience)
     plateau = Patience(descent.patience, descent.tol or 0.0)
@@ -131,7 +131,7 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
             step += len(losses)
             # 3. A check on the validation and training rows.
             if check:
-                val_loss = _check(descent, parameters.to_return(), step, log)
+                val_loss = check(descent, parameters.to_return(), step, log)
                 if descent.early_stopping:
                     if early.improved(val_loss):
                         best_parameters, best_step = copy.deepcopy(parameters), step
@@ -162,7 +162,7 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
             if value is not None:
                 getattr(parameters, name)[...] = value
     log.seconds["total"] = time.perf_counter() - started
-    return _history(log, descent, epoch, step, best_step if best_step >= 0 else step, stop_reason)
+    return history_of(log, descent, epoch, step, best_step if best_step >= 0 else step, stop_reason)
 
 
 # What overflows shows in the losses; NumPy's kernels need not warn of it where the others do not.
@@ -177,7 +177,7 @@ def _run_steps(
     epoch: int,
     first: int,
     stop: int,
-    log: _Log,
+    log: Log,
 ) -> NDArray[np.float64]:
     batches = descent.batches
     first_step = epoch * batches.steps_per_epoch + first
@@ -219,8 +219,8 @@ def _run_steps(
 
 
 @_quiet
-def _check(
-    descent: Descent, model: tuple[NDArray[Any], NDArray[Any]], step: int, log: _Log
+def check(
+    descent: Descent, model: tuple[NDArray[Any], NDArray[Any]], step: int, log: Log
 ) -> float:
     assert descent.validation is not None
     started = time.perf_counter()
@@ -238,7 +238,7 @@ def _progress(
     step: int,
     end_of_epoch: bool,
     epoch_losses: list[NDArray[np.float64]],
-    log: _Log,
+    log: Log,
 ) -> Progress:
     _, val_loss, val_accuracy, train_accuracy = log.checks[-1] if log.checks else (None,) * 4
     return Progress(
@@ -254,8 +254,8 @@ def _progress(
     )
 
 
-def _history(
-    log: _Log, descent: Descent, epoch: int, step: int, best_step: int, stop_reason: str
+def history_of(
+    log: Log, descent: Descent, epoch: int, step: int, best_step: int, stop_reason: str
 ) -> History:
     checks = np.array(log.checks, np.float64).reshape(-1, 4)
     losses = np.concatenate(log.losses) if log.losses else np.empty(0)
