@@ -69,6 +69,11 @@ def load(
 def available() -> list[Listing]:
     """List the data sets known by name: sizes, whether they are here already, and where.
 
+    Returns
+    -------
+    list of Listing
+        One for each name that ``load`` takes.
+
     Examples
     --------
     >>> from fastlin import datasets
