@@ -6,6 +6,8 @@ Softmax regression on the 60 000 handwritten digits of MNIST: how the losses fal
 look like, and which digits remain hard.
 """
 
+# sphinx_gallery_thumbnail_number = 2
+
 # %%
 # The data
 # --------

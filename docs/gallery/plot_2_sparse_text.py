@@ -6,6 +6,8 @@ Text becomes a matrix of many columns, one for each word, of which a row fills f
 stays sparse from the vectorizer to the kernels.
 """
 
+# sphinx_gallery_thumbnail_number = 2
+
 # %%
 # The text
 # --------
