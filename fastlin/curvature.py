@@ -57,8 +57,9 @@ class Curvature:
         rows = take_rows(samples.rows, chosen)
         self._rows: Any = self._scaled(rows)
 
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def update(self, point: NDArray[np.float64]) -> None:
-        """Take the curvature at ``point (k, d + 1)``."""
+        """Take the curvature at ``point (k, d + 1)``; not finite where the arithmetic overflows."""
         decay = self.objective.decay
         curvature = self._weight * self._mean_variance(point)
         n_sampled = len(curvature)
@@ -70,18 +71,18 @@ class Curvature:
         self._share = self._total / (self._total + intercept_decay)
         left = self._total * (1 - self._share)
         self._mean_row = mean_row
-        self._solve = None
         if self.diagonal_only:
             second = np.asarray(curvature @ self._squares(), np.float64) / n_sampled
             variance = np.maximum(second - self._total * mean_row**2, 0) + left * mean_row**2
-            self._inverse = 1 / (_positive(variance, n_sampled) + decay[:-1])
+            self._inverse = 1 / (self._seen(variance) + decay[:-1])
             return
         matrix = self._covariance(np.sqrt(curvature / n_sampled), mean_row)
         matrix += left * np.outer(mean_row, mean_row)
-        diagonal = _positive(np.diag(matrix), n_sampled)
+        diagonal = self._seen(np.diag(matrix))
         np.fill_diagonal(matrix, diagonal + decay[:-1])
         self._inverse = _inverse(matrix, self._rows.dtype)
 
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def solve(self, gradient: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the inverse of the approximate Hessian times ``gradient (k, d + 1)``."""
         intercept = self._share * gradient[:, -1:]
@@ -94,6 +95,17 @@ class Curvature:
         out[:, :-1] = weights
         out[:, -1:] = intercept / self._total - self._share * (weights @ self._mean_row)[:, None]
         return out
+
+    def _seen(self, variance: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Replace the variances ``(d,)`` that are nothing but rounding.
+
+        A feature that is constant in the sample may vary in the other rows; it gets what a single
+        row would show if it varied as the others do.
+        """
+        rounding = 16 * float(np.finfo(self._rows.dtype).eps)
+        seen = variance > self._total * (rounding * self._mean_row) ** 2
+        mean = float(variance[seen].mean()) if seen.any() else 1.0
+        return np.where(seen, variance, mean / len(self._weight))
 
     def _scaled(self, rows: Any) -> Any:
         """Return the sampled rows as they enter the model, ``(s, d)`` of the weights' type."""
@@ -108,8 +120,8 @@ class Curvature:
         return shifted * scale.astype(dtype)
 
     def _squares(self) -> Any:
-        return self._rows.multiply(self._rows) if hasattr(self._rows, "multiply") else (
-            self._rows**2
+        return (
+            self._rows.multiply(self._rows) if hasattr(self._rows, "multiply") else (self._rows**2)
         )
 
     def _mean_variance(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -149,12 +161,6 @@ class Curvature:
         return matrix
 
 
-def _positive(diagonal: NDArray[np.float64], n_sampled: int) -> NDArray[np.float64]:
-    """Give a feature that the sample never saw vary what one row of the others would show."""
-    unseen = max(float(diagonal.mean()) / n_sampled, np.finfo(np.float32).tiny)
-    return np.where(diagonal > 0, diagonal, unseen)
-
-
 def _inverse(matrix: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return the inverse of a positive definite matrix whose rounding errors are ``dtype``'s.
 
@@ -169,7 +175,7 @@ def _inverse(matrix: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
     with one_blas_thread():
         while True:
             factor, failed = dpotrf(scaled + added * np.eye(len(matrix)), lower=True)
-            if not failed:
+            if not failed or not added < 1:
                 break
             added *= 100
         inverse, _ = dpotri(factor, lower=True)

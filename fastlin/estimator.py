@@ -55,7 +55,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     Parameters
     ----------
     solver : {"sgd", "lbfgs"}
-        Mini-batch gradient descent, or L-BFGS on all rows to the optimum.
+        Mini-batch gradient descent, or L-BFGS on all rows to the optimum; a
+        ``ConvergenceWarning`` says where it did not get there.
     backend : {"auto", "numba", "c", "numpy"}
         Which kernels run; ``"auto"`` takes the first available in that order.
     l2 : float
@@ -81,7 +82,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         Draw a new order of the rows for every epoch.
     tol : float or None
         Stop when the training loss of an epoch improved by less than this ``patience`` epochs in a
-        row; with ``"lbfgs"`` when no component of the gradient is larger. 0 or None never stops.
+        row; with ``"lbfgs"`` when the objective is above its optimum by an estimated ``tol`` of it
+        or less, see :func:`fastlin.lbfgs.minimize`. 0 or None never stops.
     early_stopping : bool
         Stop when ``patience`` checks in a row did not improve the best validation loss, and return
         the weights of the best check. Needs ``X_val``, or splits ``validation_fraction`` off.
@@ -89,7 +91,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         See ``tol`` and ``early_stopping``.
     checks_per_epoch : int
         Evaluations on the validation and training rows in each epoch, made right after every step
-        that is a multiple of ``steps_per_epoch // checks_per_epoch``.
+        that is a multiple of ``steps_per_epoch // checks_per_epoch``; with ``"lbfgs"`` after every
+        iteration.
     validation_fraction : float
         Share of the training rows split off by ``early_stopping`` where ``fit`` gets no ``X_val``.
     fit_intercept : bool

@@ -20,7 +20,7 @@ from fastlin.curvature import Curvature
 from fastlin.errors import DivergenceError
 from fastlin.objective import Objective, Value
 from fastlin.stopping import Patience
-from fastlin.train import Log, Progress, check, history_of
+from fastlin.train import Log, Progress, history_of, make_check
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +60,7 @@ def minimize(descent: Descent, parameters: Parameters, scale: InputScale) -> His
     Raises
     ------
     DivergenceError
-        The objective is not finite where training starts.
+        The objective is not finite where training starts, or its curvature is not.
     """
     # NumPy's kernels are made of BLAS calls, and want its threads.
     one_thread = nullcontext() if descent.backend.name == "numpy" else one_blas_thread()
@@ -105,6 +105,11 @@ class _Run:
         best, best_value, best_iteration = point, value, -1
         while True:
             direction = self._direction(value.gradient)
+            if not np.isfinite(direction).all():
+                raise DivergenceError(
+                    f"the objective's curvature is not finite after {len(self.values)} iterations; "
+                    "scale the features with input_scale='standard'"
+                )
             stop_reason = self._finished(value, direction)
             if stop_reason:
                 break
@@ -203,10 +208,11 @@ class _Run:
 
         The larger of half the squared Newton decrement and the latest iterations' decrease: the
         former is too small where steps are not Newton's, the latter where the next ones are better.
+        Nothing below what the weights' type can tell.
         """
         decrement = -float(np.vdot(value.gradient, direction)) / 2
         decrease = self.values[-LATEST:][0].objective - value.objective if self.values else 0.0
-        return max(decrement, decrease) / max(value.objective, np.finfo(np.float64).tiny)
+        return max(max(decrement, decrease) / max(value.objective, self.epsilon), self.epsilon)
 
     def _finished(self, value: Value, direction: NDArray[np.float64]) -> str:
         """Return why to stop before the next iteration, or nothing."""
@@ -224,21 +230,23 @@ class _Run:
         """Check, tell the callbacks, and return why to stop, or nothing."""
         descent, iteration = self.descent, len(self.values) - 1
         stop_reason = ""
-        latest: tuple[float | None, ...] = (None, None, None)
+        val_loss = val_accuracy = train_accuracy = None
         if descent.validation is not None:
-            val_loss = check(descent, self.objective.fold(point), iteration, self.log)
-            latest = self.log.checks[-1][1:]
+            make_check(descent, self.objective.fold(point), iteration, self.log)
+            _, val_loss, val_accuracy, train_accuracy = self.log.checks[-1]
             if descent.early_stopping:
                 self.early.improved(val_loss)
                 stop_reason = "early_stopping" if self.early.exhausted else ""
         if descent.callbacks:
             progress = Progress(
-                iteration,
-                descent.max_epochs,
-                iteration,
-                True,
-                self.values[-1].loss,
-                *latest,
+                epoch=iteration,
+                max_epochs=descent.max_epochs,
+                step=iteration,
+                end_of_epoch=True,
+                train_loss=self.values[-1].loss,
+                val_loss=val_loss,
+                val_accuracy=val_accuracy,
+                train_accuracy=train_accuracy,
                 rows_per_second=self.objective.n_passes * self.objective.n_rows / seconds,
             )
             # Every callback is told, also after one of them asked to stop.

@@ -142,7 +142,7 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
             step += len(losses)
             # 3. A check on the validation and training rows.
             if check:
-                val_loss = check(descent, parameters.to_return(), step, log)
+                val_loss = make_check(descent, parameters.to_return(), step, log)
                 if descent.early_stopping:
                     if early.improved(val_loss):
                         best_parameters, best_step = copy.deepcopy(parameters), step
@@ -230,9 +230,10 @@ def _run_steps(
 
 
 @_quiet
-def check(
+def make_check(
     descent: Descent, model: tuple[NDArray[Any], NDArray[Any]], step: int, log: Log
 ) -> float:
+    """Score weights and intercept on the validation and training rows; return the former's loss."""
     assert descent.validation is not None
     started = time.perf_counter()
     n_val, n_train = len(descent.validation.rows), len(descent.samples.rows)
@@ -268,6 +269,7 @@ def _progress(
 def history_of(
     log: Log, descent: Descent, epoch: int, step: int, best_step: int, stop_reason: str
 ) -> History:
+    """Return the record of a run that ended with the step given."""
     checks = np.array(log.checks, np.float64).reshape(-1, 4)
     losses = np.concatenate(log.losses) if log.losses else np.empty(0)
     return History(
