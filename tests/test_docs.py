@@ -46,7 +46,7 @@ def explained(thing: Any, *sections: str) -> list[str]:
     """Return the names that the sections of a docstring explain, in order."""
     document = NumpyDocString(inspect.getdoc(thing) or "")
     entries = [entry for section in sections for entry in document[section]]
-    return [name for entry in entries for name in entry.name.split(", ")]
+    return [name.lstrip("*") for entry in entries for name in entry.name.split(", ")]
 
 
 def test_the_reference_lists_all_that_is_public() -> None:
