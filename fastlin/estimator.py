@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from sklearn.utils import Tags
 
+    from fastlin.history import History
+    from fastlin.kernels import Parameters
     from fastlin.kernels.arguments import Rows
 
 
@@ -360,10 +362,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             max_epochs,
             start,
         )
-        if self.solver == "lbfgs":
-            self.history_ = minimize(descent, parameters, scale)
-        else:
-            self.history_ = train(descent, parameters, generator)
+        self.history_ = self._solve(descent, parameters, scale, generator)
         weights, intercept = parameters.to_return()
         self.coef_ = weights
         self.intercept_ = scale.raw_intercept(weights, intercept)
@@ -372,6 +371,17 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         self.learning_rate_ = descent.learning_rate
         self._intercept_gain = descent.intercept_gain
         self._input_scale = scale
+
+    def _solve(
+        self,
+        descent: Descent,
+        parameters: Parameters,
+        scale: InputScale,
+        generator: np.random.Generator,
+    ) -> History:
+        if self.solver == "lbfgs":
+            return minimize(descent, parameters, scale)
+        return train(descent, parameters, generator)
 
     def _descent(
         self,

@@ -62,10 +62,47 @@ def minimize(descent: Descent, parameters: Parameters, scale: InputScale) -> His
     DivergenceError
         The objective is not finite where training starts, or its curvature is not.
     """
+    objective = Objective(descent, scale, len(parameters.weights))
+    solution = solve(objective, Curvature(objective), parameters)
+    if solution.shortfall:
+        warn_of_shortfall(solution.shortfall)
+    return solution.history
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a run arrived at.
+
+    Attributes
+    ----------
+    history : History
+    objective : float
+        Of the weights that are returned.
+    gap : float
+        No weights have an objective that is lower by more.
+    shortfall : str
+        What to tell the user where the run ended short of ``tol``; empty where it did not.
+    """
+
+    history: History
+    objective: float
+    gap: float
+    shortfall: str
+
+
+def solve(objective: Objective, curvature: Curvature, parameters: Parameters) -> Solution:
+    """Do what :func:`minimize` says, for an objective and a sample that serve more than one run."""
     # NumPy's kernels are made of BLAS calls, and want its threads.
-    one_thread = nullcontext() if descent.backend.name == "numpy" else one_blas_thread()
-    with one_thread:
-        return _Run(descent, parameters, scale).run()
+    in_numpy = objective.descent.backend.name == "numpy"
+    with nullcontext() if in_numpy else one_blas_thread():
+        return _Run(objective, curvature, parameters).run()
+
+
+def warn_of_shortfall(message: str) -> None:
+    """Warn as scikit-learn does where a solver ends early."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
 
 @dataclass(frozen=True)
@@ -80,17 +117,16 @@ class _Pair:
 class _Run:
     """One run of the solver."""
 
-    def __init__(self, descent: Descent, parameters: Parameters, scale: InputScale) -> None:
-        self.descent, self.parameters = descent, parameters
-        self.objective = Objective(descent, scale, len(parameters.weights))
-        self.curvature = Curvature(self.objective)
+    def __init__(self, objective: Objective, curvature: Curvature, parameters: Parameters) -> None:
+        self.objective, self.curvature, self.parameters = objective, curvature, parameters
+        self.descent = descent = objective.descent
         self.epsilon = float(np.finfo(parameters.weights.dtype).eps)
         self.pairs: deque[_Pair] = deque(maxlen=PAIRS)
         self.values: list[Value] = []
         self.early = Patience(descent.patience)
         self.log = Log()
 
-    def run(self) -> History:
+    def run(self) -> Solution:
         started = time.perf_counter()
         descent = self.descent
         start = np.column_stack([self.parameters.weights, self.parameters.intercept])
@@ -132,7 +168,7 @@ class _Run:
                 best, best_value, best_iteration = point, value, len(self.values) - 1
             if stop_reason:
                 break
-        self._warn(stop_reason, value, direction)
+        shortfall = self._shortfall(stop_reason, value, direction)
         for array, values in zip(
             (self.parameters.weights, self.parameters.intercept),
             self.objective.fold(best),
@@ -148,7 +184,7 @@ class _Run:
         history.objective = np.array([one.objective for one in self.values])
         history.gradient_norm = np.array([np.linalg.norm(one.gradient) for one in self.values])
         history.gap = history.objective - bound
-        return history
+        return Solution(history, best_value.objective, best_value.objective - bound, shortfall)
 
     def _direction(self, gradient: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return minus the approximate inverse Hessian times the gradient (algorithm 7.4)."""
@@ -184,7 +220,7 @@ class _Run:
         line search", 2005, equation 4.1).
         """
         slope = float(np.vdot(value.gradient, direction))
-        rounding = self.epsilon * abs(value.objective)
+        rounding = self.epsilon * max(value.objective, 1.0)  # each row's loss is a difference
         low, high, length = 0.0, np.inf, 1.0
         for _ in range(TRIALS):
             candidate = point + length * direction
@@ -203,15 +239,19 @@ class _Run:
             length = (low + high) / 2 if high < np.inf else 2 * length
         return None
 
-    def _estimate(self, value: Value, direction: NDArray[np.float64]) -> float:
+    def _estimate(
+        self, value: Value, direction: NDArray[np.float64], falling: bool = True
+    ) -> float:
         """Return how far the objective may be above the optimum, relative to it.
 
         The larger of half the squared Newton decrement and the latest iterations' decrease: the
         former is too small where steps are not Newton's, the latter where the next ones are better.
-        Nothing below what the weights' type can tell.
+        Where the objective is not ``falling`` any more, the former alone. Nothing below what the
+        weights' type can tell.
         """
         decrement = -float(np.vdot(value.gradient, direction)) / 2
-        decrease = self.values[-LATEST:][0].objective - value.objective if self.values else 0.0
+        latest = self.values[-LATEST:] if falling else []
+        decrease = latest[0].objective - value.objective if latest else 0.0
         return max(max(decrement, decrease) / max(value.objective, self.epsilon), self.epsilon)
 
     def _finished(self, value: Value, direction: NDArray[np.float64]) -> str:
@@ -255,19 +295,16 @@ class _Run:
                 stop_reason = stop_reason or "callback"
         return stop_reason
 
-    def _warn(self, stop_reason: str, value: Value, direction: NDArray[np.float64]) -> None:
-        """Say it where the solver ended short of what was asked for."""
-        from sklearn.exceptions import ConvergenceWarning
-
-        tol, estimate = self.descent.tol, self._estimate(value, direction)
+    def _shortfall(self, stop_reason: str, value: Value, direction: NDArray[np.float64]) -> str:
+        """Say what was seen and what to try where the solver ended short of ``tol``."""
+        tol = self.descent.tol
+        estimate = self._estimate(value, direction, falling=stop_reason == "max_epochs")
         if stop_reason not in _REMEDIES or not tol or estimate <= tol:
-            return
-        warnings.warn(
+            return ""
+        return (
             f"L-BFGS stopped after {len(self.values)} iterations ({stop_reason}): its objective, "
             f"{value.objective:.6g}, is above the optimum by an estimated {estimate:.1e} of it, "
-            f"and tol={tol:g} was asked for; {_REMEDIES[stop_reason]}",
-            ConvergenceWarning,
-            stacklevel=2,
+            f"and tol={tol:g} was asked for; {_REMEDIES[stop_reason]}"
         )
 
 
