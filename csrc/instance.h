@@ -34,4 +34,4 @@
 #undef ROWS_AT_ONCE
 #undef MOST_ROWS_IN_PLACE
 #undef WINDOW
-#undef EACH_NON_ZERO
+#undef OF_FEATURE

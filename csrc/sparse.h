@@ -363,70 +363,121 @@ static void NAME(extend_transitions)(const ENGINE *e, int64_t step, int64_t thre
     }
 }
 
+/* Bring the n classes of a feature up to date, which has done `from` steps. */
+INLINE void NAME(catch_up_of)(const bool has_velocity, const bool has_average, const int64_t n,
+                              const NAME(transitions) *q, int64_t from, WEIGHT *restrict weights,
+                              WEIGHT *restrict velocities, WEIGHT *restrict averages) {
+    WEIGHT ww = (WEIGHT)q->ww[from], wv = (WEIGHT)q->wv[from], vw = (WEIGHT)q->vw[from],
+           vv = (WEIGHT)q->vv[from], aw = (WEIGHT)q->aw[from], av = (WEIGHT)q->av[from],
+           aa = (WEIGHT)q->aa[from];
+    for (int64_t i = 0; i < n; i++) {
+        WEIGHT weight = weights[i], velocity = has_velocity ? velocities[i] : 0;
+        if (has_average) averages[i] = aa * averages[i] + aw * weight + av * velocity;
+        if (has_velocity) velocities[i] = vw * weight + vv * velocity;
+        weights[i] = ww * weight + wv * velocity;
+    }
+}
+
+/* A step of the n classes of a feature with its gradient, which becomes zero. */
+INLINE void NAME(descend_of)(const bool has_velocity, const bool has_average, const int64_t n,
+                             const fastlin_step_options *options, int64_t feature, int64_t step,
+                             WEIGHT *restrict weights, WEIGHT *restrict velocities,
+                             WEIGHT *restrict averages, WEIGHT *restrict gradients) {
+    WEIGHT gain = ((const WEIGHT *)options->gain)[feature];
+    WEIGHT decay = ((const WEIGHT *)options->decay)[feature];
+    WEIGHT rate = (WEIGHT)options->learning_rates[step], momentum = (WEIGHT)options->momentum;
+    WEIGHT share = has_average ? (WEIGHT)options->average_rates[step] : 0;
+    /* What the step takes of the velocity and, looking ahead, of the gradient. */
+    WEIGHT of_velocity = options->nesterov ? momentum : 1, of_gradient = options->nesterov ? 1 : 0;
+    for (int64_t i = 0; i < n; i++) {
+        WEIGHT weight = weights[i];
+        WEIGHT gradient = gain * gradients[i] + decay * weight, direction = gradient;
+        gradients[i] = 0;
+        if (has_velocity) {
+            WEIGHT velocity = momentum * velocities[i] + gradient;
+            velocities[i] = velocity;
+            direction = of_gradient * gradient + of_velocity * velocity;
+        }
+        weight -= rate * direction;
+        weights[i] = weight;
+        if (has_average) averages[i] += share * (weight - averages[i]);
+    }
+}
+
+/* Calls what works on a feature, with constants in place of what stays the same over a run. */
+#define OF_FEATURE(name, ...)                                                  \
+    do {                                                                       \
+        if (e->stride == 1)                                                    \
+            NAME(name)(e->velocity != NULL, e->average != NULL, 1, __VA_ARGS__); \
+        else if (e->velocity && e->average)                                    \
+            NAME(name)(true, true, e->stride, __VA_ARGS__);                    \
+        else if (e->velocity)                                                  \
+            NAME(name)(true, false, e->stride, __VA_ARGS__);                   \
+        else                                                                   \
+            NAME(name)(false, e->average != NULL, e->stride, __VA_ARGS__);     \
+    } while (0)
+
+INLINE WEIGHT *NAME(at)(WEIGHT *of_features, int64_t feature, int64_t stride) {
+    return of_features ? of_features + feature * stride : NULL;
+}
+
 /* Bring a feature up to date. */
 INLINE void NAME(catch_up)(const ENGINE *e, int64_t feature, int64_t done) {
     int64_t from = e->done[feature];
     if (from == done) return;
     e->done[feature] = (int32_t)done;
-    const NAME(transitions) *q = e->transitions;
-    WEIGHT ww = (WEIGHT)q->ww[from], wv = (WEIGHT)q->wv[from], vw = (WEIGHT)q->vw[from],
-           vv = (WEIGHT)q->vv[from], aw = (WEIGHT)q->aw[from], av = (WEIGHT)q->av[from],
-           aa = (WEIGHT)q->aa[from];
-    for (int64_t i = feature * e->stride; i < (feature + 1) * e->stride; i++) {
-        WEIGHT weight = e->weights[i], velocity = e->velocity ? e->velocity[i] : 0;
-        if (e->average) e->average[i] = aa * e->average[i] + aw * weight + av * velocity;
-        if (e->velocity) e->velocity[i] = vw * weight + vv * velocity;
-        e->weights[i] = ww * weight + wv * velocity;
-    }
+    OF_FEATURE(catch_up_of, e->transitions, from, NAME(at)(e->weights, feature, e->stride),
+               NAME(at)(e->velocity, feature, e->stride), NAME(at)(e->average, feature, e->stride));
 }
 
-/* A step of one feature with its gradient, which becomes zero. */
-INLINE void NAME(descend)(const ENGINE *e, int64_t feature, int64_t step) {
-    const fastlin_step_options *options = e->options;
-    WEIGHT gain = ((const WEIGHT *)options->gain)[feature], decay = (WEIGHT)e->decay;
-    WEIGHT rate = (WEIGHT)options->learning_rates[step], momentum = (WEIGHT)options->momentum;
-    WEIGHT share = e->average ? (WEIGHT)options->average_rates[step] : 0;
-    bool nesterov = options->nesterov;
-    for (int64_t i = feature * e->stride; i < (feature + 1) * e->stride; i++) {
-        WEIGHT weight = e->weights[i];
-        WEIGHT gradient = gain * e->gradient[i] + decay * weight, direction = gradient;
-        e->gradient[i] = 0;
-        if (e->velocity) {
-            WEIGHT velocity = momentum * e->velocity[i] + gradient;
-            e->velocity[i] = velocity;
-            direction = nesterov ? gradient + momentum * velocity : velocity;
-        }
-        weight -= rate * direction;
-        e->weights[i] = weight;
-        if (e->average) e->average[i] += share * (weight - e->average[i]);
-    }
+/* A step of a feature that has a gradient, unless it was made already. */
+INLINE void NAME(descend)(const ENGINE *e, int64_t feature, int64_t step, int64_t done) {
+    if (e->done[feature] == done) return;
+    e->done[feature] = (int32_t)done;
+    OF_FEATURE(descend_of, e->options, feature, step, NAME(at)(e->weights, feature, e->stride),
+               NAME(at)(e->velocity, feature, e->stride), NAME(at)(e->average, feature, e->stride),
+               NAME(at)(e->gradient, feature, e->stride));
 }
 
-/* The features of a thread within the rows of a batch: n_rows of them, with their splits. */
-#define EACH_NON_ZERO(e, thread, n_rows, splits, s)                                             \
-    for (int64_t i = 0, width = (e)->n_threads + 1; i < (n_rows); i++)                          \
-        for (int64_t s = (splits)[i * width + (thread)]; s < (splits)[i * width + (thread) + 1]; \
-             s++)
+/* Touch all that is kept of the feature of a non-zero, unless it is past the last. */
+INLINE void NAME(touch_feature)(const ENGINE *e, int64_t non_zero, int64_t stop) {
+    if (non_zero >= stop) return;
+    int64_t feature = e->columns[non_zero];
+    __builtin_prefetch(e->done + feature, 1, 3);
+    for (int64_t i = feature * e->stride; i < (feature + 1) * e->stride; i += 64 / sizeof(WEIGHT)) {
+        __builtin_prefetch(e->weights + i, 1, 3);
+        if (e->velocity) __builtin_prefetch(e->velocity + i, 1, 3);
+        if (e->average) __builtin_prefetch(e->average + i, 1, 3);
+    }
+}
 
 /* Steps that are not plain: of the batch's features now, then of those of the next batch. */
 static void NAME(descend_all)(const ENGINE *e, int64_t thread, int64_t step, int64_t n_rows,
                               const int64_t *splits, int64_t next_n_rows,
                               const int64_t *next_splits) {
-    int64_t done = step % WINDOW + 1;
-    EACH_NON_ZERO(e, thread, n_rows, splits, s) {
-        int64_t feature = e->columns[s];
-        if (e->done[feature] == done) continue;
-        NAME(descend)(e, feature, step);
-        e->done[feature] = (int32_t)done;
+    enum { AHEAD = 8 };
+    int64_t done = step % WINDOW + 1, width = e->n_threads + 1;
+    for (int64_t i = 0; i < n_rows; i++) {
+        const int64_t *of_row = splits + i * width + thread;
+        for (int64_t s = of_row[0]; s < of_row[1]; s++) {
+            NAME(touch_feature)(e, s + AHEAD, of_row[1]);
+            NAME(descend)(e, e->columns[s], step, done);
+        }
     }
-    if (done == WINDOW || next_n_rows == 0)
+    if (done == WINDOW || next_n_rows == 0) {
         for (int64_t feature = e->range[thread]; feature < e->range[thread + 1]; feature++) {
             NAME(catch_up)(e, feature, done);
             e->done[feature] = 0;
         }
-    else
-        EACH_NON_ZERO(e, thread, next_n_rows, next_splits, s)
+        return;
+    }
+    for (int64_t i = 0; i < next_n_rows; i++) {
+        const int64_t *of_row = next_splits + i * width + thread;
+        for (int64_t s = of_row[0]; s < of_row[1]; s++) {
+            NAME(touch_feature)(e, s + AHEAD, of_row[1]);
             NAME(catch_up)(e, e->columns[s], done);
+        }
+    }
 }
 
 /* Add the gradients of some rows to what a thread's features have. */

@@ -206,8 +206,8 @@ def test_training_takes_little_memory_beside_the_rows(backend: str) -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # Of the weights (400 kB) some copies; the NumPy backend takes 1024 rows at a time.
-    assert peak < (X.data.nbytes + X.indices.nbytes) * (0.8 if backend == "numpy" else 0.2)
+    # Numba's weights, padded to whole vectors, take 3 MB; NumPy's kernels take 1024 rows at a time.
+    assert peak < (X.data.nbytes + X.indices.nbytes) * (0.8 if backend == "numpy" else 0.4)
 
 
 @pytest.mark.parametrize("form", ["csc", "coo", "lil", "bsr", "dok"])

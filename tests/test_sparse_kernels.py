@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from agreement import STEP_OPTIONS, all_bits, check, check_passes, check_steps
-from problems import Problem, make_options, make_parameters, make_sparse_problem
+from agreement import STEP_OPTIONS, all_bits, check, check_passes, check_steps, run_steps
+from problems import Problem, make_options, make_order, make_parameters, make_sparse_problem
 
-from fastlin.kernels import Backend, CsrRows, Samples, backends
+from fastlin.kernels import Backend, CsrRows, Samples, backends, reference
 
 BACKENDS = ["numpy", "c", "numba"]
 TYPES = [(v, i) for v in ("float32", "float64") for i in ("int32", "int64")]
@@ -138,6 +138,37 @@ def test_the_penalty_shrinks_what_no_row_touches(name: str, decay: float) -> Non
     np.testing.assert_allclose(parameters.weights, right, rtol=1e-11, atol=1e-300)
 
 
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("n_threads", [1, 3])
+@each_backend
+def test_features_are_brought_up_to_date_after_any_number_of_steps(
+    name: str, n_threads: int, k: int
+) -> None:
+    """Most features are in few of 2500 batches of one row; in float64 nothing else differs."""
+    problem = make_sparse_problem(50, 30, k)
+    order = make_order(50, 50)
+    for changes in (
+        {"momentum": 0.9},
+        {"momentum": 0.95, "nesterov": True, "intercept_decay": 0.01},
+        {"average_rates": 2 / (np.arange(2500) + 2.0)},
+        {"momentum": 0.5, "average_rates": 1 / (np.arange(2500) + 1.0)},
+    ):
+        options = make_options(problem, 1, 2500, **changes)
+        answers = []
+        for kernels, samples in (
+            (reference, problem.in_float64().samples),
+            (backend_or_skip(name), problem.samples),
+        ):
+            average = options.average_rates is not None
+            parameters = make_parameters(problem, options.momentum > 0, average)
+            losses = np.empty(2500)
+            kernels.sgd_steps(samples, order, parameters, options, losses, n_threads)
+            fields = [value for value in vars(parameters).values() if value is not None]
+            answers.append([*fields, losses])
+        for right, got in zip(*answers, strict=True):
+            np.testing.assert_allclose(got, right, rtol=1e-9, atol=1e-11)
+
+
 # ------------------------------------------------------------------ threads
 
 
@@ -151,6 +182,22 @@ def test_the_same_bits_on_any_number_of_threads(
     bits = all_bits(backend_or_skip(name), problem, 1)
     for n_threads in (2, 3, 4, 13):
         assert all_bits(backend_or_skip(name), problem, n_threads) == bits
+
+
+@pytest.mark.parametrize("options", STEP_OPTIONS)
+@pytest.mark.parametrize("name", ["c", "numba"])
+def test_many_steps_give_the_same_bits_on_any_number_of_threads(name: str, options: str) -> None:
+    problem = make_sparse_problem(600, 200, 20, "float32", weighted=True)
+    order = make_order(600, 4)
+
+    def bits(n_threads: int) -> bytes:
+        parameters, losses = run_steps(
+            backend_or_skip(name), problem, order, 150, options, n_threads
+        )
+        arrays = [value for value in vars(parameters).values() if value is not None]
+        return b"".join(array.tobytes() for array in (*arrays, losses))
+
+    assert len({bits(n_threads) for n_threads in (1, 2, 3, 4, 2)}) == 1
 
 
 @each_backend

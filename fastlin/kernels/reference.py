@@ -78,25 +78,39 @@ def sgd_steps(
     for step, rate in enumerate(options.learning_rates):
         batch = order[step * options.batch_size : (step + 1) * options.batch_size]
         x = _shifted(samples, batch, weights.dtype)
-        losses, residual = cross_entropy(x @ weights.T + intercept, samples.labels[batch])
-        if samples.sample_weight is not None:
-            losses = losses * samples.sample_weight[batch]
-            residual = residual * samples.sample_weight[batch, np.newaxis].astype(weights.dtype)
-        losses_out[step] = np.sum(losses, dtype=np.float64) / len(batch)
-        residual /= len(batch)
-
+        losses_out[step], residual = mean_loss(samples, batch, x @ weights.T + intercept)
         gradient = options.gain * (residual.T @ x) + options.decay * weights
-        intercept_gradient = options.intercept_gain * (
-            residual.sum(axis=0) + weights.dtype.type(options.intercept_decay) * intercept
-        )
         _descend(weights, parameters.weights_velocity, gradient, rate, options)
-        _descend(intercept, parameters.intercept_velocity, intercept_gradient, rate, options)
+        descend_intercept(parameters, residual, rate, options)
         if options.average_rates is not None:
             assert parameters.weights_average is not None
             assert parameters.intercept_average is not None
             share = weights.dtype.type(options.average_rates[step])
             parameters.weights_average += share * (weights - parameters.weights_average)
             parameters.intercept_average += share * (intercept - parameters.intercept_average)
+
+
+def mean_loss(
+    samples: Samples, batch: NDArray[np.int64], logits: FloatArray
+) -> tuple[float, NDArray[Any]]:
+    """Return the mean of a batch's weighted losses and its gradient by the logits ``(n, k)``."""
+    losses, residual = cross_entropy(logits, samples.labels[batch])
+    if samples.sample_weight is not None:
+        losses = losses * samples.sample_weight[batch]
+        residual = residual * samples.sample_weight[batch, np.newaxis].astype(logits.dtype)
+    residual /= len(batch)
+    return np.sum(losses, dtype=np.float64) / len(batch), residual
+
+
+def descend_intercept(
+    parameters: Parameters, residual: NDArray[Any], rate: float, options: StepOptions
+) -> None:
+    """Make the intercept's part of a step; ``residual (n, k)`` is that of :func:`mean_loss`."""
+    intercept = parameters.intercept
+    gradient = options.intercept_gain * (
+        residual.sum(axis=0) + intercept.dtype.type(options.intercept_decay) * intercept
+    )
+    _descend(intercept, parameters.intercept_velocity, gradient, rate, options)
 
 
 def loss_gradient(
