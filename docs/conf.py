@@ -36,6 +36,8 @@ default_role = "code"  # what is in single backquotes is code, as in the docstri
 nitpicky = True
 
 autodoc_typehints = "none"  # the docstrings say it, in words and shapes
+autodoc_member_order = "bysource"
+toc_object_entries_show_parents = "hide"
 autosummary_generate = True
 numpydoc_show_class_members = False  # the templates list them, each with a page of its own
 numpydoc_class_members_toctree = False

@@ -6,8 +6,6 @@ Softmax regression on the 60 000 handwritten digits of MNIST: how the losses fal
 look like, and which digits remain hard.
 """
 
-# sphinx_gallery_thumbnail_number = 2
-
 # %%
 # The data
 # --------
@@ -99,3 +97,5 @@ for panel, row in zip(axes.flat, surest, strict=True):
     panel.set_title(f"{data.y_val[row]}, not {predicted[row]}")
     panel.set_axis_off()
 plt.show()
+
+# sphinx_gallery_thumbnail_number = 2

@@ -6,8 +6,6 @@ Text becomes a matrix of many columns, one for each word, of which a row fills f
 stays sparse from the vectorizer to the kernels.
 """
 
-# sphinx_gallery_thumbnail_number = 2
-
 # %%
 # The text
 # --------
@@ -134,3 +132,5 @@ ConfusionMatrixDisplay.from_predictions(
     values_format=".2f",
 )
 plt.show()
+
+# sphinx_gallery_thumbnail_number = 2
