@@ -86,6 +86,7 @@ sphinx_gallery_conf = {
     "doc_module": ("fastlin",),
     "image_scrapers": (figures_without_pyplot, "matplotlib"),
     "show_signature": False,
+    "write_computation_times": False,
     "remove_config_comments": True,
 }
 
