@@ -9,6 +9,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -88,6 +91,8 @@ static inline void wait_for_all(barrier *here, int64_t n_threads) {
     }
 }
 
+#define LARGE_PAGE ((size_t)2 << 20)
+
 /* A block of memory from which arrays are taken in turn, each on cache lines of its own. Without
  * a block it only counts. */
 typedef struct {
@@ -101,9 +106,15 @@ static inline void *take(arena *memory, size_t bytes) {
     return p;
 }
 
+/* Large blocks lie in large pages where there are such: what is read here and there in them is then
+ * found without a walk through the page tables. */
 static inline bool reserve(arena *memory, size_t bytes) {
-    size_t size = (bytes + 127) / 64 * 64;
-    memory->block = aligned_alloc(64, size);
+    size_t page = bytes < LARGE_PAGE ? 64 : LARGE_PAGE;
+    size_t size = (bytes + 64 + page - 1) / page * page;
+    memory->block = aligned_alloc(page, size);
+#if defined(MADV_HUGEPAGE)
+    if (memory->block && page == LARGE_PAGE) madvise(memory->block, size, MADV_HUGEPAGE);
+#endif
     if (memory->block) memset(memory->block, 0, size);
     return memory->block != NULL;
 }

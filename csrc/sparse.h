@@ -63,6 +63,9 @@ typedef struct {
     WEIGHT *weights, *velocity, *average; /* [d][stride] */
     WEIGHT *gradient;                     /* [d][stride], zero between batches; NULL: plain steps */
     int32_t *done;                        /* (d) steps of the window done; NULL: plain steps */
+    int32_t *listed;                      /* (d) 1 + the step in whose list a feature was last */
+    int64_t *list;                        /* (d + n_threads) features of a batch; each thread's have
+                                             room for one more */
     NAME(transitions) *transitions;       /* from each number of steps done up to now */
     WEIGHT *residual;                     /* [batch][stride] */
     WEIGHT *losses;                       /* [batch] */
@@ -380,11 +383,9 @@ INLINE void NAME(catch_up_of)(const bool has_velocity, const bool has_average, c
 
 /* A step of the n classes of a feature with its gradient, which becomes zero. */
 INLINE void NAME(descend_of)(const bool has_velocity, const bool has_average, const int64_t n,
-                             const fastlin_step_options *options, int64_t feature, int64_t step,
-                             WEIGHT *restrict weights, WEIGHT *restrict velocities,
+                             const fastlin_step_options *options, WEIGHT gain, WEIGHT decay,
+                             int64_t step, WEIGHT *restrict weights, WEIGHT *restrict velocities,
                              WEIGHT *restrict averages, WEIGHT *restrict gradients) {
-    WEIGHT gain = ((const WEIGHT *)options->gain)[feature];
-    WEIGHT decay = ((const WEIGHT *)options->decay)[feature];
     WEIGHT rate = (WEIGHT)options->learning_rates[step], momentum = (WEIGHT)options->momentum;
     WEIGHT share = has_average ? (WEIGHT)options->average_rates[step] : 0;
     /* What the step takes of the velocity and, looking ahead, of the gradient. */
@@ -430,54 +431,69 @@ INLINE void NAME(catch_up)(const ENGINE *e, int64_t feature, int64_t done) {
                NAME(at)(e->velocity, feature, e->stride), NAME(at)(e->average, feature, e->stride));
 }
 
-/* A step of a feature that has a gradient, unless it was made already. */
-INLINE void NAME(descend)(const ENGINE *e, int64_t feature, int64_t step, int64_t done) {
-    if (e->done[feature] == done) return;
-    e->done[feature] = (int32_t)done;
-    OF_FEATURE(descend_of, e->options, feature, step, NAME(at)(e->weights, feature, e->stride),
-               NAME(at)(e->velocity, feature, e->stride), NAME(at)(e->average, feature, e->stride),
+/* A step of a feature that has a gradient and is up to date. */
+INLINE void NAME(descend)(const ENGINE *e, int64_t feature, int64_t step) {
+    e->done[feature] = (int32_t)(step % WINDOW + 1);
+    const WEIGHT *gain = e->options->gain;
+    OF_FEATURE(descend_of, e->options, gain[e->one_gain ? 0 : feature], (WEIGHT)e->decay, step,
+               NAME(at)(e->weights, feature, e->stride), NAME(at)(e->velocity, feature, e->stride), NAME(at)(e->average, feature, e->stride),
                NAME(at)(e->gradient, feature, e->stride));
 }
 
-/* Touch all that is kept of the feature of a non-zero, unless it is past the last. */
-INLINE void NAME(touch_feature)(const ENGINE *e, int64_t non_zero, int64_t stop) {
-    if (non_zero >= stop) return;
-    int64_t feature = e->columns[non_zero];
+/* Touch all that is kept of a feature, its gradient only where that is asked for. */
+INLINE void NAME(touch_feature)(const bool gradient, const ENGINE *e, int64_t feature) {
     __builtin_prefetch(e->done + feature, 1, 3);
     for (int64_t i = feature * e->stride; i < (feature + 1) * e->stride; i += 64 / sizeof(WEIGHT)) {
         __builtin_prefetch(e->weights + i, 1, 3);
         if (e->velocity) __builtin_prefetch(e->velocity + i, 1, 3);
         if (e->average) __builtin_prefetch(e->average + i, 1, 3);
+        if (gradient) __builtin_prefetch(e->gradient + i, 1, 3);
     }
 }
 
-/* Steps that are not plain: of the batch's features now, then of those of the next batch. */
-static void NAME(descend_all)(const ENGINE *e, int64_t thread, int64_t step, int64_t n_rows,
-                              const int64_t *splits, int64_t next_n_rows,
-                              const int64_t *next_splits) {
-    enum { AHEAD = 8 };
-    int64_t done = step % WINDOW + 1, width = e->n_threads + 1;
+/* List a thread's features in the batch of a step, each once; returns their number. */
+static int64_t NAME(list_features)(const ENGINE *e, int64_t thread, int64_t step, int64_t n_rows,
+                                   const int64_t *splits) {
+    int64_t count = 0, width = e->n_threads + 1, *list = e->list + e->range[thread] + thread;
     for (int64_t i = 0; i < n_rows; i++) {
         const int64_t *of_row = splits + i * width + thread;
+        if (i + 2 < n_rows)
+            for (int64_t s = of_row[2 * width]; s < of_row[2 * width + 1]; s += 64 / sizeof(COLUMN))
+                __builtin_prefetch(e->columns + s, 0, 3);
         for (int64_t s = of_row[0]; s < of_row[1]; s++) {
-            NAME(touch_feature)(e, s + AHEAD, of_row[1]);
-            NAME(descend)(e, e->columns[s], step, done);
+            int64_t feature = e->columns[s];
+            list[count] = feature;
+            count += e->listed[feature] != step + 1;
+            e->listed[feature] = (int32_t)(step + 1);
         }
     }
+    return count;
+}
+
+/* Steps that are not plain: of the features listed now, then of those of the next batch, whose
+ * number is returned. */
+static int64_t NAME(descend_all)(const ENGINE *e, int64_t thread, int64_t step, int64_t n_listed,
+                                 int64_t next_n_rows, const int64_t *next_splits) {
+    enum { AHEAD = 16 };
+    int64_t done = step % WINDOW + 1;
+    const int64_t *list = e->list + e->range[thread] + thread;
+    for (int64_t i = 0; i < n_listed; i++) {
+        if (i + AHEAD < n_listed) NAME(touch_feature)(true, e, list[i + AHEAD]);
+        NAME(descend)(e, list[i], step);
+    }
+    n_listed = NAME(list_features)(e, thread, step + 1, next_n_rows, next_splits);
     if (done == WINDOW || next_n_rows == 0) {
         for (int64_t feature = e->range[thread]; feature < e->range[thread + 1]; feature++) {
             NAME(catch_up)(e, feature, done);
             e->done[feature] = 0;
         }
-        return;
+        return n_listed;
     }
-    for (int64_t i = 0; i < next_n_rows; i++) {
-        const int64_t *of_row = next_splits + i * width + thread;
-        for (int64_t s = of_row[0]; s < of_row[1]; s++) {
-            NAME(touch_feature)(e, s + AHEAD, of_row[1]);
-            NAME(catch_up)(e, e->columns[s], done);
-        }
+    for (int64_t i = 0; i < n_listed; i++) {
+        if (i + AHEAD < n_listed) NAME(touch_feature)(false, e, list[i + AHEAD]);
+        NAME(catch_up)(e, list[i], done);
     }
+    return n_listed;
 }
 
 /* Add the gradients of some rows to what a thread's features have. */
@@ -583,7 +599,8 @@ static void NAME(run)(const ENGINE *e, int64_t thread) {
     wait_for_all(e->meeting, e->n_threads);
 
     double scale = 1;
-    int64_t n_batches = 0;
+    int64_t n_batches = 0, n_listed = 0;
+    if (e->list) n_listed = NAME(list_features)(e, thread, 0, NAME(batch_rows)(e, 0), e->splits[0]);
     const WEIGHT *gain = e->options && !e->one_gain ? e->options->gain : NULL;
     for (int64_t first = 0; first < e->n_order; first += e->batch_size, n_batches++) {
         int64_t step = n_batches, n_rows = NAME(batch_rows)(e, first);
@@ -616,7 +633,7 @@ static void NAME(run)(const ENGINE *e, int64_t thread) {
         } else {
             NAME(scatter_rows)(e, thread, n_rows, splits, 1, NULL, e->gradient);
             if (e->options)
-                NAME(descend_all)(e, thread, step, n_rows, splits, next_n_rows, next_splits);
+                n_listed = NAME(descend_all)(e, thread, step, n_listed, next_n_rows, next_splits);
             else if ((n_batches + 1) % e->flush_interval == 0 || next_n_rows == 0)
                 NAME(flush)(e, thread);
         }
@@ -668,6 +685,8 @@ static void NAME(lay_out)(ENGINE *e, arena *memory) {
     e->average = updates && e->parameters->weights_average ? take(memory, of_features) : NULL;
     e->gradient = updates && e->plain ? NULL : take(memory, of_features);
     e->done = lazy ? take(memory, e->d * sizeof(int32_t)) : NULL;
+    e->listed = lazy ? take(memory, e->d * sizeof(int32_t)) : NULL;
+    e->list = lazy ? take(memory, (e->d + e->n_threads) * sizeof(int64_t)) : NULL;
     e->transitions = lazy ? take(memory, sizeof(NAME(transitions))) : NULL;
     e->residual = take(memory, batch * e->stride * sizeof(WEIGHT));
     e->losses = take(memory, batch * sizeof(WEIGHT));

@@ -100,10 +100,7 @@ def make_samples(
             "shift; pass input_scale=(0, scale), or dense rows, for example X.toarray()"
         )
     if sample_weight is not None:
-        mean = sample_weight.mean()
-        if not mean > 0:
-            raise InputError("sample_weight is zero for every row; at least one must be positive")
-        sample_weight = sample_weight / mean
+        sample_weight = sample_weight / sample_weight.mean()
     return Samples(
         rows=kernel_rows(rows, weights_dtype),
         labels=labels,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastlin.advice import NotConvergedWarning
 from fastlin.blas import one_blas_thread
 from fastlin.curvature import Curvature
 from fastlin.errors import DivergenceError
@@ -99,10 +100,8 @@ def solve(objective: Objective, curvature: Curvature, parameters: Parameters) ->
 
 
 def warn_of_shortfall(message: str) -> None:
-    """Warn as scikit-learn does where a solver ends early."""
-    from sklearn.exceptions import ConvergenceWarning
-
-    warnings.warn(message, ConvergenceWarning, stacklevel=4)
+    """Warn of it at the line that called ``fit``."""
+    warnings.warn(message, NotConvergedWarning, stacklevel=7)
 
 
 @dataclass(frozen=True)
@@ -149,6 +148,8 @@ class _Run:
             stop_reason = self._finished(value, direction)
             if stop_reason:
                 break
+            for announce in descent.before_epoch:
+                announce()
             found = self._search(point, value, direction)
             if found is None and self.pairs:  # they may be what misleads
                 self.pairs.clear()
@@ -169,12 +170,7 @@ class _Run:
             if stop_reason:
                 break
         shortfall = self._shortfall(stop_reason, value, direction)
-        for array, values in zip(
-            (self.parameters.weights, self.parameters.intercept),
-            self.objective.fold(best),
-            strict=True,
-        ):
-            array[...] = values
+        self._hand_out(best)
         bound = self.objective.lower_bound(best, best_value)
         total = time.perf_counter() - started
         self.log.seconds |= {"total": total, "steps": total - self.log.seconds["checks"]}
@@ -278,6 +274,7 @@ class _Run:
                 self.early.improved(val_loss)
                 stop_reason = "early_stopping" if self.early.exhausted else ""
         if descent.callbacks:
+            self._hand_out(point)
             progress = Progress(
                 epoch=iteration,
                 max_epochs=descent.max_epochs,
@@ -294,6 +291,12 @@ class _Run:
             if any(answer is True for answer in answers):
                 stop_reason = stop_reason or "callback"
         return stop_reason
+
+    def _hand_out(self, point: NDArray[np.float64]) -> None:
+        """Let the parameters hold the model of a point."""
+        weights, intercept = self.objective.fold(point)
+        self.parameters.weights[...] = weights
+        self.parameters.intercept[...] = intercept
 
     def _shortfall(self, stop_reason: str, value: Value, direction: NDArray[np.float64]) -> str:
         """Say what was seen and what to try where the solver ended short of ``tol``."""

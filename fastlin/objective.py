@@ -92,10 +92,11 @@ class Objective:
         mean_row, labels_rows, share = self._moments
         # The least part of a constant q >= 0 with (1 - part) (share + excess) + part q = share; two
         # classes have one column, of which the other is the complement.
-        candidates = [excess / (share + excess)]
-        if len(excess) == 1:
-            candidates.append(-excess / (1 - share - excess))
-        part = float(np.clip(np.nanmax(np.concatenate(candidates)), 0.0, 1.0))
+        with np.errstate(divide="ignore", invalid="ignore"):  # a class may weigh nothing
+            candidates = [excess / (share + excess)]
+            if len(excess) == 1:
+                candidates.append(-excess / (1 - share - excess))
+        part = float(np.clip(np.nan_to_num(np.concatenate(candidates)).max(), 0.0, 1.0))
         mixed = (1 - part) * gradient[:, :-1] - part * labels_rows
         mixed += np.outer(part * share - (1 - part) * excess, mean_row)
         return max(0.0, (1 - part) * entropy - float(np.sum(mixed**2 / (2 * weights_decay))))

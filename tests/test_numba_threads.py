@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from agreement import all_bits
-from problems import Problem, make_problem
+from problems import Problem, make_problem, make_sparse_problem
 
 from fastlin.kernels import Backend, get_backend, load_backend, reference
 
@@ -30,13 +30,19 @@ def many_classes() -> Problem:
     return make_problem(300, 784, 100, "uint8", "float32", weighted=True, shifted=True)
 
 
+def sparse_rows(k: int) -> Problem:
+    """So many stored values that the features come in slices, which some threads share."""
+    return make_sparse_problem(333, 200, k, "float32", weighted=True)
+
+
 def check_bits() -> None:
     """Compare the bits at many numbers of threads; run with that many threads of Numba's."""
     import numba
 
     assert numba.config.NUMBA_NUM_THREADS == 5
     backend = get_backend("numba")
-    for problem in (many_classes(), make_problem(300, 784, 10, "uint8", "float32", shifted=True)):
+    few_classes = make_problem(300, 784, 10, "uint8", "float32", shifted=True)
+    for problem in (many_classes(), few_classes, sparse_rows(20), sparse_rows(70)):
         alone = gradients(backend, problem, 1)
         right = reference.loss_gradient(problem.samples, *problem.model)
         np.testing.assert_allclose(alone[0], right[0], rtol=1e-5)
@@ -59,8 +65,9 @@ def test_the_same_bits_with_more_threads_than_slices_of_the_features() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("problem", [many_classes(), sparse_rows(20)], ids=["dense", "sparse"])
 def test_a_layer_that_runs_the_threads_in_turn_gives_the_same_bits(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, problem: Problem
 ) -> None:
     import numba
 
@@ -80,7 +87,6 @@ def test_a_layer_that_runs_the_threads_in_turn_gives_the_same_bits(
 
     if numba.config.NUMBA_NUM_THREADS < 2:
         pytest.skip("Numba has one thread here")
-    problem = many_classes()
     backend = get_backend("numba")
     right = gradients(backend, problem, 2)
     monkeypatch.setattr(jit, "_threads", only_one)

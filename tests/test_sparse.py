@@ -26,7 +26,7 @@ SOLVERS = {
     "average": {"max_epochs": 4, "average": True, "class_weight": "balanced"},
     "large batches": {"max_epochs": 4, "batch_size": 300},
     "early stopping": {"max_epochs": 6, "early_stopping": True, "patience": 2},
-    "lbfgs": {"solver": "lbfgs", "max_epochs": 10},
+    "lbfgs": {"solver": "lbfgs", "max_epochs": 10, "tol": 0},
 }
 
 each_backend = pytest.mark.parametrize("backend", BACKEND_NAMES)

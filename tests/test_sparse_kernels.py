@@ -1,4 +1,8 @@
-"""Sparse rows: the dense reference on the same rows with their zeros checks every backend."""
+"""Sparse rows: the dense reference on the same rows with their zeros checks every backend.
+
+Numba compiles for every type of values and columns and every size of a class block, so its cases
+keep to `NUMBA_CASES`.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,18 @@ BACKENDS = ["numpy", "c", "numba"]
 TYPES = [(v, i) for v in ("float32", "float64") for i in ("int32", "int64")]
 CLASSES = [1, 2, 3, 8, 20, 70]
 
+# The class blocks of each size with one pair of types, and all pairs of types.
+NUMBA_CASES = [("float32", "int32", k) for k in CLASSES]
+NUMBA_CASES += [("float64", "int64", k) for k in (1, 20, 70)]
+NUMBA_CASES += [("float32", "int64", 3), ("float64", "int32", 3)]
+C_CASES = [(*types, k) for types in TYPES for k in CLASSES]
+FAST_CASES = [("c", *case) for case in C_CASES] + [("numba", *case) for case in NUMBA_CASES]
+CASES = [("numpy", *case) for case in C_CASES] + FAST_CASES
+FEW_CASES = [case for case in CASES if case[1:3] in (("float32", "int32"), ("float64", "int64"))]
+
+fast_cases = pytest.mark.parametrize(("name", "dtype", "index_type", "k"), FAST_CASES)
+each_case = pytest.mark.parametrize(("name", "dtype", "index_type", "k"), CASES)
+few_cases = pytest.mark.parametrize(("name", "dtype", "index_type", "k"), FEW_CASES)
 each_backend = pytest.mark.parametrize("name", BACKENDS)
 each_type = pytest.mark.parametrize(("dtype", "index_type"), TYPES)
 each_k = pytest.mark.parametrize("k", CLASSES)
@@ -64,9 +80,7 @@ def test_a_part_has_the_rows_named_in_their_order(dtype: str, index_type: str) -
 # ------------------------------------------------------------------ agreement with dense rows
 
 
-@each_k
-@each_type
-@each_backend
+@each_case
 def test_agreement(name: str, dtype: str, index_type: str, k: int) -> None:
     for weighted in (False, True):
         problem = make_sparse_problem(131, 100, k, dtype, index_type, weighted)
@@ -75,12 +89,10 @@ def test_agreement(name: str, dtype: str, index_type: str, k: int) -> None:
 
 
 @pytest.mark.parametrize("options", STEP_OPTIONS)
-@each_k
-@each_backend
-def test_options_of_steps(name: str, k: int, options: str) -> None:
-    for dtype, index_type in (("float32", "int32"), ("float64", "int64")):
-        problem = make_sparse_problem(150, 60, k, dtype, index_type, weighted=True)
-        check_steps(backend_or_skip(name), problem, 32, options)
+@few_cases
+def test_options_of_steps(name: str, dtype: str, index_type: str, k: int, options: str) -> None:
+    problem = make_sparse_problem(150, 60, k, dtype, index_type, weighted=True)
+    check_steps(backend_or_skip(name), problem, 32, options)
 
 
 @each_k
@@ -92,7 +104,7 @@ def test_numbers_of_rows_and_features(name: str, k: int) -> None:
         check_passes(backend_or_skip(name), problem, n_threads=2)
         for batch_size in (n // 3, n, 1000):
             check_steps(backend_or_skip(name), problem, batch_size, "plain", n_threads=2)
-    check_steps(backend_or_skip(name), make_sparse_problem(30, 19, k), 1, "plain")
+    check_steps(backend_or_skip(name), make_sparse_problem(30, 19, k, "float32"), 1, "plain")
 
 
 @each_backend
@@ -172,9 +184,7 @@ def test_features_are_brought_up_to_date_after_any_number_of_steps(
 # ------------------------------------------------------------------ threads
 
 
-@each_k
-@each_type
-@pytest.mark.parametrize("name", ["c", "numba"])
+@fast_cases
 def test_the_same_bits_on_any_number_of_threads(
     name: str, dtype: str, index_type: str, k: int
 ) -> None:

@@ -117,7 +117,10 @@ def sgd_steps(
 ) -> None:
     """See :func:`fastlin.kernels.reference.sgd_steps`."""
     if isinstance(samples.rows, CsrRows):
-        return _sparse().sgd_steps(samples, order, parameters, options, losses_out, n_threads)
+        from fastlin.kernels import jit_sparse
+
+        jit_sparse.sgd_steps(samples, order, parameters, options, losses_out, n_threads)
+        return
     if len(order) == 0:
         return
     dtype: np.dtype[Any] = parameters.weights.dtype
@@ -155,7 +158,9 @@ def loss_gradient(
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
     """See :func:`fastlin.kernels.reference.loss_gradient`."""
     if isinstance(samples.rows, CsrRows):
-        return _sparse().loss_gradient(samples, weights, intercept, n_threads)
+        from fastlin.kernels import jit_sparse
+
+        return jit_sparse.loss_gradient(samples, weights, intercept, n_threads)
     gradient = np.zeros(weights.shape)
     n = len(samples.rows)
     if n == 0:
@@ -178,7 +183,9 @@ def score(
 ) -> tuple[float, int]:
     """See :func:`fastlin.kernels.reference.score`."""
     if isinstance(samples.rows, CsrRows):
-        return _sparse().score(samples, weights, intercept, n_threads)
+        from fastlin.kernels import jit_sparse
+
+        return jit_sparse.score(samples, weights, intercept, n_threads)
     nothing = np.empty((0, 0), weights.dtype)
     losses, n_correct = _pass(samples, weights, intercept, nothing, n_threads)
     return float(losses.sum()), int(n_correct.sum())
@@ -189,17 +196,12 @@ def logits(
 ) -> FloatArray:
     """See :func:`fastlin.kernels.reference.logits`."""
     if isinstance(samples.rows, CsrRows):
-        return _sparse().logits(samples, weights, intercept, n_threads)
+        from fastlin.kernels import jit_sparse
+
+        return jit_sparse.logits(samples, weights, intercept, n_threads)
     out = np.empty((len(samples.rows), len(weights)), weights.dtype)
     _pass(samples, weights, intercept, out, n_threads)
     return out
-
-
-def _sparse() -> Any:
-    """Return the kernels for sparse rows, which are made only where there are any."""
-    from fastlin.kernels import jit_sparse
-
-    return jit_sparse
 
 
 def _pass(
@@ -294,6 +296,7 @@ class _Layout:
         n_threads: int,
     ) -> None:
         rows = samples.rows
+        assert isinstance(rows, np.ndarray)
         if rows.strides[1] != rows.itemsize:
             rows = np.ascontiguousarray(rows)
         self.rows, self.samples, self.weights = rows, samples, weights

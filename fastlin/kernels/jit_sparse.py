@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numba
 import numpy as np
 
 from fastlin.kernels import jit
 from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
 from fastlin.kernels.jit_sparse_loops import (
+    GROUP,
     PARTS,
-    ROWS_APART,
     TILE,
     SparseShape,
     SparseWork,
@@ -35,9 +36,21 @@ if TYPE_CHECKING:
 WORK_OF_A_THREAD = 50_000
 """Products between two meetings of the threads that make one more thread worth its start."""
 
-MOST_SLICES = 4
-VALUES_OF_A_SLICE = 16
-"""Stored values of a row that are worth a slice of the features of their own, on average."""
+COST_OF_A_VALUE = 16
+"""Products that take as long as reading a stored value and finding its feature's weights."""
+
+MOST_SLICES = 8
+PRODUCTS_OF_A_SLICE = 1000
+"""Products of a row that are worth a slice of the features of their own, on average."""
+
+MOST_ROWS_IN_PLACE = 256
+"""Rows of a batch that change the weights one by one: each addition rounds."""
+
+VALUES_BETWEEN_FLUSHES = 32
+"""Stored values for each feature between two additions of the gradient so far to the result."""
+
+UNPACKED_AT_ONCE = 256
+"""Features whose weights stay in the cache while one class after the other is copied."""
 
 ROWS_LOOKED_AT = 256
 """Rows that tell how the stored values spread over the features."""
@@ -82,8 +95,10 @@ def sgd_steps(
         float(options.intercept_gain),
     )
     _run(layout, shape, work, schedule, constants, options.nesterov, losses_out)
-    for array, values in enumerate(present):
-        values[...] = work.state[:, array, : layout.k].T
+    for array, weights in enumerate(present):
+        for first in range(0, layout.d, UNPACKED_AT_ONCE):
+            part = slice(first, first + UNPACKED_AT_ONCE)
+            weights[:, part] = work.state[part, array, : layout.k].T
     for row, values in enumerate(rows):
         if values is not None:
             values[:] = intercept[0, row, : layout.k]
@@ -98,8 +113,7 @@ def loss_gradient(
     work = layout.work(shape, layout.intercepts([intercept]), state=layout.state([weights]))
     loss_sum = np.zeros(1)
     _run(layout, shape, work, np.zeros((2, 1)), (0.0, 0.0, 0.0, 0.0), False, loss_sum)
-    gradient = np.ascontiguousarray(work.gradient_sum[:, : layout.k].T)
-    return float(loss_sum[0]), gradient, work.residual_sum[0, : layout.k].copy()
+    return float(loss_sum[0]), work.gradient_out, work.residual_sum[0, : layout.k].copy()
 
 
 def score(
@@ -175,10 +189,11 @@ class _Layout:
         self.k, self.d = weights.shape
         most_lanes = jit.VECTOR_BYTES[jit.instruction_set()] // weights.itemsize
         self.blocks = choose_blocks(self.k, most_lanes)
-        self.kind = sparse_kind(self.rows.columns.dtype, weights.dtype, self.blocks)
+        self.kind = sparse_kind(self.rows.columns.dtype, weights.dtype, self.blocks, most_lanes)
+        self.row_lanes = most_lanes
         self.batch_size, self.n_order = min(batch_size, n_order), n_order
         self.bounds = self._bounds()
-        of_numba = min(n_threads, jit.numba.config.NUMBA_NUM_THREADS)
+        of_numba = min(n_threads, numba.config.NUMBA_NUM_THREADS)
         self.n_threads = self._useful_threads(safe_n_threads(of_numba))
 
     def _bounds(self) -> NDArray[np.int64]:
@@ -191,7 +206,8 @@ class _Layout:
         columns = np.sort(self.rows.part(chosen).columns)
         values_of_a_row = len(columns) / max(1, len(chosen))
         n_slices = 1
-        while n_slices < MOST_SLICES and values_of_a_row >= 2 * n_slices * VALUES_OF_A_SLICE:
+        products = values_of_a_row * (self.blocks.k_padded + COST_OF_A_VALUE)
+        while n_slices < MOST_SLICES and products >= 2 * n_slices * PRODUCTS_OF_A_SLICE:
             n_slices *= 2
         bounds = np.zeros(n_slices * PARTS + 1, np.int64)
         if len(columns):
@@ -202,17 +218,22 @@ class _Layout:
         return bounds
 
     def _useful_threads(self, n_threads: int) -> int:
-        products = self.batch_size * self.values_of_a_row * (self.blocks.k_padded + 16)
+        of_a_value = self.blocks.k_padded + COST_OF_A_VALUE
+        products = self.batch_size * self.values_of_a_row * of_a_value
         return int(max(1, min(products // WORK_OF_A_THREAD, n_threads)))
 
     def shape(self, updates: bool, velocity: int = 0, average: int = 0) -> SparseShape:
         """Return the sizes that the loops need."""
+        n_arrays = 1 + (velocity > 0) + (average > 0)
+        values_of_a_batch = max(1.0, self.batch_size * self.values_of_a_row)
+        flush_interval = 1 + int(VALUES_BETWEEN_FLUSHES * self.d / values_of_a_batch)
         return SparseShape(
             d=self.d,
             k=self.k,
             k_padded=self.blocks.k_padded,
-            lanes=self.blocks.lanes,
+            lanes=self.row_lanes,
             block=self.blocks.block,
+            block_bytes=self.blocks.block * self.blocks.lanes * self.dtype.itemsize,
             n_blocks=self.blocks.n_blocks,
             size=self.dtype.itemsize,
             column_size=self.rows.columns.itemsize,
@@ -220,9 +241,12 @@ class _Layout:
             n_threads=self.n_threads,
             n_order=self.n_order,
             batch_size=self.batch_size,
+            flush_interval=flush_interval,
+            feature_bytes=n_arrays * self.blocks.k_padded * self.dtype.itemsize,
             velocity=velocity,
             average=average,
             updates=updates,
+            in_place=updates and self.batch_size <= MOST_ROWS_IN_PLACE,
         )
 
     def state(self, arrays: list[FloatArray]) -> NDArray[Any]:
@@ -252,8 +276,10 @@ class _Layout:
     ) -> SparseWork:
         """Allocate the arrays of a call; all on cache lines of their own, and zero."""
         samples, rows, dtype, k_padded = self.samples, self.rows, self.dtype, shape.k_padded
-        n_rows = ROWS_APART * self.n_threads if a_pass else shape.batch_size
+        n_rows = self.n_threads * TILE if a_pass else -(-shape.batch_size // GROUP) * GROUP
+        tiles = (1, self.n_threads) if a_pass else (2, shape.n_slices)
         summed = not shape.updates and not a_pass
+        kept = (shape.updates and not shape.in_place) or summed
         is_class = jit.aligned((k_padded,), dtype)
         is_class[: self.k] = 1
         return SparseWork(
@@ -270,13 +296,13 @@ class _Layout:
             bounds=self.bounds,
             state=state,
             gain=np.ones(1, dtype) if gain is None else gain,
-            gradient_sum=jit.aligned((self.d if summed else 0, k_padded), np.dtype(np.float64)),
-            partial=jit.aligned((2, shape.n_slices, TILE, k_padded), dtype),
+            gradient=jit.aligned((self.d if kept else 0, k_padded), dtype),
+            gradient_out=np.zeros((self.k, self.d if summed else 0)),
+            partial=jit.aligned((*tiles, TILE, k_padded), dtype),
             residual=jit.aligned((n_rows, k_padded), dtype),
-            losses=jit.aligned((n_rows,), dtype),
+            by_row=jit.aligned((4, n_rows), dtype),
             is_class=is_class,
             intercept=intercept,
-            scalars=jit.aligned((self.n_threads, 64 // dtype.itemsize), dtype),
             residual_sum=np.zeros((self.n_threads, k_padded)),
             meeting=jit.aligned((MEETING_WORDS,), np.dtype(np.int32)),
         )

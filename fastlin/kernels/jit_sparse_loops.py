@@ -5,27 +5,27 @@ slice of the features, B residual, C update. Slices hold about as many stored va
 keeps the same features in A and C, so their weights stay in its core's cache. In C each feature
 gets its changes in the order of the rows, whatever the number of threads.
 
-What a step does to the features that none of its rows stores is the same linear map for all of
-them, of a feature's weights, velocity and average. So it is done to a :class:`Mixture` instead, and
-the three are held in coordinates in which it is the identity: Bottou, "Stochastic gradient descent
-tricks" (2012), section 5.1, for the penalty alone.
+What steps do to the features that none of their rows stores is left to a :class:`.Mixture`; the
+arrays are held in its coordinates.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from numba import njit
 
 from fastlin.kernels.jit_loops import INNER, OPTIONS, is_correct, launch
+from fastlin.kernels.jit_mixture import Mixture, after, coordinates, has_grown, step_mixture
 from fastlin.kernels.meeting import all_came, first_to_give_up, wait_for_all
 from fastlin.kernels.sparse_tiles import (
+    add_products,
     column_at,
+    mix,
     row_logits,
     row_softmax,
     segment_logits,
-    segment_step,
-    segment_sum,
     touch_bytes,
     touch_segment,
 )
@@ -37,11 +37,14 @@ TILE = 256
 PARTS = 16
 """Ranges of features in a slice, which threads share where there are more of them than slices."""
 
-ROWS_APART = 16
-"""Rows between those of two threads in a pass, so that each has cache lines of its own."""
+GROUP = 16
+"""Rows are handed to threads in groups of this many in phase B: whole vectors and cache lines."""
 
-GROWTH = 64.0
-"""How much the coordinates may grow by a mixture before they are made values again."""
+ROWS_AHEAD = 3
+"""Rows between the one at work and the one that is asked for from memory."""
+
+FLUSHED_AT_ONCE = 64
+"""Features whose gradients, one class after the other, stay in the cache."""
 
 
 class SparseShape(NamedTuple):
@@ -52,6 +55,7 @@ class SparseShape(NamedTuple):
     k_padded: int
     lanes: int
     block: int
+    block_bytes: int
     n_blocks: int
     size: int
     column_size: int
@@ -59,9 +63,12 @@ class SparseShape(NamedTuple):
     n_threads: int
     n_order: int
     batch_size: int
+    flush_interval: int
+    feature_bytes: int
     velocity: int
     average: int
     updates: bool
+    in_place: bool
 
 
 class SparseWork(NamedTuple):
@@ -81,103 +88,40 @@ class SparseWork(NamedTuple):
     bounds: Any  # (n_slices * PARTS + 1,) int64: first feature of each part of each slice
     state: Any  # (d, arrays, k_padded) T
     gain: Any  # (d,) T, or (1,) for all
-    gradient_sum: Any  # (d, k_padded) float64; without updates
-    partial: Any  # (2, n_slices, TILE, k_padded) T
-    residual: Any  # (rows, k_padded) T
-    losses: Any  # (rows,) T
+    gradient: Any  # (d, k_padded) T, zero between two sums; not in place
+    gradient_out: Any  # (k, d) float64; without updates
+    partial: Any  # (2, n_slices, TILE, k_padded) T; a pass: (1, n_threads, TILE, k_padded)
+    residual: Any  # (rows, k_padded) T; whole groups of rows: a batch's; a pass: n_threads tiles
+    by_row: Any  # (4, rows) T: losses, row_weight, targets, largest
     is_class: Any  # (k_padded,) T: 1 for a class, else 0
     intercept: Any  # (n_threads, 3, k_padded) T: value, velocity, average
-    scalars: Any  # (n_threads, a cache line) T: label and weight of a row
     residual_sum: Any  # (n_threads, k_padded) float64
     meeting: Any  # (n_words,) int32, zero: where the threads wait for each other
 
 
-class Mixture(NamedTuple):
-    """A feature's weights, velocity and average from its coordinates; all float64.
-
-    ``weights = ww * x + wv * y``, ``velocity = vw * x + vv * y``, ``average = aw * x + av * y +
-    aa * z``.
-    """
-
-    ww: float
-    wv: float
-    vw: float
-    vv: float
-    aw: float
-    av: float
-    aa: float
+LOSSES, ROW_WEIGHT, TARGETS, LARGEST = range(4)
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]  # numba is untyped, here and below
-def step_mixture(
-    shape: SparseShape, rate: float, share: float, momentum: float, nesterov: bool, decay: float
-) -> tuple[Mixture, tuple[float, float, float]]:
-    """Return what a step does without data, and what it does with a gradient of 1 by the data.
-
-    See :func:`fastlin.kernels.reference.sgd_steps`: the gradient is ``decay * weights`` and that
-    by the data.
-    """
-    vw, vv = (decay, momentum) if shape.velocity else (0.0, 1.0)
-    dw, dv, of_data = vw, vv, 1.0
-    if not shape.velocity:
-        dw, dv = decay, 0.0
-    elif nesterov:
-        dw, dv, of_data = decay + momentum * vw, momentum * vv, 1.0 + momentum
-    ww, wv, to_weights = 1.0 - rate * dw, -rate * dv, -rate * of_data
-    if not shape.average:
-        return Mixture(ww, wv, vw, vv, 0.0, 0.0, 1.0), (to_weights, 1.0, 0.0)
-    mixture = Mixture(ww, wv, vw, vv, share * ww, share * wv, 1.0 - share)
-    return mixture, (to_weights, 1.0, share * to_weights)
-
-
-@njit(**INNER)  # type: ignore[untyped-decorator]
-def after(step: Mixture, before: Mixture) -> Mixture:
-    """Return the mixture of a step after another mixture."""
-    return Mixture(
-        step.ww * before.ww + step.wv * before.vw,
-        step.ww * before.wv + step.wv * before.vv,
-        step.vw * before.ww + step.vv * before.vw,
-        step.vw * before.wv + step.vv * before.vv,
-        step.aw * before.ww + step.av * before.vw + step.aa * before.aw,
-        step.aw * before.wv + step.av * before.vv + step.aa * before.av,
-        step.aa * before.aa,
-    )
-
-
-@njit(**INNER)  # type: ignore[untyped-decorator]
-def has_grown(mixture: Mixture) -> bool:
-    """Return whether coordinates have become much larger or smaller than what they stand for."""
-    size = abs(mixture.ww * mixture.vv - mixture.wv * mixture.vw)
-    return not (1 / GROWTH <= size <= GROWTH and abs(mixture.aa) >= 1 / GROWTH)
-
-
-@njit(**INNER)  # type: ignore[untyped-decorator]
-def coordinates(
-    mixture: Mixture, change: tuple[float, float, float]
-) -> tuple[float, float, float]:
-    """Return the coordinates of a change of weights, velocity and average."""
-    size = mixture.ww * mixture.vv - mixture.wv * mixture.vw
-    x = (mixture.vv * change[0] - mixture.wv * change[1]) / size
-    y = (mixture.ww * change[1] - mixture.vw * change[0]) / size
-    return x, y, (change[2] - mixture.aw * x - mixture.av * y) / mixture.aa
-
-
-@njit(**INNER)  # type: ignore[untyped-decorator]
-def make_values(shape: SparseShape, work: SparseWork, mixture: Mixture, features: Any) -> None:
+def make_values(
+    kind: Any, shape: SparseShape, work: SparseWork, mixture: Mixture, features: Any
+) -> None:
     """Turn the coordinates of some features into values, whose mixture is the identity."""
+    array_bytes = shape.k_padded * shape.size
+    n_vectors = shape.block * shape.n_blocks
+    factors = (
+        mixture.ww,
+        mixture.wv,
+        mixture.vw,
+        mixture.vv,
+        mixture.aw,
+        mixture.av,
+        mixture.aa,
+    )
     for j in range(features[0], features[1]):
-        of_feature = work.state[j]
-        for c in range(shape.k_padded):
-            x = of_feature[0, c]
-            y = of_feature[shape.velocity, c]
-            z = of_feature[shape.average, c]
-            of_feature[0, c] = mixture.ww * x
-            if shape.velocity:
-                of_feature[0, c] = mixture.ww * x + mixture.wv * y
-                of_feature[shape.velocity, c] = mixture.vw * x + mixture.vv * y
-            if shape.average:
-                mean = mixture.aw * x + mixture.aa * z
-                of_feature[shape.average, c] = mean + (mixture.av * y if shape.velocity else 0.0)
+        at = work.state.ctypes.data + j * shape.feature_bytes
+        arrays = at, at + shape.velocity * array_bytes, at + shape.average * array_bytes
+        mix(kind, n_vectors, arrays, factors)
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
@@ -227,36 +171,61 @@ def row_at(work: SparseWork, position: int) -> int:
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
-def touch_row(kind: Any, shape: SparseShape, work: SparseWork, position: int) -> None:
-    """Ask for the stored values of the row at a position, if there is one."""
-    if position < shape.n_order:
-        row = row_at(work, position)
-        start, count = work.row_starts[row], work.row_starts[row + 1] - work.row_starts[row]
-        touch_bytes(kind, work.columns + start * shape.column_size, count * shape.column_size)
-        touch_bytes(kind, work.values + start * shape.size, count * shape.size)
+def segment_at(
+    kind: Any, shape: SparseShape, work: SparseWork, position: int, features: Any
+) -> tuple[int, int]:
+    """Return where the stored values of some features start and stop, in the row at a position."""
+    row = row_at(work, position)
+    start, stop = work.row_starts[row], work.row_starts[row + 1]
+    start = first_from(kind, shape, work, start, stop, features[0])
+    return start, first_from(kind, shape, work, start, stop, features[1])
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
-def add_segment_logits(
-    kind: Any, shape: SparseShape, work: SparseWork, start: int, stop: int, mixture: Mixture,
+def touch_row(kind: Any, shape: SparseShape, work: SparseWork, position: int) -> None:
+    """Ask for what is stored of a row that comes soon, and where that of a later one starts."""
+    last = shape.n_order - 1
+    later = row_at(work, min(position + ROWS_AHEAD, last))
+    touch_bytes(kind, work.row_starts.ctypes.data + 8 * later, 1)
+    row = row_at(work, min(position, last))
+    start, count = work.row_starts[row], work.row_starts[row + 1] - work.row_starts[row]
+    touch_bytes(kind, work.columns + start * shape.column_size, count * shape.column_size)
+    touch_bytes(kind, work.values + start * shape.size, count * shape.size)
+
+
+@njit(**INNER)  # type: ignore[untyped-decorator]
+def write_logits(
+    kind: Any,
+    shape: SparseShape,
+    work: SparseWork,
+    segment: Any,
+    ahead: Any,
+    mixture: Mixture,
     out: int,
 ) -> None:
-    """Write the logits of a segment, without the intercept, to ``out``."""
-    feature_bytes = work.state.shape[1] * shape.k_padded * shape.size
-    block_bytes = shape.block * shape.lanes * shape.size
-    columns = work.columns + start * shape.column_size
-    values = work.values + start * shape.size
-    weights = work.state.ctypes.data
+    """Write the logits of a segment, without the intercept, to ``out``.
+
+    ``ahead``: a segment whose weights will be read next.
+    """
+    columns = work.columns + segment[0] * shape.column_size
+    values = work.values + segment[0] * shape.size
+    next_columns, n_next = work.columns + ahead[0] * shape.column_size, ahead[1] - ahead[0]
+    count = segment[1] - segment[0]
     for b in range(shape.n_blocks):
-        at = weights + b * block_bytes
-        to = out + b * block_bytes
-        segment_logits(
-            kind, columns, values, stop - start, at, feature_bytes, mixture.ww, False, to
-        )
-        if shape.velocity:
-            at += shape.velocity * shape.k_padded * shape.size
+        at, to = work.state.ctypes.data + b * shape.block_bytes, out + b * shape.block_bytes
+        for array in range(2 if shape.velocity else 1):
             segment_logits(
-                kind, columns, values, stop - start, at, feature_bytes, mixture.wv, True, to
+                kind,
+                columns,
+                values,
+                count,
+                at + array * shape.velocity * shape.k_padded * shape.size,
+                shape.feature_bytes,
+                mixture.wv if array else mixture.ww,
+                array > 0,
+                to,
+                next_columns,
+                n_next,
             )
 
 
@@ -276,114 +245,185 @@ def logits_share(
         stop_slice = first_slice + 1
     first, stop, buffer = tile
     n_rows = stop - first
-    for i in range(n_rows * part // n_parts, n_rows * (part + 1) // n_parts):
-        touch_row(kind, shape, work, first + i + 2)
-        row = row_at(work, first + i)
-        at, end = work.row_starts[row], work.row_starts[row + 1]
-        at = first_from(kind, shape, work, at, end, work.bounds[first_slice * PARTS])
+    features = work.bounds[first_slice * PARTS], work.bounds[stop_slice * PARTS]
+    first_row, stop_row = n_rows * part // n_parts, n_rows * (part + 1) // n_parts
+    following = segment_at(kind, shape, work, first + first_row, features)
+    for i in range(first_row, stop_row):
+        touch_row(kind, shape, work, first + i + ROWS_AHEAD)
+        at, end = following
+        if i + 1 < stop_row:
+            following = segment_at(kind, shape, work, first + i + 1, features)
+        ahead = following[0]
         for s in range(first_slice, stop_slice):
-            bound = work.bounds[(s + 1) * PARTS]
-            until = first_from(kind, shape, work, at, end, bound)
+            until = end
+            if s + 1 < stop_slice:
+                until = first_from(kind, shape, work, at, end, work.bounds[(s + 1) * PARTS])
             out = work.partial[buffer, s, i].ctypes.data
-            add_segment_logits(kind, shape, work, at, until, mixture, out)
+            write_logits(kind, shape, work, (at, until), (ahead, following[1]), mixture, out)
+            ahead = min(ahead + until - at, following[1])
             at = until
+        touch_segment(
+            kind,
+            work.columns + ahead * shape.column_size,
+            following[1] - ahead,
+            work.state.ctypes.data,
+            shape.feature_bytes,
+        )
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
 def sum_logits(
-    kind: Any, shape: SparseShape, work: SparseWork, slices: Any, at: int, thread: int
-) -> Any:
-    """Write a row's logits to its residual, ``at``; return the largest.
+    kind: Any,
+    shape: SparseShape,
+    work: SparseWork,
+    partial: int,
+    n_slices: int,
+    rows: tuple[int, int],
+    first: int,
+    divisor: float,
+    thread: int,
+) -> None:
+    """Phase B, first half: the logits of some rows, and what else their losses need.
 
-    ``slices``: address of the row's first partial logits, their number, and bytes to the next.
+    ``partial``: address of the logits of position ``first`` from the first slice; ``rows``: where
+    in ``residual`` and ``by_row`` they go, the first of them that of position ``first``.
     """
     n_vectors = shape.block * shape.n_blocks
+    row_bytes = shape.k_padded * shape.size
     intercept = work.intercept[thread, 0].ctypes.data
-    out = work.residual[at].ctypes.data
-    return row_logits(kind, n_vectors, slices[1], slices[2], slices[0], intercept, out)
+    for at in range(rows[0], rows[1]):
+        row = row_at(work, first + at - rows[0])
+        parts = partial + (at - rows[0]) * row_bytes
+        out = work.residual.ctypes.data + at * row_bytes
+        work.by_row[LARGEST, at] = row_logits(
+            kind, n_vectors, n_slices, TILE * row_bytes, parts, intercept, out
+        )
+        weight = work.sample_weight[row] if len(work.sample_weight) else 1.0
+        work.by_row[ROW_WEIGHT, at] = weight / divisor
+        work.by_row[TARGETS, at] = work.labels[row]
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
-def cross_entropy(
-    kind: Any, shape: SparseShape, work: SparseWork, row: int, at: int, largest: Any,
-    divisor: float, thread: int,
-) -> None:
-    """Phase B of a row with logits ``at``: the loss, and its gradient in place of the logits."""
-    label, logits = work.labels[row], work.residual[at]
-    scalars = work.scalars[thread]
-    scalars[0] = label
-    scalars[1] = (work.sample_weight[row] if len(work.sample_weight) else 1.0) / divisor
-    if shape.k == 1:
-        target = scalars.ctypes.data
-        loss = work.losses[at:].ctypes.data
-        sigmoid_loss(kind, logits.ctypes.data, target, target + shape.size, loss)
-        return
+def cross_entropy(kind: Any, shape: SparseShape, work: SparseWork, rows: tuple[int, int]) -> None:
+    """Phase B, second half: the losses of some rows, and their gradients in place of the logits.
+
+    The first row is that of a whole vector; the last vector of rows may reach beyond them.
+    """
     n_vectors = shape.block * shape.n_blocks
     is_class = work.is_class.ctypes.data
-    work.losses[at] = row_softmax(
-        kind, n_vectors, is_class, largest, logits[label], scalars[1], logits.ctypes.data
-    )
-    logits[label] -= scalars[1]
+    if shape.k == 1:
+        by_row, of_array = work.by_row.ctypes.data, work.by_row.shape[1] * shape.size
+        for at in range(rows[0], rows[1], shape.lanes):
+            here = at * shape.size
+            sigmoid_loss(
+                kind,
+                work.residual.ctypes.data + here,
+                by_row + TARGETS * of_array + here,
+                by_row + ROW_WEIGHT * of_array + here,
+                by_row + LOSSES * of_array + here,
+            )
+        return
+    for at in range(rows[0], rows[1]):
+        logits, label = work.residual[at], int(work.by_row[TARGETS, at])
+        weight = work.by_row[ROW_WEIGHT, at]
+        work.by_row[LOSSES, at] = row_softmax(
+            kind,
+            n_vectors,
+            is_class,
+            work.by_row[LARGEST, at],
+            logits[label],
+            weight,
+            logits.ctypes.data,
+        )
+        logits[label] -= weight
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
 def residual_share(
     kind: Any, shape: SparseShape, work: SparseWork, tile: Any, batch: Any, thread: int
 ) -> None:
-    """One thread's part of phase B: some rows of a tile; ``batch``: first and last position."""
+    """One thread's part of phase B: some groups of a tile's rows; ``batch``: first and stop."""
     first, stop, buffer = tile
-    n_rows = stop - first
     divisor = float(batch[1] - batch[0]) if shape.updates else 1.0
-    slice_bytes = TILE * shape.k_padded * shape.size
-    for i in range(n_rows * thread // shape.n_threads, n_rows * (thread + 1) // shape.n_threads):
-        partial = work.partial[buffer, 0, i].ctypes.data
-        at = first + i - batch[0]
-        slices = (partial, shape.n_slices, slice_bytes)
-        largest = sum_logits(kind, shape, work, slices, at, thread)
-        row = row_at(work, first + i)
-        cross_entropy(kind, shape, work, row, at, largest, divisor, thread)
+    groups = (stop - first + GROUP - 1) // GROUP
+    start = first + groups * thread // shape.n_threads * GROUP
+    stop = min(first + groups * (thread + 1) // shape.n_threads * GROUP, stop)
+    partial = work.partial[buffer, 0].ctypes.data
+    partial += (start - first) * shape.k_padded * shape.size
+    rows = start - batch[0], stop - batch[0]
+    sum_logits(kind, shape, work, partial, shape.n_slices, rows, start, divisor, thread)
+    cross_entropy(kind, shape, work, rows)
+
+
+@njit(**INNER)  # type: ignore[untyped-decorator]
+def factor_of(shape: SparseShape, change: tuple[float, float, float], array: int) -> float:
+    """Return the part of a change that belongs to one of the arrays of the state."""
+    if array == 0:
+        return change[0]
+    return change[1] if array == shape.velocity else change[2]
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
 def update_share(
-    kind: Any, shape: SparseShape, work: SparseWork, batch: Any, change: Any, thread: int
+    kind: Any, shape: SparseShape, work: SparseWork, batch: Any, features: Any, change: Any
 ) -> None:
-    """One thread's part of phase C: its features' gradients, or steps by ``change`` times them.
+    """One thread's part of phase C: add its features' gradients to their sums, or step with them.
 
     ``change``: coordinates of what a gradient of 1 does to weights, velocity and average.
     """
-    features = features_of(shape, work, thread)
-    n_arrays = work.state.shape[1]
     array_bytes = shape.k_padded * shape.size
-    block_bytes = shape.block * shape.lanes * shape.size
-    gain_bytes = shape.size if len(work.gain) > 1 else 0
-    gain, state = work.gain.ctypes.data, work.state.ctypes.data
+    gain, gain_bytes = work.gain.ctypes.data, shape.size if len(work.gain) > 1 else 0
+    n_arrays, sums, feature_bytes = work.state.shape[1], work.state.ctypes.data, shape.feature_bytes
+    if not shape.in_place:
+        change, gain, gain_bytes = (1.0, 0.0, 0.0), work.is_class.ctypes.data, 0
+        n_arrays, sums, feature_bytes = 1, work.gradient.ctypes.data, array_bytes
+    following = segment_at(kind, shape, work, batch[0], features)
     for position in range(batch[0], batch[1]):
-        row = row_at(work, position)
-        start, stop = work.row_starts[row], work.row_starts[row + 1]
-        start = first_from(kind, shape, work, start, stop, features[0])
-        stop = first_from(kind, shape, work, start, stop, features[1])
+        start, stop = following
+        if position + 1 < batch[1]:
+            following = segment_at(kind, shape, work, position + 1, features)
         columns = work.columns + start * shape.column_size
         values = work.values + start * shape.size
-        count = stop - start
         residual = work.residual[position - batch[0]].ctypes.data
         for b in range(shape.n_blocks):
-            of_block = residual + b * block_bytes
-            if not shape.updates:
-                sums = work.gradient_sum.ctypes.data + 8 * b * shape.block * shape.lanes
-                segment_sum(
-                    kind, columns, values, count, of_block, 1.0, gain, 0, sums, 8 * shape.k_padded
-                )
-                continue
             for array in range(n_arrays):
-                factor = change[0]
-                if array > 0:
-                    factor = change[1] if array == shape.velocity else change[2]
-                sums = state + array * array_bytes + b * block_bytes
-                segment_step(
-                    kind, columns, values, count, of_block, factor, gain, gain_bytes, sums,
-                    n_arrays * array_bytes,
+                add_products(
+                    kind,
+                    columns,
+                    values,
+                    stop - start,
+                    residual + b * shape.block_bytes,
+                    factor_of(shape, change, array),
+                    gain,
+                    gain_bytes,
+                    sums + array * array_bytes + b * shape.block_bytes,
+                    feature_bytes,
+                    work.columns + following[0] * shape.column_size,
+                    following[1] - following[0],
                 )
+
+
+@njit(**INNER)  # type: ignore[untyped-decorator]
+def descend(shape: SparseShape, work: SparseWork, features: Any, change: Any) -> None:
+    """Step with the gradients that were summed up for some features, which become zero."""
+    for j in range(features[0], features[1]):
+        gain = work.gain[j if len(work.gain) > 1 else 0]
+        for array in range(work.state.shape[1]):
+            factor = gain * factor_of(shape, change, array)
+            for c in range(shape.k_padded):
+                work.state[j, array, c] += factor * work.gradient[j, c]
+        work.gradient[j] = 0
+
+
+@njit(**INNER)  # type: ignore[untyped-decorator]
+def flush(shape: SparseShape, work: SparseWork, features: Any) -> None:
+    """Add the gradients that were summed up for some features to the result, and make them zero."""
+    for first in range(features[0], features[1], FLUSHED_AT_ONCE):
+        stop = min(first + FLUSHED_AT_ONCE, features[1])
+        for c in range(shape.k):
+            for j in range(first, stop):
+                work.gradient_out[c, j] += work.gradient[j, c]
+        work.gradient[first:stop] = 0
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
@@ -394,7 +434,7 @@ def add_residuals(shape: SparseShape, work: SparseWork, n_rows: int, thread: int
         sums[:] = 0.0
     loss = 0.0
     for i in range(n_rows):
-        loss += work.losses[i]
+        loss += work.by_row[LOSSES, i]
         for c in range(shape.k_padded):
             sums[c] += work.residual[i, c]
     return loss
@@ -406,7 +446,9 @@ def step_intercept(
 ) -> None:
     """Step with the intercept, by what the step does without data and with a gradient of 1."""
     values, velocities, averages = (
-        work.intercept[thread, 0], work.intercept[thread, 1], work.intercept[thread, 2]
+        work.intercept[thread, 0],
+        work.intercept[thread, 1],
+        work.intercept[thread, 2],
     )
     for c in range(shape.k):
         gradient = gain * work.residual_sum[thread, c]
@@ -439,7 +481,10 @@ def run_share(
     momentum, decay, intercept_decay, intercept_gain = constants
     mixture = Mixture(1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0)
     features = features_of(shape, work, thread)
-    buffer, step, first = 0, 0, 0
+    arrays = shape.velocity, shape.average
+    # Of a type of its own: a tuple of literal numbers would have the shares compiled once more.
+    zero: Any = np.int64(0)
+    buffer, n_batches, first = zero, zero, zero
     while first < shape.n_order:
         batch = (first, min(first + shape.batch_size, shape.n_order))
         # A and B, tile by tile.
@@ -455,28 +500,34 @@ def run_share(
         loss = add_residuals(shape, work, batch[1] - batch[0], thread)
         change = (0.0, 0.0, 0.0)
         if shape.updates:
-            rate, share = schedule[0, step], schedule[1, step]
-            of_step, by_data = step_mixture(shape, rate, share, momentum, nesterov, decay)
+            rate, share = schedule[0, n_batches], schedule[1, n_batches]
+            of_step, by_data = step_mixture(arrays, rate, share, momentum, nesterov, decay)
             mixture = after(of_step, mixture)
             if has_grown(mixture):
-                make_values(shape, work, mixture, features)
+                make_values(kind, shape, work, mixture, features)
                 mixture = Mixture(1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0)
             change = coordinates(mixture, by_data)
             of_step, by_data = step_mixture(
-                shape, rate, share, momentum, nesterov, intercept_gain * intercept_decay
+                arrays, rate, share, momentum, nesterov, intercept_gain * intercept_decay
             )
             step_intercept(shape, work, of_step, by_data, intercept_gain, thread)
             if thread == 0:
-                losses_out[step] = loss
-            step += 1
+                losses_out[n_batches] = loss
         elif thread == 0:
             losses_out[0] += loss
-        update_share(kind, shape, work, batch, change, thread)
+        n_batches += 1
+        update_share(kind, shape, work, batch, features, change)
+        if shape.updates and not shape.in_place:
+            descend(shape, work, features, change)
+        elif not shape.updates and n_batches % shape.flush_interval == 0:
+            flush(shape, work, features)
         # Where threads share a slice, the weights that one changes in C another reads in A.
         if n_threads > shape.n_slices:
             wait_for_all(meeting, n_threads)
     if shape.updates:
-        make_values(shape, work, mixture, features)
+        make_values(kind, shape, work, mixture, features)
+    else:
+        flush(shape, work, features)
 
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
@@ -488,6 +539,7 @@ def alone(shape: SparseShape) -> SparseShape:
         shape.k_padded,
         shape.lanes,
         shape.block,
+        shape.block_bytes,
         shape.n_blocks,
         shape.size,
         shape.column_size,
@@ -495,9 +547,12 @@ def alone(shape: SparseShape) -> SparseShape:
         1,
         shape.n_order,
         shape.batch_size,
+        shape.flush_interval,
+        shape.feature_bytes,
         shape.velocity,
         shape.average,
         shape.updates,
+        shape.in_place,
     )
 
 
@@ -536,22 +591,31 @@ def pass_share(
     """One thread's part of a pass: some tiles of rows."""
     n_tiles = len(losses_out)
     mixture = Mixture(1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0)
-    partial = work.partial[0, 0, thread].ctypes.data
-    at = ROWS_APART * thread
+    partial = work.partial[0, thread].ctypes.data
     first_tile = n_tiles * thread // shape.n_threads
     stop_tile = n_tiles * (thread + 1) // shape.n_threads
     for tile in range(first_tile, stop_tile):
-        for row in range(tile * TILE, min((tile + 1) * TILE, shape.n_order)):
-            start, stop = work.row_starts[row], work.row_starts[row + 1]
-            add_segment_logits(kind, shape, work, start, stop, mixture, partial)
-            largest = sum_logits(kind, shape, work, (partial, 1, 0), at, thread)
+        first = tile * TILE
+        n_rows = min(TILE, shape.n_order - first)
+        for i in range(n_rows):
+            row = first + i
+            following = min(row + 1, shape.n_order - 1)
+            segment = work.row_starts[row], work.row_starts[row + 1]
+            ahead = work.row_starts[following], work.row_starts[following + 1]
+            out = partial + i * shape.k_padded * shape.size
+            write_logits(kind, shape, work, segment, ahead, mixture, out)
+        rows = thread * TILE, thread * TILE + n_rows
+        sum_logits(kind, shape, work, partial, 1, rows, first, 1.0, thread)
+        for at in range(rows[0], rows[1]):
+            row = first + at - rows[0]
             label = work.labels[row]
             n_correct_out[tile] += is_correct(shape, work.residual.T, at, label)
             if len(logits_out):
                 for c in range(shape.k):
                     logits_out[row, c] = work.residual[at, c]
-            cross_entropy(kind, shape, work, row, at, largest, 1.0, thread)
-            losses_out[tile] += work.losses[at]
+        cross_entropy(kind, shape, work, rows)
+        for at in range(rows[0], rows[1]):
+            losses_out[tile] += work.by_row[LOSSES, at]
 
 
 @njit(**OPTIONS)  # type: ignore[untyped-decorator]

@@ -1,8 +1,8 @@
 """The innermost loops of the Numba backend over sparse rows, as intrinsics over addresses.
 
 A row's part between two features is a *segment*: the addresses of its columns and of its values,
-and their number. Weights lie feature by feature, ``[feature][class]``, so that what is not zero in a
-row touches one run of classes. All arrays are given by the address of their first element of
+and their number. Weights lie feature by feature, ``[feature][class]``, so that what is not zero in
+a row touches one run of classes. All arrays are given by the address of their first element of
 interest, an integer.
 
 Every intrinsic's first argument is a :func:`sparse_kind`: a value whose Numba type alone matters.
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastlin.kernels.simd import INT64, Vector, VectorUnit
@@ -56,14 +57,20 @@ def choose_blocks(n_classes: int, most_lanes: int) -> Blocks:
     return Blocks(lanes, -(-n_vectors // n_blocks), n_blocks)
 
 
-def sparse_kind(columns: np.dtype[Any], weights: np.dtype[Any], blocks: Blocks) -> Any:
-    """Return the value whose type tells the intrinsics what to emit; see :func:`.tiles.kind`."""
+def sparse_kind(
+    columns: np.dtype[Any], weights: np.dtype[Any], blocks: Blocks, row_lanes: int
+) -> Any:
+    """Return the value whose type tells the intrinsics what to emit; see :func:`.tiles.kind`.
+
+    ``row_lanes``: of vectors of rows, which :mod:`.tiles` works on.
+    """
     fields = [
         ("row", weights),
         ("weight", weights),
         ("column", columns),
         ("block", "u1", (blocks.block,)),
-        ("lanes", "u1", (blocks.lanes,)),
+        ("lanes", "u1", (row_lanes,)),
+        ("class_lanes", "u1", (blocks.lanes,)),
         (f"emitter_{DIGEST[:16]}", "u1"),
     ]
     return np.empty(0, np.dtype(fields))
@@ -83,7 +90,7 @@ def _read(kind_type: Any) -> _Kind:
         double=fields["weight"].bitwidth == 64,
         column_bits=fields["column"].bitwidth,
         block=fields["block"].shape[0],
-        lanes=fields["lanes"].shape[0],
+        lanes=fields["class_lanes"].shape[0],
         weight=fields["weight"],
     )
 
@@ -98,9 +105,7 @@ def _load(unit: VectorUnit, address: ir.Value, offset: ir.Value | int = 0) -> Ve
     return Vector(unit, unit.builder.load(pointer, align=unit.itemsize))
 
 
-def _store(
-    unit: VectorUnit, vector: Vector, address: ir.Value, offset: ir.Value | int = 0
-) -> None:
+def _store(unit: VectorUnit, vector: Vector, address: ir.Value, offset: ir.Value | int = 0) -> None:
     """Store a vector to any address."""
     pointer = unit.pointer(address, unit.type, offset)
     unit.builder.store(vector.value, pointer, align=unit.itemsize)
@@ -114,11 +119,32 @@ def _column(unit: VectorUnit, of: _Kind, columns: ir.Value, index: ir.Value) -> 
     return column if of.column_bits == 64 else builder.sext(column, INT64)
 
 
-def _widened(unit: VectorUnit, vector: Vector) -> Vector:
-    """Return a vector of another unit in this one's numbers."""
-    if vector.unit.bits == unit.bits:
-        return Vector(unit, vector.value)
-    return Vector(unit, unit.builder.fpext(vector.value, unit.type))
+def _touch(
+    unit: VectorUnit, of: _Kind, weights: ir.Value, row_bytes: ir.Value, column: ir.Value
+) -> None:
+    """Ask for the weights of a feature, of one block of classes."""
+    at = unit.builder.add(weights, unit.builder.mul(column, row_bytes))
+    for byte in range(0, of.block * of.lanes * unit.itemsize, CACHE_LINE):
+        unit.prefetch(at, byte, locality=3)
+
+
+def _touch_ahead(
+    unit: VectorUnit,
+    of: _Kind,
+    weights: ir.Value,
+    row_bytes: ir.Value,
+    ahead: tuple[ir.Value, ir.Value],
+    index: ir.Value,
+) -> None:
+    """Ask for the weights of a column that is next, where one fills cache lines.
+
+    Less is read so quickly that the processor itself sees far enough ahead. ``ahead``: address of
+    the columns and their number.
+    """
+    builder = unit.builder
+    if of.block * of.lanes * unit.itemsize >= CACHE_LINE:
+        with builder.if_then(builder.icmp_signed("<", index, ahead[1])):
+            _touch(unit, of, weights, row_bytes, _column(unit, of, ahead[0], index))
 
 
 def _across(unit: VectorUnit, vector: Vector, fold: Any) -> ir.Value:
@@ -157,21 +183,25 @@ def segment_logits(
     factor: Any,
     adds: Any,
     out: Any,
+    ahead: Any,
+    n_ahead: Any,
 ) -> Any:
     """Logits of a block of classes from a segment, times ``factor``: ``out = factor * (V x)``.
 
     ``weights``: of the block's first class and feature 0; ``row_bytes`` from one feature to the
     next; ``adds``: to what ``out``, a number for each class of the block, holds already.
+    On its way asks for the weights of ``n_ahead`` columns, at ``ahead``, that are next.
     """
     of = _read(kind)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, columns, values, count, weights, row_bytes, factor, adds, out = args
+        _, columns, values, count, weights, row_bytes, factor, adds, out, ahead, n_ahead = args
         unit = _unit(builder, of)
         size = of.lanes * unit.itemsize
         n_chains = max(1, CHAINS // of.block)
 
         def one(index: ir.Value, sums: list[Vector]) -> list[Vector]:
+            _touch_ahead(unit, of, weights, row_bytes, (ahead, n_ahead), index)
             feature = builder.mul(_column(unit, of, columns, index), row_bytes)
             at = builder.add(weights, feature)
             offset = builder.mul(index, INT64(unit.itemsize))
@@ -209,69 +239,58 @@ def segment_logits(
         return context.get_dummy_value()
 
     i64 = types.int64
-    return types.none(kind, i64, i64, i64, i64, i64, of.weight, types.boolean, i64), codegen
+    arguments = (kind, i64, i64, i64, i64, i64, of.weight, types.boolean, i64, i64, i64)
+    return types.none(*arguments), codegen
 
 
-def _segment_products(wide: bool) -> Any:
-    @intrinsic  # type: ignore[untyped-decorator]
-    def segment_products(
-        typingctx: Any,
-        kind: Any,
-        columns: Any,
-        values: Any,
-        count: Any,
-        residual: Any,
-        factor: Any,
-        gain: Any,
-        gain_bytes: Any,
-        sums: Any,
-        row_bytes: Any,
-    ) -> Any:
-        """Add a row's ``factor * gain * residual x`` to the features of a segment.
+@intrinsic  # type: ignore[untyped-decorator]
+def add_products(
+    typingctx: Any,
+    kind: Any,
+    columns: Any,
+    values: Any,
+    count: Any,
+    residual: Any,
+    factor: Any,
+    gain: Any,
+    gain_bytes: Any,
+    sums: Any,
+    row_bytes: Any,
+    ahead: Any,
+    n_ahead: Any,
+) -> Any:
+    """Add a row's ``factor * gain * residual x`` to the features of a segment.
 
-        ``residual``: a block of classes; ``gain``: of feature 0, ``gain_bytes`` from one to the
-        next; ``sums``: of the block's first class and feature 0, float64 in the wide form,
-        ``row_bytes`` from one feature to the next.
-        """
-        of = _read(kind)
+    ``residual``: a block of classes; ``gain``: of feature 0, ``gain_bytes`` from one to the next;
+    ``sums``: of the block's first class and feature 0, ``row_bytes`` from one feature to the next.
+    On its way asks for the sums of ``n_ahead`` columns, at ``ahead``, that are next.
+    """
+    of = _read(kind)
 
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            _, columns, values, count, residual, factor, gain, gain_bytes, sums, row_bytes = args
-            narrow = _unit(builder, of)
-            unit = VectorUnit(builder, of.lanes, True) if wide else narrow
-            size = of.lanes * unit.itemsize
-            by_class = [
-                _widened(unit, _load(narrow, residual, v * of.lanes * narrow.itemsize))
-                for v in range(of.block)
-            ]
-            if not wide:
-                by_class = [r * unit.splat(factor) for r in by_class]
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, columns, values, count, residual, factor, gain, gain_bytes, sums, *rest = args
+        row_bytes, ahead, n_ahead = rest
+        unit = _unit(builder, of)
+        size = of.lanes * unit.itemsize
+        by_class = [_load(unit, residual, v * size) * unit.splat(factor) for v in range(of.block)]
 
-            def one(index: ir.Value, _: list[Vector]) -> list[Vector]:
-                column = _column(narrow, of, columns, index)
-                at = builder.add(sums, builder.mul(column, row_bytes))
-                x = narrow.load_scalar(values, builder.mul(index, INT64(narrow.itemsize)))
-                if wide:
-                    x = x if of.double else builder.fpext(x, unit.scalar)
-                else:
-                    x = builder.fmul(x, narrow.load_scalar(gain, builder.mul(column, gain_bytes)))
-                for v, r in enumerate(by_class):
-                    total = unit.multiply_add(r, unit.splat(x), _load(unit, at, v * size))
-                    _store(unit, total, at, v * size)
-                return []
+        def one(index: ir.Value, _: list[Vector]) -> list[Vector]:
+            _touch_ahead(unit, of, sums, row_bytes, (ahead, n_ahead), index)
+            column = _column(unit, of, columns, index)
+            at = builder.add(sums, builder.mul(column, row_bytes))
+            x = unit.load_scalar(values, builder.mul(index, INT64(unit.itemsize)))
+            x = builder.fmul(x, unit.load_scalar(gain, builder.mul(column, gain_bytes)))
+            for v, r in enumerate(by_class):
+                total = unit.multiply_add(r, unit.splat(x), _load(unit, at, v * size))
+                _store(unit, total, at, v * size)
+            return []
 
-            unit.loop(count, [], one)
-            return context.get_dummy_value()
+        unit.loop(count, [], one)
+        return context.get_dummy_value()
 
-        i64 = types.int64
-        arguments = (kind, i64, i64, i64, i64, of.weight, i64, i64, i64, i64)
-        return types.none(*arguments), codegen
-
-    return segment_products
-
-
-segment_step = _segment_products(wide=False)
-segment_sum = _segment_products(wide=True)
+    i64 = types.int64
+    arguments = (kind, i64, i64, i64, i64, of.weight, i64, i64, i64, i64, i64, i64)
+    return types.none(*arguments), codegen
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -286,10 +305,7 @@ def touch_segment(
         unit = _unit(builder, of)
 
         def one(index: ir.Value, _: list[Vector]) -> list[Vector]:
-            column = _column(unit, of, columns, index)
-            at = builder.add(weights, builder.mul(column, row_bytes))
-            for byte in range(0, of.block * of.lanes * unit.itemsize, CACHE_LINE):
-                unit.prefetch(at, byte, locality=3)
+            _touch_ahead(unit, of, weights, row_bytes, (columns, count), index)
             return []
 
         unit.loop(count, [], one)
@@ -402,3 +418,35 @@ def row_softmax(
 
     i64, number = types.int64, of.weight
     return number(kind, i64, i64, number, number, number, i64), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def mix(typingctx: Any, kind: Any, n_vectors: Any, arrays: Any, factors: Any) -> Any:
+    """Replace the numbers ``x, y, z`` in three arrays by three linear maps of them.
+
+    ``arrays``: their addresses, equal ones for those that there are not: the first is written last.
+    ``factors``: ``(xx, xy, yx, yy, zx, zy, zz)``: the first becomes ``xx * x + xy * y``, and so on.
+    """
+    of = _read(kind)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, n_vectors, arrays, factors = args
+        unit = _unit(builder, of)
+        addresses = cgutils.unpack_tuple(builder, arrays)
+        xx, xy, yx, yy, zx, zy, zz = (
+            unit.splat(factor) for factor in cgutils.unpack_tuple(builder, factors)
+        )
+
+        def one(v: ir.Value, _: list[Vector]) -> list[Vector]:
+            at = builder.mul(v, INT64(of.lanes * unit.itemsize))
+            x, y, z = (_load(unit, address, at) for address in addresses)
+            mixed = (x * xx + y * xy, x * yx + y * yy, x * zx + y * zy + z * zz)
+            for address, value in reversed(list(zip(addresses, mixed, strict=True))):
+                _store(unit, value, address, at)
+            return []
+
+        unit.loop(n_vectors, [], one)
+        return context.get_dummy_value()
+
+    addresses = types.UniTuple(types.int64, 3)
+    return types.none(kind, types.int64, addresses, types.UniTuple(of.weight, 7)), codegen
