@@ -13,7 +13,7 @@ import pytest
 from numpydoc.docscrape import NumpyDocString
 
 import fastlin
-from fastlin import datasets, errors
+from fastlin import advice, datasets, errors
 
 REFERENCE = Path(__file__).parents[1].joinpath("docs/reference/index.rst").read_text("utf-8")
 LISTED = re.findall(r"^   ([\w.]*\w)$", REFERENCE, re.MULTILINE)
@@ -52,11 +52,12 @@ def explained(thing: Any, *sections: str) -> list[str]:
 def test_the_reference_lists_all_that_is_public() -> None:
     public = {name for name in fastlin.__all__ if name != "__version__"}
     public |= {f"datasets.{name}" for name in datasets.__all__}
-    public |= {
-        f"errors.{name}"
-        for name, value in vars(errors).items()
-        if inspect.isclass(value) and issubclass(value, errors.FastlinError)
-    }
+    for module, base in ((errors, errors.FastlinError), (advice, advice.FastlinWarning)):
+        public |= {
+            f"{module.__name__.removeprefix('fastlin.')}.{name}"
+            for name, value in vars(module).items()
+            if inspect.isclass(value) and issubclass(value, base)
+        }
     assert public - set(LISTED) == set()
 
 
