@@ -11,19 +11,19 @@ MODE := $(if $(filter-out 0,$(FASTLIN_SKIP_C)),skip-c)$(if $(filter-out 0,$(FAST
 STAMP := $(VENV)/installed-$(or $(MODE),try-c)
 
 .DEFAULT_GOAL := help
-.PHONY: help report test bench clean
+.PHONY: help report test docs bench clean
 .NOTPARALLEL:
 
 help:  ## Show the targets
 	@echo "make TARGET [PYTHON=python3]"
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# The test extra holds all that the report needs.
+# The test extra holds all that the report and the documentation need.
 report: $(or $(wildcard $(STAMP)-test),$(STAMP)-report)  ## Train on MNIST and write the report to report/
 	@echo "==> Writing the report to report/ (fetches MNIST on the first run)"
 	@$(BIN)/fastlin report --out report
 
-test: $(STAMP)-test  ## Check style, formatting and types, then run all tests
+test: $(STAMP)-test  ## Check style, formatting and types, run all tests, build the documentation
 	@echo "==> Checking style (ruff check)"
 	@$(BIN)/ruff check .
 	@echo "==> Checking formatting (ruff format)"
@@ -32,6 +32,11 @@ test: $(STAMP)-test  ## Check style, formatting and types, then run all tests
 	@$(BIN)/mypy
 	@echo "==> Running the tests (pytest)"
 	@$(BIN)/pytest
+	@$(MAKE) --no-print-directory docs
+
+docs: $(or $(wildcard $(STAMP)-test),$(STAMP)-docs)  ## Build the documentation, docs/_build/html
+	@echo "==> Building the documentation in docs/_build/html (runs the gallery)"
+	@$(BIN)/sphinx-build -EqnW --keep-going -b html docs docs/_build/html
 
 bench: $(STAMP)-bench  ## Time the backends and their peers
 	@echo "==> Running the benchmarks (pytest bench/)"
@@ -40,7 +45,7 @@ bench: $(STAMP)-bench  ## Time the backends and their peers
 clean:  ## Remove all that was made here, but for report/
 	@echo "==> Removing $(VENV), build results and caches"
 	@rm -rf $(VENV) build dist fastlin.egg-info fastlin/_native*.so $(RECORD)
-	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	@rm -rf docs/_build docs/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/made:

@@ -274,11 +274,25 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         X_val: ArrayLike | None = None,
         y_val: ArrayLike | None = None,
     ) -> LogisticRegression:
-        """Train on ``X (n, d)`` and ``y (n,)``.
+        """Train on rows and their labels.
 
-        C-ordered uint8, float32 and float64 rows are read where they lie, and so are SciPy's CSR
-        matrices and arrays of float32 or float64 whose columns ascend; other sparse formats are
-        converted. With ``X_val (m, d)`` and ``y_val (m,)`` every check is made on them.
+        Parameters
+        ----------
+        X : (n, d)
+            Rows. C-ordered uint8, float32 and float64 rows are read where they lie, and so are
+            SciPy's CSR matrices and arrays of float32 or float64 whose columns ascend; other
+            sparse formats are converted.
+        y : (n,)
+            Label of each row: numbers or strings, two different ones at least.
+        sample_weight : (n,), optional
+            Factor of each row's loss, >= 0; a row of weight 2 counts as two rows.
+        X_val, y_val : (m, d) and (m,), optional
+            Validation set, on which every check is made.
+
+        Returns
+        -------
+        LogisticRegression
+            The estimator itself.
 
         Raises
         ------
@@ -334,12 +348,36 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> LogisticRegression:
-        """Make one epoch over ``X (n, d)`` and ``y (n,)``, starting from the present weights.
+        """Make one epoch over some rows, starting from the present weights.
 
-        ``classes`` names all labels that will ever come; it is required by the first call. The
-        input scale and an automatic learning rate are those of the first call's rows. Momentum,
+        The input scale and an automatic learning rate are those of the first call's rows. Momentum,
         average and schedule go on where the last call, or ``fit``, left them. L-BFGS, which uses
         all rows at once, has no such method.
+
+        Parameters
+        ----------
+        X : (n, d)
+            Rows, as in :meth:`fit`.
+        y : (n,)
+            Label of each row.
+        classes : (k,), optional
+            All labels that will ever come; required by the first call.
+        sample_weight : (n,), optional
+            Factor of each row's loss, >= 0.
+
+        Returns
+        -------
+        LogisticRegression
+            The estimator itself.
+
+        Raises
+        ------
+        InputError
+            An argument or an array cannot be used; also a ValueError.
+        BackendUnavailableError
+            The backend named cannot run here.
+        DivergenceError
+            The loss became nan or infinite.
         """
         with input_errors():
             self._validate_params()
@@ -539,7 +577,18 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     # ------------------------------------------------------------------ prediction
 
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
-        """Return the logits ``(n, k)``, or ``(n,)`` with two classes (of ``classes_[1]``)."""
+        """Return the logits, ``coef_ x + intercept_``.
+
+        Parameters
+        ----------
+        X : (n, d)
+            Rows, as in :meth:`fit`.
+
+        Returns
+        -------
+        (n, k), or (n,) with two classes
+            With two classes the logit of ``classes_[1]``.
+        """
         check_is_fitted(self)
         with input_errors():
             rows = check_rows(self, X)
@@ -550,17 +599,49 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         return logits[:, 0] if len(self.classes_) == 2 else logits
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Return the most probable label of each row, ``(n,)``."""
+        """Return the most probable label of each row.
+
+        Parameters
+        ----------
+        X : (n, d)
+            Rows, as in :meth:`fit`.
+
+        Returns
+        -------
+        (n,) of the type of ``classes_``
+        """
         logits = self.decision_function(X)
         index = (logits > 0).astype(int) if logits.ndim == 1 else logits.argmax(axis=1)
         return np.asarray(self.classes_[index])
 
     def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
-        """Return the probability of each class, ``(n, k)``; each row sums to 1."""
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : (n, d)
+            Rows, as in :meth:`fit`.
+
+        Returns
+        -------
+        (n, k)
+            In the order of ``classes_``; each row sums to 1.
+        """
         return np.asarray(np.exp(self.predict_log_proba(X)))
 
     def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
-        """Return the natural logarithm of :meth:`predict_proba`, finite where that is 0."""
+        """Return the natural logarithm of :meth:`predict_proba`, finite where that is 0.
+
+        Parameters
+        ----------
+        X : (n, d)
+            Rows, as in :meth:`fit`.
+
+        Returns
+        -------
+        (n, k)
+            In nats, in the order of ``classes_``.
+        """
         from scipy.special import log_softmax
 
         logits = self.decision_function(X)
@@ -577,7 +658,18 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     # ------------------------------------------------------------------ files
 
     def save(self, path: str | Path) -> None:
-        """Write the trained model to one ``.npz`` file that holds no code."""
+        """Write the trained model to one ``.npz`` file that holds no code.
+
+        Parameters
+        ----------
+        path : str or Path
+            Exactly this file; one that is there is replaced.
+
+        Raises
+        ------
+        OutputError
+            The file cannot be written.
+        """
         from fastlin.model_file import save_estimator
 
         check_is_fitted(self)
@@ -585,7 +677,23 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
 
     @classmethod
     def load(cls, path: str | Path) -> LogisticRegression:
-        """Read a model that :meth:`save` wrote."""
+        """Read a model that :meth:`save` wrote.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+
+        Returns
+        -------
+        LogisticRegression
+            It predicts, and trains on, as the saved one would.
+
+        Raises
+        ------
+        ModelFileError
+            The file is missing, damaged, or not a model.
+        """
         from fastlin.model_file import load_estimator
 
         return load_estimator(cls, path)

@@ -37,6 +37,8 @@ class History:
         Step right after whose update each check was made.
     val_loss, val_accuracy, train_accuracy : (c,) float64
         Result of each check; accuracies are fractions in [0, 1].
+    steps_per_epoch : int
+        Steps of a whole epoch; 1 with L-BFGS.
     stopped_epoch, stopped_step : int
         Epoch and step of the last update; -1 before the first.
     best_step : int
@@ -67,7 +69,13 @@ class History:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain lists and numbers, ready for JSON."""
+        """Return everything as plain lists and numbers, ready for JSON.
+
+        Returns
+        -------
+        dict of str to list, number, str or dict
+            By the attributes' names.
+        """
         return {
             name: value.tolist() if isinstance(value, np.ndarray) else value
             for name, value in vars(self).items()
@@ -81,6 +89,18 @@ class History:
         path : str or Path, optional
             Where to save the figure; its suffix (``.png``, ``.svg``, ``.pdf``)
             chooses the format.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            It belongs to no window and to no ``pyplot`` state.
+
+        Raises
+        ------
+        InputError
+            The history is empty, or the suffix is unknown.
+        OutputError
+            The file cannot be written.
         """
         from fastlin.plotting import learning_curve
 

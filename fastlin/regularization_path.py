@@ -83,14 +83,22 @@ def path(
     Parameters
     ----------
     X : (n, d)
+        Rows, as in :meth:`LogisticRegression.fit <fastlin.LogisticRegression.fit>`.
     y : (n,)
+        Label of each row.
     l2 : sequence of float
         Weights of the penalty, >= 0, in any order; by default 13 from 1 to 1e-6.
     sample_weight : (n,), optional
+        Factor of each row's loss, >= 0.
     X_val, y_val : (m, d) and (m,), optional
         Without them there is no ``best``.
     **parameters
         Of :class:`LogisticRegression`, but for ``solver``, ``warm_start`` and ``early_stopping``.
+
+    Returns
+    -------
+    RegularizationPath
+        One fit for each penalty, and the best of them.
 
     Raises
     ------

@@ -26,9 +26,20 @@ if TYPE_CHECKING:
 class Progress:
     """What a callback is told after every check and at the end of every epoch.
 
-    ``train_loss`` is the mean over the epoch's steps so far; ``val_loss``, ``val_accuracy`` and
-    ``train_accuracy`` are those of the latest check, or None before the first one;
-    ``rows_per_second`` is that of the epoch's steps so far.
+    Attributes
+    ----------
+    epoch, max_epochs : int
+        Epoch that runs, from 0 on, and the most there can be.
+    step : int
+        Latest step, counted over all epochs from 0.
+    end_of_epoch : bool
+        Whether the epoch ends here.
+    train_loss : float
+        Mean over the epoch's steps so far, in nats.
+    val_loss, val_accuracy, train_accuracy : float or None
+        Of the latest check; None before the first one.
+    rows_per_second : float
+        Of the epoch's steps so far.
     """
 
     epoch: int

@@ -32,12 +32,25 @@ def load(
     progress : bool
         Show size and rate of a download on standard error.
 
+    Returns
+    -------
+    Dataset
+        Training and validation rows with their labels. The validation part is the set's own
+        where it has one.
+
     Raises
     ------
     DatasetError
         The data set could not be fetched, or the data folder cannot be used.
     InputError
         No such name or file, or the file does not hold what is needed.
+
+    Examples
+    --------
+    >>> from fastlin import datasets
+    >>> digits = datasets.load("digits", validation_fraction=0.25)
+    >>> digits.X_train.shape, digits.X_val.shape, digits.image_shape
+    ((1348, 64), (449, 64), (8, 8))
     """
     check_split(validation_fraction, seed)
     if name == "digits":
@@ -54,7 +67,19 @@ def load(
 
 
 def available() -> list[Listing]:
-    """List the data sets known by name: sizes, whether they are here already, and where."""
+    """List the data sets known by name: sizes, whether they are here already, and where.
+
+    Returns
+    -------
+    list of Listing
+        One for each name that ``load`` takes.
+
+    Examples
+    --------
+    >>> from fastlin import datasets
+    >>> [listing.name for listing in datasets.available()]
+    ['mnist', 'fashion-mnist', 'digits']
+    """
     from fastlin.datasets import digits, mnist
 
     collections = [mnist.listing(collection) for collection in mnist.COLLECTIONS.values()]

@@ -42,9 +42,20 @@ class Dataset:
 class Listing:
     """One data set that :func:`fastlin.datasets.load` knows by name.
 
-    ``n_train``, ``n_val`` are rows, ``n_features`` is d, ``size`` is in bytes (as kept in
-    memory and in the cache); ``cached`` is whether it is there without a network, ``where``
-    is the folder that holds it or will hold it.
+    Attributes
+    ----------
+    name : str
+        What ``load`` takes.
+    title : str
+        What it is, for people.
+    n_train, n_val, n_features : int
+        Rows of the two parts, and features of a row.
+    size : int
+        Bytes, as kept in memory and in the cache.
+    cached : bool
+        Whether it is here without a network.
+    where : str
+        Folder that holds it or will hold it.
     """
 
     name: str

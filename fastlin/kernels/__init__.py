@@ -124,7 +124,21 @@ def load_backend(name: str) -> Backend:
 
 
 def backends() -> dict[str, Backend]:
-    """Return the record of every backend, available or not, by name."""
+    """Return the record of every backend, available or not, by name.
+
+    Returns
+    -------
+    dict of str to Backend
+        In the order in which ``"auto"`` tries them.
+
+    Examples
+    --------
+    >>> import fastlin
+    >>> list(fastlin.backends())
+    ['numba', 'c', 'numpy']
+    >>> fastlin.backends()["numpy"].available
+    True
+    """
     return {name: load_backend(name) for name in BACKEND_NAMES}
 
 

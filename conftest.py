@@ -1,0 +1,21 @@
+"""Where examples in docstrings and on pages of the documentation are looked for, and run."""
+
+from __future__ import annotations
+
+import pytest
+
+collect_ignore_glob = [
+    "setup.py",
+    "csrc/*",
+    "docs/*.py",
+    "docs/gallery/*",  # runs when the documentation is built
+    "docs/generated/*",
+    "fastlin/bench/peers/*",  # imports libraries that need not be here
+]
+
+
+@pytest.fixture(autouse=True)
+def _folder_of_its_own(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an example write files without leaving any behind."""
+    if isinstance(request.node, pytest.DoctestItem):
+        monkeypatch.chdir(request.getfixturevalue("tmp_path"))
