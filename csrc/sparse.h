@@ -383,11 +383,9 @@ INLINE void NAME(catch_up_of)(const bool has_velocity, const bool has_average, c
 
 /* A step of the n classes of a feature with its gradient, which becomes zero. */
 INLINE void NAME(descend_of)(const bool has_velocity, const bool has_average, const int64_t n,
-                             const fastlin_step_options *options, int64_t feature, int64_t step,
-                             WEIGHT *restrict weights, WEIGHT *restrict velocities,
+                             const fastlin_step_options *options, WEIGHT gain, WEIGHT decay,
+                             int64_t step, WEIGHT *restrict weights, WEIGHT *restrict velocities,
                              WEIGHT *restrict averages, WEIGHT *restrict gradients) {
-    WEIGHT gain = ((const WEIGHT *)options->gain)[feature];
-    WEIGHT decay = ((const WEIGHT *)options->decay)[feature];
     WEIGHT rate = (WEIGHT)options->learning_rates[step], momentum = (WEIGHT)options->momentum;
     WEIGHT share = has_average ? (WEIGHT)options->average_rates[step] : 0;
     /* What the step takes of the velocity and, looking ahead, of the gradient. */
@@ -436,8 +434,9 @@ INLINE void NAME(catch_up)(const ENGINE *e, int64_t feature, int64_t done) {
 /* A step of a feature that has a gradient and is up to date. */
 INLINE void NAME(descend)(const ENGINE *e, int64_t feature, int64_t step) {
     e->done[feature] = (int32_t)(step % WINDOW + 1);
-    OF_FEATURE(descend_of, e->options, feature, step, NAME(at)(e->weights, feature, e->stride),
-               NAME(at)(e->velocity, feature, e->stride), NAME(at)(e->average, feature, e->stride),
+    const WEIGHT *gain = e->options->gain;
+    OF_FEATURE(descend_of, e->options, gain[e->one_gain ? 0 : feature], (WEIGHT)e->decay, step,
+               NAME(at)(e->weights, feature, e->stride), NAME(at)(e->velocity, feature, e->stride), NAME(at)(e->average, feature, e->stride),
                NAME(at)(e->gradient, feature, e->stride));
 }
 
@@ -458,6 +457,9 @@ static int64_t NAME(list_features)(const ENGINE *e, int64_t thread, int64_t step
     int64_t count = 0, width = e->n_threads + 1, *list = e->list + e->range[thread] + thread;
     for (int64_t i = 0; i < n_rows; i++) {
         const int64_t *of_row = splits + i * width + thread;
+        if (i + 2 < n_rows)
+            for (int64_t s = of_row[2 * width]; s < of_row[2 * width + 1]; s += 64 / sizeof(COLUMN))
+                __builtin_prefetch(e->columns + s, 0, 3);
         for (int64_t s = of_row[0]; s < of_row[1]; s++) {
             int64_t feature = e->columns[s];
             list[count] = feature;
@@ -472,7 +474,7 @@ static int64_t NAME(list_features)(const ENGINE *e, int64_t thread, int64_t step
  * number is returned. */
 static int64_t NAME(descend_all)(const ENGINE *e, int64_t thread, int64_t step, int64_t n_listed,
                                  int64_t next_n_rows, const int64_t *next_splits) {
-    enum { AHEAD = 8 };
+    enum { AHEAD = 16 };
     int64_t done = step % WINDOW + 1;
     const int64_t *list = e->list + e->range[thread] + thread;
     for (int64_t i = 0; i < n_listed; i++) {
@@ -760,8 +762,8 @@ int NAME(sgd_steps)(const fastlin_samples *samples, const int64_t *order, int64_
                 .one_gain = true};
     NAME(shape)(&e, samples, p);
     memset(losses_out, 0, (n_order + e.batch_size - 1) / e.batch_size * sizeof(double));
-    const WEIGHT *decay = options->decay, *gain = options->gain;
-    e.decay = e.d > 0 ? decay[0] : 0;
+    const WEIGHT *gain = options->gain;
+    e.decay = *(const WEIGHT *)options->decay;
     for (int64_t f = 1; f < e.d; f++) e.one_gain &= gain[f] == gain[0];
     arena memory = {0};
     int status = NAME(set_up)(&e, NAME(useful_threads)(&e, n_threads), &memory);

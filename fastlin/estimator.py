@@ -8,25 +8,40 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from fastlin.advice import (
+    look_at_descent,
+    look_at_features,
+    look_at_labels,
+    tell_of_separation,
+)
 from fastlin.batches import Batches
-from fastlin.data import encode_labels, kernel_rows, make_samples, weight_type
+from fastlin.data import encode_labels, kernel_rows, make_samples, take_rows, weight_type
 from fastlin.errors import InputError
+from fastlin.fit_tasks import CallbackSupportMixin, FitTasks, with_callbacks
 from fastlin.kernels import BACKEND_NAMES, Backend, Samples, get_backend
 from fastlin.lbfgs import minimize
 from fastlin.scaling import InputScale
 from fastlin.schedules import SCHEDULES, StepSize, safe_step_size
-from fastlin.train import Descent, Progress, new_parameters, train
+from fastlin.train import (
+    Descent,
+    Position,
+    Progress,
+    copy_parameters,
+    new_parameters,
+    train,
+)
 from fastlin.validation import (
     check_rows,
     check_rows_and_labels,
     check_validation_set,
     check_weights,
     input_errors,
+    require_callables,
     require_same_model,
     require_two_classes,
     split_validation_set,
@@ -45,7 +60,7 @@ def _trains_in_parts(estimator: LogisticRegression) -> bool:
     raise AttributeError("partial_fit needs solver='sgd'; L-BFGS uses all rows at once")
 
 
-class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklearn is untyped
+class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Logistic regression (two classes) and softmax regression (more), by gradient descent.
 
     Minimises ``mean cross-entropy + l2 * sum(W**2)`` over the scaled inputs
@@ -61,8 +76,9 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     l2 : float
         Weight of the penalty, >= 0.
     learning_rate : float or "auto"
-        Step size; ``"auto"`` measures a safe one, see
-        :func:`fastlin.schedules.safe_step_size`.
+        Step size. ``"auto"`` measures a safe one, see :func:`fastlin.schedules.safe_step_size`, and
+        with a free intercept subtracts the features' means where these are not mostly 0, which
+        changes the pace but not the minimum.
     schedule : {"constant", "invscaling", "cosine"}
         How the step size changes, see :func:`fastlin.schedules.rates`.
     momentum : float
@@ -130,7 +146,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         Name of the backend that trained.
     learning_rate_ : float
         Step size used. With ``learning_rate="auto"`` that of the intercept is another, see
-        :func:`fastlin.schedules.safe_step_size`.
+        :func:`fastlin.schedules.safe_step_size`, and it is nan with ``"lbfgs"``.
     n_features_in_ : int
     feature_names_in_ : (d,) of str, where the rows had names
 
@@ -148,6 +164,9 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     coef_: NDArray[Any]
     intercept_: NDArray[Any]
     _input_scale: InputScale
+    _step_size: StepSize | None = None
+    _position: Position | None = None
+    """Where gradient descent stopped; None after L-BFGS and in a model from a file."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "solver": [StrOptions({"sgd", "lbfgs"})],
@@ -240,6 +259,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
     # ------------------------------------------------------------------ training
 
+    @with_callbacks  # type: ignore[untyped-decorator]
     def fit(
         self,
         X: ArrayLike,
@@ -265,6 +285,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         """
         with input_errors():
             self._validate_params()
+            require_callables(self.callbacks or ())
             backend = get_backend(self.backend)
             rows, labels = check_rows_and_labels(self, X, y, reset=True)
             weights = check_weights(rows, labels, sample_weight, self.class_weight)
@@ -272,17 +293,31 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             require_two_classes(classes)
             validation = check_validation_set(self, X_val, y_val)
             generator = self._generator()
+            seen = {"X": X, "y": y, "sample_weight": sample_weight}
             if validation is None and self.early_stopping and self.solver == "sgd":
-                rows, labels, weights, validation = split_validation_set(
-                    rows, labels, weights, self.validation_fraction, generator
-                )
+                part, val_part = split_validation_set(labels, self.validation_fraction, generator)
+                validation = take_rows(rows, val_part), labels[val_part]
+                rows, labels = take_rows(rows, part), labels[part]
+                weights = None if weights is None else weights[part]
+                if self._has_callbacks:
+                    seen = {
+                        name: None if values is None else _safe_indexing(values, part)
+                        for name, values in seen.items()
+                    }
             start = self if self.warm_start and hasattr(self, "coef_") else None
             if start is not None:
                 require_same_model(classes, rows.shape[1], start.classes_, start.coef_.shape[1])
+            look_at_labels(classes, len(labels))
+            if self.solver == "sgd" and start is None and self.input_scale is None:
+                look_at_features(rows)
             self.classes_ = classes
-            self._train(
-                backend, rows, labels, weights, validation, generator, start, self.max_epochs
-            )
+            self._position = None
+            self._train(backend, rows, labels, weights, validation, generator, start, seen)
+        if self.solver == "sgd":
+            if self.l2 == 0 and self._separates(backend, rows, labels):
+                tell_of_separation(len(labels))
+            elif not self.early_stopping:
+                look_at_descent(self.history_, self.tol, self.patience)
         return self
 
     @available_if(_trains_in_parts)  # type: ignore[untyped-decorator]
@@ -296,12 +331,20 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         """Make one epoch over ``X (n, d)`` and ``y (n,)``, starting from the present weights.
 
         ``classes`` names all labels that will ever come; it is required by the first call. The
-        input scale and an automatic learning rate are those of the first call's rows. L-BFGS, which
-        uses all rows at once, has no such method.
+        input scale and an automatic learning rate are those of the first call's rows. Momentum,
+        average and schedule go on where the last call, or ``fit``, left them. L-BFGS, which uses
+        all rows at once, has no such method.
         """
         with input_errors():
             self._validate_params()
+            require_callables(self.callbacks or ())
             backend = get_backend(self.backend)
+            if self.class_weight == "balanced":
+                raise InputError(
+                    "class_weight='balanced' needs all rows at once; give partial_fit "
+                    "class_weight={label: weight}, from sklearn.utils.class_weight's "
+                    "compute_class_weight('balanced', classes=classes, y=all_labels)"
+                )
             first = not hasattr(self, "coef_")
             rows, labels = check_rows_and_labels(self, X, y, reset=first)
             weights = check_weights(rows, labels, sample_weight, self.class_weight)
@@ -316,9 +359,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
                     f"classes={np.unique(classes).tolist()!r} differ from those of the first call, "
                     f"{self.classes_.tolist()!r}"
                 )
-            self._train(
-                backend, rows, labels, weights, None, self._generator(), None if first else self, 1
-            )
+            start = None if first else self
+            self._train(backend, rows, labels, weights, None, self._generator(), start)
         return self
 
     def _train(
@@ -330,14 +372,16 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         validation: tuple[Rows, NDArray[Any]] | None,
         generator: np.random.Generator,
         start: LogisticRegression | None,
-        max_epochs: int,
+        seen: dict[str, Any] | None = None,
     ) -> None:
+        """Learn; ``seen`` is what callbacks see of a whole fit, None for a partial one."""
         dtype = weight_type(rows, self.dtype)
-        scale = (
-            InputScale.from_option(self.input_scale, rows, sample_weight)
-            if start is None
-            else start._input_scale
-        )
+        if start is not None:
+            scale = start._input_scale
+        else:
+            scale = InputScale.from_option(self.input_scale, rows, sample_weight)
+            if self._centres and isinstance(rows, np.ndarray):
+                scale = scale.centred(rows, sample_weight)
         samples = make_samples(
             rows, encode_labels(labels, self.classes_), scale, dtype, sample_weight
         )
@@ -348,27 +392,85 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         if start is not None:
             parameters.weights[...] = start.coef_
             parameters.intercept[...] = scale.shifted_intercept(start.coef_, start.intercept_)
+        position = self._position or Position(parameters, 0, 0)
+        copy_parameters(position.parameters, parameters)
+
+        def model() -> dict[str, Any]:
+            weights, intercept = parameters.to_return()
+            return {"coef_": weights, "intercept_": scale.raw_intercept(weights, intercept)}
+
+        tasks = None
+        if seen is not None and self._has_callbacks:
+            tasks = FitTasks(self, self.max_epochs, seen, model)
+        step_size = self._step_size_for(samples, scale, n_models, dtype, start)
         descent = self._descent(
             backend,
             samples,
             self._bind_validation(validation, scale, dtype),
             scale,
-            n_models,
-            max_epochs,
-            start,
+            step_size,
+            1 if seen is None else self.max_epochs,
+            position,
+            tasks,
         )
         if self.solver == "lbfgs":
             self.history_ = minimize(descent, parameters, scale, self.tol or 0.0)
         else:
             self.history_ = train(descent, parameters, generator)
-        weights, intercept = parameters.to_return()
-        self.coef_ = weights
-        self.intercept_ = scale.raw_intercept(weights, intercept)
+            self._position = Position(
+                parameters,
+                position.epochs_done + self.history_.stopped_epoch + 1,
+                position.steps_done + self.history_.stopped_step + 1,
+            )
+        self.coef_, self.intercept_ = model().values()
         self.n_iter_ = self.history_.stopped_epoch + 1
         self.backend_ = backend.name
-        self.learning_rate_ = descent.learning_rate
-        self._intercept_gain = descent.intercept_gain
+        self.learning_rate_ = step_size.learning_rate
+        self._step_size = step_size if self.solver == "sgd" else None
         self._input_scale = scale
+        if tasks is not None:
+            tasks.end()
+
+    @property
+    def _has_callbacks(self) -> bool:
+        """Whether scikit-learn's ``set_callbacks`` gave any."""
+        return bool(getattr(self, "_skl_callbacks", None))
+
+    def _step_size_for(
+        self,
+        samples: Samples,
+        scale: InputScale,
+        n_models: int,
+        dtype: np.dtype[Any],
+        start: LogisticRegression | None,
+    ) -> StepSize:
+        if self.learning_rate != "auto":
+            return StepSize(float(self.learning_rate), 1.0)
+        if self.solver == "lbfgs":  # which searches along a line
+            return StepSize(np.nan, 1.0)
+        if start is not None and start._step_size is not None:
+            return start._step_size
+        return safe_step_size(
+            samples,
+            scale,
+            n_models,
+            self.batch_size,
+            self.l2,
+            self.fit_intercept,
+            dtype,
+            self.momentum,
+            self._intercept_decay,
+        )
+
+    @property
+    def _centres(self) -> bool:
+        """Whether gradient descent may choose the features' origin, as well as its own pace."""
+        intercept_is_free = self.fit_intercept and not self.regularize_intercept
+        return self.solver == "sgd" and self.learning_rate == "auto" and intercept_is_free
+
+    @property
+    def _intercept_decay(self) -> float:
+        return 2 * self.l2 if self.regularize_intercept else 0.0
 
     def _descent(
         self,
@@ -376,28 +478,13 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         samples: Samples,
         validation: Samples | None,
         scale: InputScale,
-        n_models: int,
+        step_size: StepSize,
         max_epochs: int,
-        start: LogisticRegression | None,
+        position: Position,
+        tasks: FitTasks | None,
     ) -> Descent:
         dtype = weight_type(samples.rows, self.dtype)
-        intercept_decay = 2 * self.l2 if self.regularize_intercept else 0.0
-        if self.learning_rate != "auto":
-            step_size = StepSize(float(self.learning_rate), 1.0)
-        elif start is None:
-            step_size = safe_step_size(
-                samples,
-                scale,
-                n_models,
-                self.batch_size,
-                self.l2,
-                self.fit_intercept,
-                dtype,
-                self.momentum,
-                intercept_decay,
-            )
-        else:
-            step_size = StepSize(start.learning_rate_, start._intercept_gain)
+        callbacks = [*(self.callbacks or ()), *([_print_epoch] if self.verbose else ())]
         return Descent(
             backend=backend,
             samples=samples,
@@ -413,7 +500,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             decay=np.full(samples.rows.shape[1], 2 * self.l2, dtype),
             gain=scale.gain(dtype),
             schedule=self.schedule,
-            intercept_decay=intercept_decay,
+            intercept_decay=self._intercept_decay,
             fit_intercept=self.fit_intercept,
             intercept_gain=step_size.intercept_gain,
             momentum=self.momentum,
@@ -424,7 +511,11 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             patience=self.patience,
             early_stopping=self.early_stopping,
             n_threads=self._threads(backend),
-            callbacks=[*(self.callbacks or ()), *([_print_epoch] if self.verbose else ())],
+            callbacks=callbacks if tasks is None else [*callbacks, tasks],
+            before_epoch=() if tasks is None else (tasks.begin_epoch,),
+            epochs_done=position.epochs_done,
+            steps_done=position.steps_done,
+            horizon=self.max_epochs,
         )
 
     # ------------------------------------------------------------------ prediction
@@ -482,6 +573,12 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         return load_estimator(cls, path)
 
     # ------------------------------------------------------------------ arguments
+
+    def _separates(self, backend: Backend, rows: Rows, labels: NDArray[Any]) -> bool:
+        """Whether the model is right about every row."""
+        samples = Samples(kernel_rows(rows, self.coef_.dtype), encode_labels(labels, self.classes_))
+        model = self.coef_, self.intercept_
+        return backend.score(samples, *model, self._threads(backend))[1] == len(labels)
 
     def _threads(self, backend: Backend) -> int:
         return backend.n_threads if self.n_threads is None else int(self.n_threads)

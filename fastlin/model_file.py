@@ -11,7 +11,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ import numpy as np
 
 from fastlin.errors import InputError, ModelFileError
 from fastlin.history import History
+from fastlin.kernels.arguments import Parameters
 from fastlin.output_file import replacing
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 FORMAT = "fastlin model"
 VERSION = 1
 REQUIRED_ARRAYS = ("coef_", "intercept_", "classes_")
-OPTIONAL_ARRAYS = ("feature_names_in_", "input_shift", "input_factor")
+POSITION_ARRAYS = tuple(f"position_{field.name}" for field in fields(Parameters))
+"""What gradient descent goes on from, see :class:`fastlin.train.Position`."""
+OPTIONAL_ARRAYS = ("feature_names_in_", "input_shift", "input_factor", *POSITION_ARRAYS)
 METADATA = {"fastlin": str, "n_iter_": int, "backend_": str, "history": dict}
 
 
@@ -43,7 +46,8 @@ class SavedModel:
         Parameters of the estimator by name.
     arrays : dict of str to array
         ``coef_`` (k or 1, d), ``intercept_`` (k or 1,), ``classes_`` (k,) and, if the
-        model has them, ``feature_names_in_`` (d,), ``input_shift`` and ``input_factor`` (d,).
+        model has them, ``feature_names_in_`` (d,), ``input_shift`` and ``input_factor`` (d,), and
+        the fields of :class:`fastlin.kernels.arguments.Parameters` after ``position_``.
     metadata : dict
         ``fastlin`` (version), ``n_iter_``, ``backend_``, ``history`` and whatever else was saved.
     """
@@ -68,12 +72,17 @@ def save_estimator(model: LogisticRegression, path: str | Path) -> None:
         path,
         params=params | {"callbacks": None},
         arrays={name: getattr(model, name) for name in names}
-        | {"input_shift": model._input_scale.shift, "input_factor": model._input_scale.scale},
+        | {"input_shift": model._input_scale.shift, "input_factor": model._input_scale.scale}
+        | _position_arrays(model),
         metadata={
             "fastlin": __version__,
             "n_iter_": model.n_iter_,
             "backend_": model.backend_,
             "learning_rate_": model.learning_rate_,
+            "intercept_gain": None if model._step_size is None else model._step_size.intercept_gain,
+            "position": None
+            if model._position is None
+            else [model._position.epochs_done, model._position.steps_done],
             "history": model.history_.to_dict(),
         },
     )
@@ -88,12 +97,22 @@ def load_estimator(kind: type[LogisticRegression], path: str | Path) -> Logistic
         As :func:`load_model`.
     """
     from fastlin.scaling import InputScale
+    from fastlin.schedules import StepSize
+    from fastlin.train import Position
 
     saved = load_model(path)
     try:
         model = kind(**saved.params)
         model.history_ = _history(saved.metadata["history"])
         model.learning_rate_ = float(saved.metadata["learning_rate_"])
+        gain, position = saved.metadata.get("intercept_gain"), saved.metadata.get("position")
+        if gain is not None:
+            model._step_size = StepSize(model.learning_rate_, float(gain))
+        present = [name for name in POSITION_ARRAYS if name in saved.arrays]
+        arrays = {name.removeprefix("position_"): saved.arrays.pop(name) for name in present}
+        if position is not None:
+            epochs_done, steps_done = map(int, position)
+            model._position = Position(Parameters(**arrays), epochs_done, steps_done)
         shift, factor = saved.arrays.pop("input_shift"), saved.arrays.pop("input_factor")
     except (TypeError, ValueError, KeyError) as error:
         raise ModelFileError(_damaged(path, f"a field is missing or wrong ({error})")) from error
@@ -106,16 +125,23 @@ def load_estimator(kind: type[LogisticRegression], path: str | Path) -> Logistic
     return model
 
 
+def _position_arrays(model: LogisticRegression) -> dict[str, NDArray[Any]]:
+    if model._position is None:
+        return {}
+    values = vars(model._position.parameters).items()
+    return {f"position_{name}": array for name, array in values if array is not None}
+
+
 def _history(content: dict[str, Any]) -> History:
     """Return the history whose ``to_dict`` gave `content`."""
-    fields = dict(content)
+    values = dict(content)
     for name, default in vars(History()).items():
         value = content[name]
         if isinstance(default, np.ndarray):
-            fields[name] = np.array(value, default.dtype)
+            values[name] = np.array(value, default.dtype)
         elif type(value) is not type(default):
             raise TypeError(f"{name} is {value!r}")
-    return History(**fields)
+    return History(**values)
 
 
 def save_model(
@@ -278,6 +304,12 @@ def _defect_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> str | None:
             or (kind == "f" and not np.isfinite(array).all())
         ):
             return f"{name} is not {coef.shape[1]} {content}"
+    for name in POSITION_ARRAYS:
+        array, like = arrays.get(name), intercept if "intercept" in name else coef
+        if array is not None and (
+            array.dtype != like.dtype or array.shape != like.shape or not np.isfinite(array).all()
+        ):
+            return f"{name} is not {like.shape} finite numbers of type {like.dtype}"
     return None
 
 

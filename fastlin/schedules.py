@@ -34,13 +34,13 @@ def rates(
     """Return the learning rate of each step, given the epochs ``t (s,)`` done before it.
 
     ``"constant"``: ``rate``; ``"invscaling"``: ``rate / sqrt(1 + t)``; ``"cosine"``: half a cosine
-    from ``rate`` to 0 at the last step (Loshchilov and Hutter, "SGDR", 2017, equation 5, without
-    restarts). ``t`` is a fraction within an epoch.
+    from ``rate`` to 0 at the last step of ``max_epochs``, and then again (Loshchilov and Hutter,
+    "SGDR", 2017, equation 5). ``t`` is a fraction within an epoch.
     """
     if schedule == "invscaling":
         return learning_rate / np.sqrt(1 + epochs)
     if schedule == "cosine":
-        return learning_rate * 0.5 * (1 + np.cos(np.pi * np.minimum(epochs / max_epochs, 1)))
+        return learning_rate * 0.5 * (1 + np.cos(np.pi * (epochs % max_epochs) / max_epochs))
     return np.full(len(epochs), learning_rate)
 
 
@@ -106,6 +106,8 @@ def safe_step_size(
         The features are so large that the weights' type cannot hold the result.
     """
     n = len(samples.rows)
+    batch = min(batch_size, n)
+    share = (n - batch) / (batch * (n - 1)) if n > 1 else 0.0
     generator = np.random.default_rng(seed)
     bound = 0.25 if n_models == 1 else 0.5
     gain = 0.0
@@ -122,10 +124,8 @@ def safe_step_size(
         squared_norms = _squared_norms(x)
         of_all = bound * _largest_eigenvalue(x, start)
         of_rows = bound * float(squared_norms @ (squared_norms / (squared_norms.sum() or 1.0)))
-    batch = min(batch_size, n)
-    share = (n - batch) / (batch * (n - 1)) if n > 1 else 0.0
-    curvature = (1 - share) * of_all + share * of_rows / (1 - momentum)
-    curvature += max(2 * l2, intercept_decay * gain)
+        curvature = (1 - share) * of_all + share * of_rows / (1 - momentum)
+        curvature += max(2 * l2, intercept_decay * gain)
     rate = 1.0 if curvature == 0 else 1.0 / curvature
     if not (rate >= np.finfo(dtype).tiny and gain <= np.finfo(dtype).max):
         raise InputError(

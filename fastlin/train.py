@@ -50,7 +50,9 @@ class Descent:
     """Everything that stays fixed while training.
 
     ``decay`` and ``gain`` are ``(d,)``; see :mod:`fastlin.kernels.arguments`. A ``tol`` of 0 or
-    None never stops.
+    None never stops. ``epochs_done`` and ``steps_done`` count those of earlier runs that this one
+    continues; the schedule runs over ``horizon`` epochs, or ``max_epochs`` where that is None.
+    ``before_epoch`` are called at the beginning of every epoch.
     """
 
     backend: Backend
@@ -73,6 +75,19 @@ class Descent:
     early_stopping: bool = False
     n_threads: int = 1
     callbacks: Sequence[Callback] = ()
+    before_epoch: Sequence[Callable[[], None]] = ()
+    epochs_done: int = 0
+    steps_done: int = 0
+    horizon: int | None = None
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run stopped, and what another needs to go on from there."""
+
+    parameters: Parameters
+    epochs_done: int
+    steps_done: int
 
 
 @dataclass
@@ -102,6 +117,14 @@ def new_parameters(
     return parameters
 
 
+def copy_parameters(source: Parameters, target: Parameters) -> None:
+    """Copy what both have."""
+    for name, values in vars(source).items():
+        place = getattr(target, name)
+        if values is not None and place is not None:
+            place[...] = values
+
+
 def train(descent: Descent, parameters: Parameters, generator: np.random.Generator) -> History:
     """Descend until something says stop; ``parameters`` then hold the weights to return.
 
@@ -119,6 +142,8 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
     step, epoch = -1, -1
 
     for epoch in range(descent.max_epochs):
+        for announce in descent.before_epoch:
+            announce()
         # 1. The epoch's order of rows.
         order = descent.batches.order(generator)
         epoch_losses: list[NDArray[np.float64]] = []
@@ -158,9 +183,7 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
 
     # 6. Early stopping returns the best check's parameters.
     if best_step >= 0:
-        for name, value in vars(best_parameters).items():
-            if value is not None:
-                getattr(parameters, name)[...] = value
+        copy_parameters(best_parameters, parameters)
     log.seconds["total"] = time.perf_counter() - started
     return _history(log, descent, epoch, step, best_step if best_step >= 0 else step, stop_reason)
 
@@ -187,8 +210,8 @@ def _run_steps(
         learning_rates=rates(
             descent.schedule,
             descent.learning_rate,
-            steps / batches.steps_per_epoch,
-            descent.max_epochs,
+            descent.epochs_done + steps / batches.steps_per_epoch,
+            descent.horizon or descent.max_epochs,
         ),
         decay=descent.decay,
         gain=descent.gain,
@@ -197,7 +220,9 @@ def _run_steps(
         momentum=descent.momentum,
         nesterov=descent.nesterov,
         # Later iterates weigh more: Lacoste-Julien et al., arXiv:1212.2002, equation 8.
-        average_rates=2.0 / (steps + np.float64(2)) if descent.average else None,
+        average_rates=2.0 / (descent.steps_done + steps + np.float64(2))
+        if descent.average
+        else None,
     )
     rows = order[first * batches.batch_size : stop * batches.batch_size]
     losses = np.empty(stop - first)

@@ -16,11 +16,11 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from fastlin.data import sparse_rows, take_rows
+from fastlin.data import sparse_rows
 from fastlin.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
     from sklearn.base import BaseEstimator
@@ -112,19 +112,31 @@ def _without_nullable_type(y: Any) -> Any:
 def check_weights(
     rows: Rows, labels: NDArray[Any], sample_weight: ArrayLike | None, class_weight: Any
 ) -> NDArray[np.float64] | None:
-    """Return the weight of each row, ``(n,)``, that of its class included; None is 1 for all."""
+    """Return the weight of each row, ``(n,)``, that of its class included; None is 1 for all.
+
+    ``"balanced"`` makes the weights of each class sum to the same, those of the rows included.
+    """
     if sample_weight is None and class_weight is None:
         return None
     weights: NDArray[np.float64] = _check_sample_weight(
         sample_weight, rows, dtype=np.float64, ensure_non_negative=True
     )
-    if class_weight is not None:
-        of_classes = compute_sample_weight(class_weight, labels)
-        if not (np.isfinite(of_classes).all() and (of_classes >= 0).all()):
+    if class_weight == "balanced":
+        classes, label_index = np.unique(labels, return_inverse=True)
+        counts = np.bincount(label_index, weights)
+        of_classes = np.divide(
+            counts.sum() / len(classes), counts, out=np.zeros(len(classes)), where=counts > 0
+        )
+        weights = weights * of_classes[label_index]
+    elif class_weight is not None:
+        of_rows = compute_sample_weight(class_weight, labels)
+        if not (np.isfinite(of_rows).all() and (of_rows >= 0).all()):
             raise InputError(
                 f"class_weight={class_weight!r} needs finite weights that are not negative"
             )
-        weights = weights * of_classes
+        weights = weights * of_rows
+    if not weights.any():
+        raise InputError("sample_weight is zero for every row; at least one must be positive")
     return weights
 
 
@@ -147,13 +159,9 @@ def check_validation_set(
 
 
 def split_validation_set(
-    rows: Rows,
-    labels: NDArray[Any],
-    weights: NDArray[np.float64] | None,
-    fraction: float,
-    generator: np.random.Generator,
-) -> tuple[Rows, NDArray[Any], NDArray[np.float64] | None, tuple[Rows, NDArray[Any]]]:
-    """Split a fraction of the rows off, each class in proportion; this copies the rows."""
+    labels: NDArray[Any], fraction: float, generator: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the indices of training and validation rows, a fraction of each class for these."""
     from sklearn.model_selection import train_test_split
 
     seed = int(generator.integers(2**31))
@@ -166,12 +174,7 @@ def split_validation_set(
             f"early_stopping cannot split validation_fraction={fraction} off {len(labels)} rows "
             f"({error}); pass X_val and y_val, or set early_stopping=False"
         ) from error
-    return (
-        take_rows(rows, train_part),
-        labels[train_part],
-        None if weights is None else weights[train_part],
-        (take_rows(rows, val_part), labels[val_part]),
-    )
+    return train_part, val_part
 
 
 def require_two_classes(classes: NDArray[Any], what: str = "y") -> None:
@@ -197,3 +200,13 @@ def require_same_model(
             f"warm_start=True with {n_features} features, but the model was trained on "
             f"{old_n_features}; fit with warm_start=False first"
         )
+
+
+def require_callables(callbacks: Sequence[Any]) -> None:
+    """Raise where something in ``callbacks`` cannot be called."""
+    for index, callback in enumerate(callbacks):
+        if not callable(callback):
+            raise InputError(
+                f"callbacks[{index}] is {callback!r}, which cannot be called; pass functions of a "
+                "fastlin.train.Progress, and scikit-learn's callbacks to set_callbacks"
+            )

@@ -313,11 +313,12 @@ def test_an_automatic_rate_is_that_of_the_scaled_rows() -> None:
     assert model(learning_rate=0.125).fit(X, Y).learning_rate_ == 0.125
 
 
-def test_weights_of_rows_are_repetitions() -> None:
+@pytest.mark.parametrize("scale", [None, "minmax", "standard"])
+def test_weights_of_rows_are_repetitions(scale: str | None) -> None:
     """With all rows in a batch."""
     generator = np.random.default_rng(0)
     times = generator.integers(0, 4, len(Y))
-    options = {"batch_size": 1000, "learning_rate": 0.01, "max_epochs": 20, "tol": None}
+    options = {"batch_size": 1000, "input_scale": scale, "max_epochs": 20, "tol": None}
     weighted = model(**options).fit(X, Y, sample_weight=times)
     repeated = model(**options).fit(np.repeat(X, times, axis=0), np.repeat(Y, times))
     np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=1e-9, atol=1e-12)
@@ -343,6 +344,17 @@ def test_balanced_classes_weigh_the_same() -> None:
     by_hand = model(class_weight=dict(enumerate(len(some) / (3 * counts)))).fit(X[some], Y[some])
     np.testing.assert_allclose(balanced.coef_, by_hand.coef_, rtol=1e-12)
     assert not np.allclose(balanced.coef_, model().fit(X[some], Y[some]).coef_)
+
+
+def test_balanced_classes_count_a_row_with_weight_two_twice() -> None:
+    times = np.random.default_rng(0).integers(0, 4, len(Y))
+    options = {"class_weight": "balanced", "batch_size": 1000}
+    weighted = model(**options).fit(X, Y, sample_weight=times)
+    repeated = model(**options).fit(np.repeat(X, times, axis=0), np.repeat(Y, times))
+    np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=1e-9)
+    # A class without any weight is only ever wrong.
+    two = model(**options).fit(X, Y, sample_weight=np.where(TWO, 1, 0))
+    assert two.predict_proba(X)[:, 2].mean() < 0.2
 
 
 def test_an_intercept_is_trained_penalised_or_left_out() -> None:
@@ -472,16 +484,45 @@ def test_tol_ends_the_training() -> None:
 
 @pytest.mark.parametrize("k", [2, 3])
 @pytest.mark.parametrize("scale", [None, "standard", (3, [1, 0.5, 0.3, 0.25])])
-def test_partial_fit_makes_an_epoch_at_a_time(k: int, scale: Any) -> None:
+@pytest.mark.parametrize(
+    "descent",
+    [
+        {},
+        {"momentum": 0.9, "schedule": "cosine"},
+        {"momentum": 0.8, "nesterov": True, "average": True, "schedule": "invscaling"},
+    ],
+)
+def test_partial_fit_makes_an_epoch_at_a_time(k: int, scale: Any, descent: dict[str, Any]) -> None:
     rows, labels = of_classes(k)
-    options = {"shuffle": False, "input_scale": scale}
-    whole = model(**options, max_epochs=3).fit(rows, labels)
+    options = {"shuffle": False, "input_scale": scale, "max_epochs": 3, **descent}
+    whole = model(**options).fit(rows, labels)
     parts = model(**options)
     for _ in range(3):
         parts.partial_fit(rows, labels, classes=range(k))
     np.testing.assert_allclose(parts.coef_, whole.coef_, rtol=1e-10)
     np.testing.assert_allclose(parts.intercept_, whole.intercept_, rtol=1e-9)
     assert parts.n_iter_ == 1
+
+
+def test_partial_fit_goes_on_from_a_fit() -> None:
+    options = {"shuffle": False, "momentum": 0.9, "average": True, "schedule": "invscaling"}
+    whole = model(**options, max_epochs=4).fit(X, Y)
+    parts = model(**options, max_epochs=3).fit(X, Y).partial_fit(X, Y)
+    np.testing.assert_allclose(parts.coef_, whole.coef_, rtol=1e-12)
+    again = pickle.loads(pickle.dumps(parts)).partial_fit(X, Y)
+    np.testing.assert_array_equal(again.coef_, parts.partial_fit(X, Y).coef_)
+    # A new fit begins anew, from zero or from the present weights.
+    np.testing.assert_array_equal(
+        parts.fit(X, Y).coef_, model(**options, max_epochs=3).fit(X, Y).coef_
+    )
+
+
+def test_a_rate_is_measured_where_there_was_none() -> None:
+    """L-BFGS needs none, so what goes on from it measures one."""
+    estimator = model(solver="lbfgs").fit(X, Y)
+    assert np.isnan(estimator.learning_rate_)
+    estimator.set_params(solver="sgd").partial_fit(X, Y)
+    assert 0 < estimator.learning_rate_ < 10
 
 
 def test_partial_fit_waits_for_classes_that_come_later() -> None:
@@ -634,6 +675,7 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"shuffle": "no"}, "'shuffle' .* Got 'no'"),
     ({"backend": "fortran"}, "'backend' .* Got 'fortran'"),
     ({"callbacks": print}, "'callbacks' .* 'list'"),
+    ({"callbacks": [print, 5]}, r"callbacks\[1\] is 5, which cannot be called; .* set_callbacks"),
     ({"class_weight": "heavy"}, "'class_weight' .*'balanced'.* Got 'heavy'"),
     ({"class_weight": {0: 1, 1: 1, 5: 1}}, r"classes, \[.*2.*\], are not in class_weight"),
     ({"class_weight": {0: -1, 1: 1, 2: 1}}, "class_weight=.* not negative"),
@@ -689,6 +731,10 @@ def test_mistakes_of_partial_fit() -> None:
         trained.partial_fit(X, Y, classes=[0, 1])
     with pytest.raises(InputError, match=r"X has 2 features, .* expecting 4"):
         trained.partial_fit(X[:, :2], Y)
+    with pytest.raises(
+        InputError, match=r"class_weight='balanced' needs all rows .* compute_class"
+    ):
+        model(class_weight="balanced").partial_fit(X, Y, classes=[0, 1, 2])
     assert not hasattr(model(solver="lbfgs"), "partial_fit")
     with pytest.raises(AttributeError, match="'partial_fit'") as caught:
         model(solver="lbfgs").partial_fit(X, Y, classes=[0, 1, 2])

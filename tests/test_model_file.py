@@ -289,14 +289,47 @@ def test_a_loaded_estimator_is_the_saved_one(tmp_path: Path, trained: Any) -> No
         assert type(getattr(loaded.history_, name)) is type(value)
 
 
-def test_training_goes_on_after_loading(tmp_path: Path, trained: Any) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"momentum": 0.9, "average": True, "schedule": "invscaling"},
+        {"solver": "lbfgs", "max_epochs": 3},
+    ],
+)
+def test_training_goes_on_after_loading(
+    tmp_path: Path, trained: Any, options: dict[str, Any]
+) -> None:
     model, X, y = trained
+    model = copy.deepcopy(model).set_params(**options).fit(X, y).set_params(solver="sgd")
     model.save(tmp_path / "model.npz")
     loaded = LogisticRegression.load(tmp_path / "model.npz").partial_fit(X, y)
     expected = copy.deepcopy(model).partial_fit(X, y)
     np.testing.assert_array_equal(loaded.coef_, expected.coef_)
     np.testing.assert_array_equal(loaded.intercept_, expected.intercept_)
     assert np.abs(loaded.coef_ - model.coef_).max() > 0
+
+
+@pytest.mark.parametrize("change", ["shape", "type", "value"])
+def test_where_training_stopped_is_checked(tmp_path: Path, trained: Any, change: str) -> None:
+    path = tmp_path / "model.npz"
+    trained[0].save(path)
+    members = dict(np.load(path))
+    weights = members["position_weights"]
+    members["position_weights"] = {
+        "shape": weights[:, 1:],
+        "type": weights.astype(np.float32),
+        "value": np.full_like(weights, np.nan),
+    }[change]
+    with path.open("wb") as file:
+        np.savez(file, **members)
+    with pytest.raises(ModelFileError, match=r"position_weights is not .* finite numbers"):
+        LogisticRegression.load(path)
+    del members["position_weights"]
+    with path.open("wb") as file:
+        np.savez(file, **members)
+    with pytest.raises(ModelFileError, match=r"a field is missing or wrong .*'weights'"):
+        LogisticRegression.load(path)
 
 
 def test_names_of_features_come_back(tmp_path: Path, trained: Any) -> None:

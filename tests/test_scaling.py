@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from fastlin.errors import InputError
-from fastlin.scaling import ROWS_AT_ONCE, InputScale
+from fastlin.scaling import ROWS_AT_ONCE, ROWS_OF_A_MEAN, InputScale
 
 numbers = st.floats(-1e3, 1e3, width=32)
 rows_of_numbers = arrays.arrays(
@@ -91,6 +91,28 @@ def test_a_row_counts_as_often_as_its_weight_says(option: str, dtype: str) -> No
     assert weighted.scale[3] == 1
     unweighted = InputScale.from_option(option, rows)
     assert (np.abs(weighted.scale / unweighted.scale - 1)[:3] > 1e-4).all()
+
+
+def test_a_centred_scale_has_the_means_for_its_shift() -> None:
+    generator = np.random.default_rng(0)
+    times = generator.integers(0, 3, 500)
+    for rows in (generator.normal(5, 1, (500, 3)), generator.integers(0, 2, (500, 3), np.uint8)):
+        scale = InputScale(np.ones(3), np.full(3, 0.5))
+        centred = scale.centred(rows, times.astype(float))
+        np.testing.assert_allclose(centred.shift, rows.repeat(times, axis=0).mean(axis=0))
+        assert centred.scale is scale.scale
+    many = generator.normal(5, 1, (5 * ROWS_OF_A_MEAN, 3))
+    np.testing.assert_allclose(scale.centred(many).shift, 5, atol=0.1)
+
+
+def test_numbers_that_are_mostly_zero_are_not_centred() -> None:
+    rows = np.zeros((10, 4))
+    rows[:, 0] = 1
+    scale = InputScale(np.zeros(4), np.ones(4))
+    assert scale.centred(rows) is scale
+    assert scale.centred(rows.astype(np.uint8)).shift.tolist() == [1, 0, 0, 0]
+    assert scale.centred(np.full((2, 4), 1.7e308)) is scale
+    assert scale.centred(np.ones((2, 4)), np.zeros(2)) is scale
 
 
 @pytest.mark.parametrize("option", ["minmax", "standard"])

@@ -34,9 +34,11 @@ def test_invscaling() -> None:
 
 
 def test_cosine() -> None:
-    got = rates("cosine", 0.3, np.array([0.0, 2.5, 5.0, 7.5, 10.0, 11.0]), 10)
+    got = rates("cosine", 0.3, np.array([0.0, 2.5, 5.0, 7.5, 10.0, 12.5]), 10)
     half = 0.15 * math.sqrt(0.5)
-    np.testing.assert_allclose(got, [0.3, 0.15 + half, 0.15, 0.15 - half, 0, 0], atol=1e-16)
+    np.testing.assert_allclose(
+        got, [0.3, 0.15 + half, 0.15, 0.15 - half, 0.3, 0.15 + half], atol=1e-16
+    )
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -1,0 +1,130 @@
+"""What a fit has seen and what to try: at most one warning of each kind a fit.
+
+Each is a :class:`FastlinWarning`, so that ``warnings.simplefilter("ignore", FastlinWarning)``
+silences all of them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastlin.history import History
+    from fastlin.kernels.arguments import Rows
+
+CROWDED_CLASSES = 50
+ROWS_OF_A_CLASS = 5
+"""More numbers than the first as classes, with fewer rows each than the second, look measured."""
+
+ORDERS_OF_MAGNITUDE = 3
+"""Ranges of features that lie further apart than so many powers of 10 call for scaling."""
+
+ROWS_LOOKED_AT = 1000
+
+SHARE_OF_LATER_HALF = 0.25
+"""A second half of the epochs that brings more of the fall of the loss is no end of it."""
+
+
+class FastlinWarning(UserWarning):
+    """Base of every warning that fastlin gives on purpose."""
+
+
+class NotConvergedWarning(FastlinWarning, ConvergenceWarning):  # type: ignore[misc]
+    """The training ended while the loss was still falling."""
+
+
+class LabelsWarning(FastlinWarning):
+    """The labels look like numbers to be predicted rather than classes."""
+
+
+class ScalingWarning(FastlinWarning):
+    """The features differ by orders of magnitude."""
+
+
+class SeparableWarning(FastlinWarning):
+    """The loss has no minimum: without a penalty the weights grow for ever."""
+
+
+def _warn(message: str, kind: type[FastlinWarning]) -> None:
+    # Told of the line that called `fit`, which scikit-learn's decorator wraps and which calls this.
+    warnings.warn(message, kind, stacklevel=5)
+
+
+def look_at_labels(classes: NDArray[np.generic], n_rows: int) -> None:
+    """Warn of numeric labels of so many values that a class has hardly any rows.
+
+    Of more classes than half of the rows scikit-learn warns itself.
+    """
+    k = len(classes)
+    crowded = k > CROWDED_CLASSES and 2 * k <= n_rows < ROWS_OF_A_CLASS * k
+    if crowded and classes.dtype.kind in "iuf":
+        _warn(
+            f"y holds {k} different numbers in {n_rows} rows, so a class has {n_rows / k:.1f} rows "
+            "on average; if they are measurements rather than classes, use a regression instead, "
+            "for example sklearn.linear_model.Ridge",
+            LabelsWarning,
+        )
+
+
+def look_at_features(rows: Rows) -> None:
+    """Warn where some features ``(n, d)`` range over orders of magnitude more than others do.
+
+    Looks at evenly spaced rows; features that are constant there do not count, nor do the
+    narrowest tenth, which may be rare events in the unit of the others.
+    """
+    if not isinstance(rows, np.ndarray) or rows.dtype.kind != "f":
+        return
+    some = rows[:: -(-len(rows) // ROWS_LOOKED_AT)]
+    with np.errstate(over="ignore"):
+        ranges = np.ptp(some, axis=0).astype(np.float64)
+    ranges = ranges[(ranges > 0) & np.isfinite(ranges)]
+    if len(ranges) < 2:
+        return
+    narrow, wide = np.quantile(ranges, 0.1, method="lower"), ranges.max()
+    if wide > narrow * 10**ORDERS_OF_MAGNITUDE:
+        _warn(
+            f"the ranges of the features differ by orders of magnitude, from {narrow:.3g} to "
+            f"{wide:.3g}, so gradient descent is slow in the narrow ones; try "
+            "input_scale='standard' or 'minmax'",
+            ScalingWarning,
+        )
+
+
+def look_at_descent(history: History, tol: float | None, patience: int) -> None:
+    """Warn where ``tol`` was to end the training and the later half still brought the loss down.
+
+    Says nothing of a training too short for ``tol`` to have ended it.
+    """
+    n_epochs = history.stopped_epoch + 1
+    if not tol or history.stop_reason != "max_epochs" or n_epochs <= patience:
+        return
+    losses = history.train_loss.reshape(n_epochs, -1).mean(axis=1)
+    half = n_epochs // 2
+    fall, later_fall = history.train_loss[0] - losses[-1], losses[half - 1] - losses[-1]
+    if later_fall > max(SHARE_OF_LATER_HALF * fall, tol * (n_epochs - half)):
+        _warn(
+            f"the loss was still falling after max_epochs={n_epochs}, from {losses[half - 1]:.4g} "
+            f"to {losses[-1]:.4g} in the later half; try momentum=0.9, input_scale='standard', a "
+            "larger max_epochs, or solver='lbfgs'; tol=None says that this is enough",
+            NotConvergedWarning,
+        )
+
+
+def tell_of_separation(n_rows: int) -> None:
+    """Warn that a model without a penalty predicts every row right.
+
+    It separates the classes, and larger weights in the same direction always have a smaller loss
+    (Albert and Anderson, "On the existence of maximum likelihood estimates in logistic regression
+    models", 1984).
+    """
+    _warn(
+        f"the model is right about all {n_rows} rows, so with l2=0 larger weights are always "
+        "better and training has no end; set l2=1e-4, or early_stopping=True",
+        SeparableWarning,
+    )

@@ -1,0 +1,189 @@
+"""Warnings: where they are due, where they would be noise, and what they say."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from command_line import run_process
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn.exceptions import ConvergenceWarning
+
+from fastlin import LogisticRegression, advice
+from fastlin.advice import (
+    FastlinWarning,
+    LabelsWarning,
+    NotConvergedWarning,
+    ScalingWarning,
+    SeparableWarning,
+)
+from fastlin.history import History
+
+GENERATOR = np.random.default_rng(0)
+X = GENERATOR.standard_normal((200, 5))
+Y = (X @ [1, -1, 1, 0, 0] + GENERATOR.standard_normal(200) > 0).astype(int)
+
+
+def model(**options: Any) -> LogisticRegression:
+    return LogisticRegression(backend="numpy", random_state=0, **options)
+
+
+@contextmanager
+def one_warning(kind: type[Warning], said: str) -> Iterator[None]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    assert [warning.category for warning in caught] == [kind]
+    message = str(caught[0].message)
+    assert said in message
+    assert "\n" not in message
+    assert caught[0].filename == __file__
+
+
+def test_every_kind_is_one_of_ours_and_one_of_scikit_learn_s_where_it_has_one() -> None:
+    kinds = [LabelsWarning, NotConvergedWarning, ScalingWarning, SeparableWarning]
+    assert all(issubclass(kind, FastlinWarning) for kind in kinds)
+    assert issubclass(NotConvergedWarning, ConvergenceWarning)
+
+
+# ------------------------------------------------------------------ quiet where all is well
+
+
+@pytest.mark.parametrize(
+    ("load", "scale"),
+    [
+        (load_digits, None),
+        (load_digits, "minmax"),
+        (load_iris, None),
+        (load_wine, "standard"),
+        (load_breast_cancer, "standard"),
+    ],
+)
+def test_ordinary_data_give_no_warning(load: Any, scale: str | None) -> None:
+    rows, labels = load(return_X_y=True)
+    trained = model(input_scale=scale).fit(rows, labels)
+    assert trained.score(rows, labels) > 0.9
+
+
+def test_rows_of_every_kind_give_no_warning() -> None:
+    pixels = GENERATOR.integers(0, 256, (200, 5)).astype(np.uint8)
+    pixels[1:, 4] = 0
+    texts = np.abs(GENERATOR.standard_normal((200, 300))) * (GENERATOR.random((200, 300)) < 0.05)
+    texts /= np.linalg.norm(texts, axis=1, keepdims=True) + 1e-9
+    for rows in (pixels, texts, X.astype(np.float32) / 1000, X * 1e6):
+        assert model().fit(rows, Y).history_.train_loss[-1] < 0.75
+
+
+# ------------------------------------------------------------------ the loss still falls
+
+
+def test_a_loss_that_still_falls() -> None:
+    with one_warning(NotConvergedWarning, "max_epochs=100, from"):
+        model(learning_rate=1e-3).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"tol": None},
+        {"tol": 0},
+        {"max_epochs": 10},  # tol cannot end it before patience is over
+        {"early_stopping": True, "max_epochs": 5, "patience": 2},
+        {"callbacks": [lambda progress: progress.epoch == 50]},
+    ],
+)
+def test_who_did_not_ask_for_convergence_is_not_told(options: dict[str, Any]) -> None:
+    trained = model(learning_rate=1e-3, **options).fit(X, Y)
+    assert trained.history_.train_loss[-1] > 0.6
+
+
+EPOCHS = np.arange(100.0)
+
+
+@pytest.mark.parametrize(
+    ("losses", "told"),
+    [
+        (2 - EPOCHS / 100, True),
+        (np.exp(-EPOCHS / 100), True),
+        (np.exp(-EPOCHS / 20), False),
+        ((1 + EPOCHS) ** -0.5, False),
+    ],
+    ids=["line", "slow decay", "decay", "root"],
+)
+def test_how_a_loss_falls(losses: np.ndarray, told: bool) -> None:
+    history = History(
+        train_loss=losses.repeat(3), stopped_epoch=len(losses) - 1, stop_reason="max_epochs"
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        advice.look_at_descent(history, 1e-4, 10)
+        advice.look_at_descent(history, 1.0, 10)  # more than it fell
+    assert len(caught) == told
+
+
+# ------------------------------------------------------------------ features
+
+
+@pytest.mark.parametrize("load", [load_breast_cancer, load_wine])
+def test_features_of_very_different_ranges(load: Any) -> None:
+    rows, labels = load(return_X_y=True)
+    with one_warning(ScalingWarning, "try input_scale='standard'"):
+        model(tol=None, max_epochs=2).fit(rows, labels)
+
+
+def test_which_features_count() -> None:
+    rows = X.copy()
+    rows[:, 4] = 1e9  # constant
+    model().fit(rows, Y)
+    rows[:, 3] *= 1e4
+    with one_warning(ScalingWarning, "differ by orders of magnitude"):
+        model(tol=None).fit(rows, Y)
+    for options in ({"input_scale": "standard"}, {"solver": "lbfgs", "max_epochs": 1000}):
+        assert model(**options).fit(rows[:, :4], Y).score(rows[:, :4], Y) > 0.7
+
+
+# ------------------------------------------------------------------ separation
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_classes_that_are_separated_without_a_penalty(k: int) -> None:
+    labels = np.arange(200) % k
+    rows = X + 10 * np.eye(5)[labels]
+    with one_warning(SeparableWarning, "right about all 200 rows, so with l2=0"):
+        model(l2=0).fit(rows, labels)
+    model(l2=1e-3).fit(rows, labels)
+    model(l2=0).fit(X, Y)
+
+
+# ------------------------------------------------------------------ labels
+
+
+@pytest.mark.parametrize("kind", [float, int])
+def test_labels_that_look_measured(kind: type) -> None:
+    labels = (np.arange(200) % 60).astype(kind)
+    with one_warning(LabelsWarning, "60 different numbers in 200 rows, so a class has 3.3 rows"):
+        model(max_epochs=2).fit(X, labels)
+    for quiet in (labels.astype(str), np.arange(200) % 30):
+        assert len(model(max_epochs=2).fit(X, quiet).classes_) >= 30
+
+
+def test_more_classes_than_half_of_the_rows_are_told_of_once() -> None:
+    with pytest.warns(UserWarning, match="50% of the number of samples") as caught:
+        model(max_epochs=1).fit(X, np.arange(200) % 150)
+    assert len(caught) == 1
+
+
+# ------------------------------------------------------------------ on the command line
+
+
+def test_the_command_line_says_it_in_one_line(tmp_path: Any) -> None:
+    rows = np.column_stack([X, 1e6 * X[:, 0]])
+    np.savez(tmp_path / "data.npz", X=rows, y=Y)
+    done = run_process("train", "--data", str(tmp_path / "data.npz"), "--quiet", "--epochs", "5")
+    assert done.code == 0
+    assert done.err.startswith("fastlin: warning: the ranges of the features differ")
+    assert done.err.count("\n") == 1
