@@ -13,6 +13,7 @@ import pytest
 from agreement import STEP_OPTIONS, all_bits, check, check_passes, check_steps, run_steps
 from problems import Problem, make_options, make_order, make_parameters, make_sparse_problem
 
+from fastlin.errors import InputError
 from fastlin.kernels import Backend, CsrRows, Samples, backends, reference
 
 BACKENDS = ["numpy", "c", "numba"]
@@ -128,7 +129,31 @@ def test_nothing_stored(name: str) -> None:
         np.testing.assert_array_equal(logits, np.broadcast_to(b, (n, 3)))
 
 
+@pytest.mark.parametrize("k", [1, 3])
+@each_backend
+@pytest.mark.filterwarnings("ignore:invalid value encountered")  # by NumPy, which is right
+def test_what_is_not_finite_shows_in_the_loss(name: str, k: int) -> None:
+    problem = make_sparse_problem(200, 30, k, "float32")
+    assert problem.dense_rows[:, 0].any()
+    for bad in (np.nan, np.inf):
+        weights = problem.weights.copy()
+        weights[-1, 0] = bad
+        backend, model = backend_or_skip(name), (weights, problem.intercept)
+        assert not np.isfinite(backend.loss_gradient(problem.samples, *model, 2)[0])
+        assert not np.isfinite(backend.score(problem.samples, *model, 2)[0])
+
+
 # ------------------------------------------------------------------ the penalty
+
+
+@each_backend
+def test_features_that_decay_apart_are_refused(name: str) -> None:
+    problem = make_sparse_problem(40, 30, 3)
+    options = replace(make_options(problem, 4, 10), decay=np.linspace(0.01, 0.03, 30))
+    with pytest.raises(InputError, match=r"decays from 0.01 to 0.03; .* the same for all"):
+        backend_or_skip(name).sgd_steps(
+            problem.samples, np.arange(40), make_parameters(problem), options, np.empty(10), 1
+        )
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.5, 1.0, 2.5])
