@@ -61,7 +61,7 @@ typedef struct {
     /* Shared by all threads. */
     barrier *meeting;
     WEIGHT *weights, *velocity, *average; /* [d][stride] */
-    WEIGHT *gradient;                     /* [d][stride], zero between batches; NULL: plain steps */
+    WEIGHT *gradient;                     /* [d][stride], zero between batches; NULL: not needed */
     int32_t *done;                        /* (d) steps of the window done; NULL: plain steps */
     int32_t *listed;                      /* (d) 1 + the step in whose list a feature was last */
     int64_t *list;                        /* (d + n_threads) features of a batch; each thread's have
@@ -683,7 +683,7 @@ static void NAME(lay_out)(ENGINE *e, arena *memory) {
     e->weights = take(memory, of_features);
     e->velocity = updates && e->parameters->weights_velocity ? take(memory, of_features) : NULL;
     e->average = updates && e->parameters->weights_average ? take(memory, of_features) : NULL;
-    e->gradient = updates && e->plain ? NULL : take(memory, of_features);
+    e->gradient = lazy || e->gradient_out ? take(memory, of_features) : NULL;
     e->done = lazy ? take(memory, e->d * sizeof(int32_t)) : NULL;
     e->listed = lazy ? take(memory, e->d * sizeof(int32_t)) : NULL;
     e->list = lazy ? take(memory, (e->d + e->n_threads) * sizeof(int64_t)) : NULL;
@@ -762,8 +762,8 @@ int NAME(sgd_steps)(const fastlin_samples *samples, const int64_t *order, int64_
                 .one_gain = true};
     NAME(shape)(&e, samples, p);
     memset(losses_out, 0, (n_order + e.batch_size - 1) / e.batch_size * sizeof(double));
-    const WEIGHT *decay = options->decay, *gain = options->gain;
-    e.decay = e.d > 0 ? decay[0] : 0;
+    const WEIGHT *gain = options->gain;
+    e.decay = *(const WEIGHT *)options->decay;
     for (int64_t f = 1; f < e.d; f++) e.one_gain &= gain[f] == gain[0];
     arena memory = {0};
     int status = NAME(set_up)(&e, NAME(useful_threads)(&e, n_threads), &memory);
