@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.sparse import issparse
 
 from fastlin.blas import one_blas_thread
 from fastlin.data import take_rows
@@ -32,11 +33,16 @@ LEAST_ROWS = 1024
 MOST_FEATURES = 2048
 """Above it only the diagonal is kept: the matrix would cost more than it saves."""
 
+SATURATED = 1e-10
+"""Least mean of ``p (1 - p)``: where all probabilities are 0 or 1, no curvature would be left."""
+
 COLUMNS_AT_ONCE = 256
 
 
 class Curvature:
     """The preconditioner: solves with the approximate Hessian at a point.
+
+    Holds a copy of the sampled rows, and while it is updated a second one.
 
     Attributes
     ----------
@@ -46,22 +52,22 @@ class Curvature:
 
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
-        samples, n = objective.samples, objective.n_rows
-        d = len(objective.scale) - 1
+        samples, d = objective.samples, len(objective.scale) - 1
         self.diagonal_only = d > MOST_FEATURES
-        n_sampled = min(n, max(LEAST_ROWS, ROWS_A_FEATURE * min(d, MOST_FEATURES)))
-        chosen = np.sort(np.random.default_rng(0).choice(n, n_sampled, replace=False))
-        self._weight = (
-            np.ones(n_sampled) if samples.sample_weight is None else samples.sample_weight[chosen]
-        )
-        rows = take_rows(samples.rows, chosen)
-        self._rows: Any = self._scaled(rows)
+        weight = samples.sample_weight
+        counting = np.arange(objective.n_rows) if weight is None else np.flatnonzero(weight)
+        n_sampled = min(len(counting), max(LEAST_ROWS, ROWS_A_FEATURE * min(d, MOST_FEATURES)))
+        chosen = np.sort(np.random.default_rng(0).choice(counting, n_sampled, replace=False))
+        self._weight = np.ones(n_sampled) if weight is None else weight[chosen]
+        self._rows: Any = self._scaled(take_rows(samples.rows, chosen))
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def update(self, point: NDArray[np.float64]) -> None:
         """Take the curvature at ``point (k, d + 1)``; not finite where the arithmetic overflows."""
         decay = self.objective.decay
         curvature = self._weight * self._mean_variance(point)
+        if not curvature.mean() >= SATURATED:
+            curvature = self._weight * SATURATED
         n_sampled = len(curvature)
         self._total = float(curvature.mean())
         mean_row = np.asarray(curvature @ self._rows, np.float64) / curvature.sum()
@@ -120,9 +126,10 @@ class Curvature:
         return shifted * scale.astype(dtype)
 
     def _squares(self) -> Any:
-        return (
-            self._rows.multiply(self._rows) if hasattr(self._rows, "multiply") else (self._rows**2)
-        )
+        if issparse(self._rows):
+            rows: Any = self._rows
+            return rows.multiply(rows)
+        return self._rows**2
 
     def _mean_variance(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``p_c (1 - p_c)`` of each sampled row, the mean over the classes."""

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 PAIRS = 10
 """Steps that are remembered, with the changes of the gradient that they brought."""
 
-UPDATED_AFTER = 6
-"""Iterations after which the curvature is taken anew, most of the way being done."""
+UPDATED_AFTER, UPDATED_EVERY = 6, 60
+"""Iterations after which the curvature is taken anew: most of the way is done, or it is long."""
 
 DECREASE, SLOPE = 1e-4, 0.9
 """Constants of Wolfe's conditions; Nocedal and Wright, section 3.1."""
@@ -121,7 +121,9 @@ class _Run:
         self.descent = descent = objective.descent
         self.epsilon = float(np.finfo(parameters.weights.dtype).eps)
         self.pairs: deque[_Pair] = deque(maxlen=PAIRS)
-        self.values: list[Value] = []
+        # Of each iteration; without the gradients, which may be large.
+        self.objectives: list[float] = []
+        self.norms: list[float] = []
         self.early = Patience(descent.patience)
         self.log = Log()
 
@@ -142,7 +144,8 @@ class _Run:
             direction = self._direction(value.gradient)
             if not np.isfinite(direction).all():
                 raise DivergenceError(
-                    f"the objective's curvature is not finite after {len(self.values)} iterations; "
+                    "the objective's curvature is not finite after "
+                    f"{len(self.objectives)} iterations; "
                     "scale the features with input_scale='standard'"
                 )
             stop_reason = self._finished(value, direction)
@@ -160,13 +163,14 @@ class _Run:
                 break
             before, (point, value) = (point, value), found
             self._remember(point - before[0], value.gradient - before[1].gradient)
-            self.values.append(value)
+            self.objectives.append(value.objective)
+            self.norms.append(float(np.linalg.norm(value.gradient)))
             self.log.losses.append(np.array([value.loss]))
-            if len(self.values) == UPDATED_AFTER:
+            if len(self.objectives) % UPDATED_EVERY == UPDATED_AFTER:
                 self.curvature.update(point)
             stop_reason = self._watched(point, time.perf_counter() - started)
             if not descent.early_stopping or self.early.without_improvement == 0:
-                best, best_value, best_iteration = point, value, len(self.values) - 1
+                best, best_value, best_iteration = point, value, len(self.objectives) - 1
             if stop_reason:
                 break
         shortfall = self._shortfall(stop_reason, value, direction)
@@ -174,11 +178,11 @@ class _Run:
         bound = self.objective.lower_bound(best, best_value)
         total = time.perf_counter() - started
         self.log.seconds |= {"total": total, "steps": total - self.log.seconds["checks"]}
-        last = len(self.values) - 1
+        last = len(self.objectives) - 1
         history = history_of(self.log, descent, last, last, best_iteration, stop_reason)
         history.steps_per_epoch = 1
-        history.objective = np.array([one.objective for one in self.values])
-        history.gradient_norm = np.array([np.linalg.norm(one.gradient) for one in self.values])
+        history.objective = np.array(self.objectives)
+        history.gradient_norm = np.array(self.norms)
         history.gap = history.objective - bound
         return Solution(history, best_value.objective, best_value.objective - bound, shortfall)
 
@@ -246,25 +250,25 @@ class _Run:
         weights' type can tell.
         """
         decrement = -float(np.vdot(value.gradient, direction)) / 2
-        latest = self.values[-LATEST:] if falling else []
-        decrease = latest[0].objective - value.objective if latest else 0.0
+        latest = self.objectives[-LATEST:] if falling else []
+        decrease = latest[0] - value.objective if latest else 0.0
         return max(max(decrement, decrease) / max(value.objective, self.epsilon), self.epsilon)
 
     def _finished(self, value: Value, direction: NDArray[np.float64]) -> str:
         """Return why to stop before the next iteration, or nothing."""
         if self._estimate(value, direction) <= (self.descent.tol or 0.0):
             return "tol"
-        if len(self.values) == self.descent.max_epochs:
+        if len(self.objectives) == self.descent.max_epochs:
             return "max_epochs"
-        if len(self.values) > STALLED:
-            fall = self.values[-STALLED - 1].objective - value.objective
+        if len(self.objectives) > STALLED:
+            fall = self.objectives[-STALLED - 1] - value.objective
             if fall <= self.epsilon * value.objective:
                 return "precision"
         return ""
 
     def _watched(self, point: NDArray[np.float64], seconds: float) -> str:
         """Check, tell the callbacks, and return why to stop, or nothing."""
-        descent, iteration = self.descent, len(self.values) - 1
+        descent, iteration = self.descent, len(self.objectives) - 1
         stop_reason = ""
         val_loss = val_accuracy = train_accuracy = None
         if descent.validation is not None:
@@ -280,7 +284,7 @@ class _Run:
                 max_epochs=descent.max_epochs,
                 step=iteration,
                 end_of_epoch=True,
-                train_loss=self.values[-1].loss,
+                train_loss=float(self.log.losses[-1][0]),
                 val_loss=val_loss,
                 val_accuracy=val_accuracy,
                 train_accuracy=train_accuracy,
@@ -305,9 +309,9 @@ class _Run:
         if stop_reason not in _REMEDIES or not tol or estimate <= tol:
             return ""
         return (
-            f"L-BFGS stopped after {len(self.values)} iterations ({stop_reason}): its objective, "
-            f"{value.objective:.6g}, is above the optimum by an estimated {estimate:.1e} of it, "
-            f"and tol={tol:g} was asked for; {_REMEDIES[stop_reason]}"
+            f"L-BFGS stopped after {len(self.objectives)} iterations ({stop_reason}): its "
+            f"objective, {value.objective:.6g}, is above the optimum by an estimated "
+            f"{estimate:.1e} of it, and tol={tol:g} was asked for; {_REMEDIES[stop_reason]}"
         )
 
 

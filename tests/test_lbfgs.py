@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -392,6 +393,43 @@ def test_a_warm_start_at_the_optimum_has_nothing_to_do() -> None:
     trained.fit(rows, labels)
     assert trained.n_iter_ < first / 3
     np.testing.assert_allclose(trained.coef_, coefficients, atol=0.01)
+
+
+def test_a_start_where_all_is_certain_finds_back() -> None:
+    rows, labels, _ = problem(3)
+    options: dict[str, Any] = {"solver": "lbfgs", "backend": "numpy", "tol": 1e-6, "l2": L2}
+    expected = LogisticRegression(**options).fit(rows, labels).history_.objective[-1]
+    trained = LogisticRegression(**options, warm_start=True, max_epochs=500).fit(rows, labels)
+    trained.coef_ = -1e4 * trained.coef_
+    trained.fit(rows, labels)
+    assert trained.history_.stop_reason == "tol"
+    assert trained.history_.objective[-1] == pytest.approx(expected, rel=1e-5)
+
+
+def test_rows_without_weight_tell_nothing_of_the_curvature() -> None:
+    rows, labels, _ = problem(3, n=6000)
+    weight = np.zeros(len(labels))
+    weight[:60] = 1
+    options: dict[str, Any] = {"solver": "lbfgs", "backend": "numpy", "tol": 1e-8, "l2": L2}
+    weighted = LogisticRegression(**options).fit(1.0 * rows, labels, sample_weight=weight)
+    few = LogisticRegression(**options).fit(rows[:60], labels[:60])
+    assert weighted.n_iter_ == pytest.approx(few.n_iter_, abs=2)
+    np.testing.assert_allclose(weighted.coef_, few.coef_, atol=1e-3 * abs(few.coef_).max())
+
+
+def test_the_gradients_of_past_iterations_are_let_go() -> None:
+    generator = np.random.default_rng(0)
+    rows, labels = generator.standard_normal((30, 20_000)), np.arange(30) % 3
+    trained = LogisticRegression(solver="lbfgs", backend="numpy", tol=None, max_epochs=60, l2=1e-7)
+    tracemalloc.start()
+    try:
+        trained.fit(rows, labels)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert trained.n_iter_ == 60
+    one_gradient = 3 * 20_000 * 8
+    assert peak < 50 * one_gradient + 10 * rows.nbytes
 
 
 def test_gradient_descent_goes_on_where_the_optimum_was() -> None:
