@@ -24,8 +24,7 @@ enum fastlin_status {
 };
 
 /* Read, never written. `weight_type` is that of every (T) array below. Where `row_starts` is not
- * NULL the rows are sparse: rows holds the z values other than zero, row by row; `shift` is NULL, and
- * the decay of a step is the same for all features. */
+ * NULL the rows are sparse: rows holds the z values other than zero, row by row; `shift` is NULL. */
 typedef struct {
     const void *rows;            /* (n, d), or (z,), of row_type */
     const void *columns;         /* (z,) of index_type, ascending in each row, or NULL */
@@ -56,7 +55,7 @@ typedef struct {
     int64_t batch_size;
     const double *learning_rates; /* (s,) */
     const double *average_rates;  /* (s,) or NULL */
-    const void *decay;            /* (d,) T */
+    const void *decay;            /* (d,) T; (1,) T with sparse rows */
     const void *gain;             /* (d,) T */
     double intercept_decay;
     double intercept_gain;

@@ -762,8 +762,8 @@ int NAME(sgd_steps)(const fastlin_samples *samples, const int64_t *order, int64_
                 .one_gain = true};
     NAME(shape)(&e, samples, p);
     memset(losses_out, 0, (n_order + e.batch_size - 1) / e.batch_size * sizeof(double));
-    const WEIGHT *decay = options->decay, *gain = options->gain;
-    e.decay = e.d > 0 ? decay[0] : 0;
+    const WEIGHT *gain = options->gain;
+    e.decay = *(const WEIGHT *)options->decay;
     for (int64_t f = 1; f < e.d; f++) e.one_gain &= gain[f] == gain[0];
     arena memory = {0};
     int status = NAME(set_up)(&e, NAME(useful_threads)(&e, n_threads), &memory);

@@ -96,8 +96,9 @@ def make_samples(
     assert rows.dtype.name in ROW_TYPES, "the estimator validated it"
     if isinstance(rows, CsrRows) and scale.has_shift:
         raise InputError(
-            "sparse rows cannot be shifted, which would fill in their zeros, but input_scale has a "
-            "shift; pass input_scale=(0, scale), or dense rows, for example X.toarray()"
+            "sparse rows cannot be shifted, which would fill in their zeros, but the features have "
+            "a shift, of input_scale or of dense rows that came before; pass "
+            "input_scale=(0, scale), or dense rows, for example X.toarray()"
         )
     if sample_weight is not None:
         sample_weight = sample_weight / sample_weight.mean()

@@ -13,6 +13,7 @@ import pytest
 from agreement import STEP_OPTIONS, all_bits, check, check_passes, check_steps, run_steps
 from problems import Problem, make_options, make_order, make_parameters, make_sparse_problem
 
+from fastlin.errors import InputError
 from fastlin.kernels import Backend, CsrRows, Samples, backends, reference
 
 BACKENDS = ["numpy", "c", "numba"]
@@ -129,6 +130,16 @@ def test_nothing_stored(name: str) -> None:
 
 
 # ------------------------------------------------------------------ the penalty
+
+
+@each_backend
+def test_features_that_decay_apart_are_refused(name: str) -> None:
+    problem = make_sparse_problem(40, 30, 3)
+    options = replace(make_options(problem, 4, 10), decay=np.linspace(0.01, 0.03, 30))
+    with pytest.raises(InputError, match=r"decays from 0.01 to 0.03; .* the same for all"):
+        backend_or_skip(name).sgd_steps(
+            problem.samples, np.arange(40), make_parameters(problem), options, np.empty(10), 1
+        )
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.5, 1.0, 2.5])

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from fastlin.errors import InputError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_array
@@ -114,6 +116,9 @@ class Samples:
     sample_weight: NDArray[np.float64] | None = None
     shift: FloatArray | None = None
 
+    def __post_init__(self) -> None:
+        assert self.shift is None or not isinstance(self.rows, CsrRows), "sparse rows have no shift"
+
 
 @dataclass
 class Parameters:
@@ -181,3 +186,13 @@ class StepOptions:
     momentum: float = 0.0
     nesterov: bool = False
     average_rates: NDArray[np.float64] | None = None
+
+    @property
+    def decay_of_all(self) -> float:
+        """The decay that all features have, as steps on sparse rows need it."""
+        if not (self.decay == self.decay[0]).all():
+            raise InputError(
+                f"features have decays from {self.decay.min():g} to {self.decay.max():g}; steps on "
+                "sparse rows need the same for all, so pass one number or dense rows"
+            )
+        return float(self.decay[0])

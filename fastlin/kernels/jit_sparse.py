@@ -90,7 +90,7 @@ def sgd_steps(
         schedule[1] = options.average_rates
     constants = (
         float(options.momentum),
-        float(options.decay[0]),
+        options.decay_of_all,
         float(options.intercept_decay),
         float(options.intercept_gain),
     )

@@ -72,13 +72,15 @@ def sgd_steps(
     """See :func:`fastlin.kernels.reference.sgd_steps`."""
     arrays = _Arrays()
     dtype = parameters.weights.dtype
+    sparse = isinstance(samples.rows, CsrRows)
+    decay = np.array([options.decay_of_all]) if sparse else options.decay
     c_options = ffi.new(
         "fastlin_step_options *",
         {
             "batch_size": options.batch_size,
             "learning_rates": arrays.pointer(options.learning_rates, np.float64),
             "average_rates": arrays.pointer(options.average_rates, np.float64),
-            "decay": arrays.pointer(options.decay, dtype),
+            "decay": arrays.pointer(decay, dtype),
             "gain": arrays.pointer(options.gain, dtype),
             "intercept_decay": options.intercept_decay,
             "intercept_gain": options.intercept_gain,

@@ -52,7 +52,7 @@ def sgd_steps(
     if not (isinstance(rows, CsrRows) and plain):
         reference.sgd_steps(samples, order, parameters, options, losses_out, n_threads)
         return
-    decay = float(options.decay[0])
+    decay = options.decay_of_all
     factor = 1.0
     for step, rate in enumerate(options.learning_rates):
         batch = order[step * options.batch_size : (step + 1) * options.batch_size]
