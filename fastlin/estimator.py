@@ -170,6 +170,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     intercept_: NDArray[Any]
     _input_scale: InputScale
     _step_size: StepSize | None = None
+    """The one that was measured, if any."""
     _position: Position | None = None
     """Where gradient descent stopped; None after L-BFGS and in a model from a file."""
 
@@ -419,8 +420,11 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     ) -> None:
         """Learn; ``seen`` is what callbacks see of a whole fit, None for a partial one."""
         dtype = weight_type(rows, self.dtype)
-        if start is not None:
-            scale = start._input_scale
+        # Where dense rows were shifted, sparse ones go on from nothing but the weights.
+        in_place = isinstance(rows, np.ndarray) or start is None or not start._input_scale.has_shift
+        goes_on = start is not None and in_place
+        if goes_on:
+            scale = self._input_scale
         else:
             scale = InputScale.from_option(self.input_scale, rows, sample_weight)
             if self._centres and isinstance(rows, np.ndarray):
@@ -435,7 +439,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         if start is not None:
             parameters.weights[...] = start.coef_
             parameters.intercept[...] = scale.shifted_intercept(start.coef_, start.intercept_)
-        position = self._position or Position(parameters, 0, 0)
+        position = self._position if goes_on and self._position else Position(parameters, 0, 0)
         copy_parameters(position.parameters, parameters)
 
         def model() -> dict[str, Any]:
@@ -445,7 +449,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         tasks = None
         if seen is not None and self._has_callbacks:
             tasks = FitTasks(self, self.max_epochs, seen, model)
-        step_size = self._step_size_for(samples, scale, n_models, dtype, start)
+        known = self._step_size if goes_on else None
+        step_size = self._step_size_for(samples, scale, n_models, dtype, known)
         descent = self._descent(
             backend,
             samples,
@@ -467,7 +472,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         self.n_iter_ = self.history_.stopped_epoch + 1
         self.backend_ = backend.name
         self.learning_rate_ = step_size.learning_rate
-        self._step_size = step_size if self.solver == "sgd" else None
+        measured = self.solver == "sgd" and self.learning_rate == "auto"
+        self._step_size = step_size if measured else None
         self._input_scale = scale
         if tasks is not None:
             tasks.end()
@@ -483,15 +489,13 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         scale: InputScale,
         n_models: int,
         dtype: np.dtype[Any],
-        start: LogisticRegression | None,
+        known: StepSize | None,
     ) -> StepSize:
         if self.learning_rate != "auto":
             return StepSize(float(self.learning_rate), 1.0)
         if self.solver == "lbfgs":  # which searches along a line
             return StepSize(np.nan, 1.0)
-        if start is not None and start._step_size is not None:
-            return start._step_size
-        return safe_step_size(
+        return known or safe_step_size(
             samples,
             scale,
             n_models,
