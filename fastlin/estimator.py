@@ -142,7 +142,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         Labels in sorted order.
     coef_ : (k, d) or (1, d) with two classes
         Weights that act on the rows as they are given, unscaled.
-    intercept_ : (k,) or (1,)
+    intercept_ : (k,) or (1,) with two classes
+        What is added to the weighted rows.
     n_iter_ : int
         Epochs (``"sgd"``) or iterations (``"lbfgs"``) made.
     history_ : fastlin.history.History
@@ -153,7 +154,9 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         Step size used. With ``learning_rate="auto"`` that of the intercept is another, see
         :func:`fastlin.schedules.safe_step_size`, and it is nan with ``"lbfgs"``.
     n_features_in_ : int
-    feature_names_in_ : (d,) of str, where the rows had names
+        Features of the rows, ``d``.
+    feature_names_in_ : (d,) of str
+        Only where the rows had names, as data frames do.
 
     Examples
     --------

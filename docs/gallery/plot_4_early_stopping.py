@@ -27,9 +27,9 @@ X_val, y_val = data.X_train[held_out], data.y_train[held_out]
 # %%
 # To the end
 # ----------
-# With next to no penalty and without stopping, for 400 epochs. (With none at all fastlin warns: rows
-# that can be separated ask for ever larger weights.) ``tol=None`` keeps training from ending when
-# the training loss hardly falls any more.
+# With next to no penalty and without stopping, for 400 epochs. (With none at all fastlin warns:
+# rows that can be separated ask for ever larger weights.) ``tol=None`` keeps training from ending
+# when the training loss hardly falls any more.
 
 options = {
     "input_scale": (0, 1 / 255),
