@@ -107,6 +107,9 @@ class Work(NamedTuple):
     states: Any  # (2, 5) int64 *: this tile and the one before, see :func:`run`
     factors: Any  # (3,) T *: learning rate, momentum and share of the average of a step
     meeting: Any  # (n_words,) int32, zero: where the threads wait for each other
+    weight_digits: Any  # packed, 4 uint8 each; on a matrix unit, as all below
+    weight_units: Any  # (n_slices, k_padded) T
+    operands: Any  # (n_threads, n_bytes) uint8
 
 
 LOSSES, ROW_WEIGHT, TARGETS, LARGEST, OF_LABEL = range(5)
@@ -251,6 +254,57 @@ def vectors_of(shape: Shape, thread: int) -> tuple[int, int]:
     )
 
 
+@njit(**INNER)  # type: ignore[untyped-decorator]
+def finish_gradient(
+    kind: Any,
+    shape: Shape,
+    work: Work,
+    tile: Any,
+    factors: Any,
+    nesterov: bool,
+    sums: Any,
+    vector: int,
+    n_wide: int,
+    b: int,
+) -> None:
+    """Keep a register tile of the gradient, add it to the sums, or step with it.
+
+    ``sums``: [vector][class][lane], ``n_wide`` vectors from ``vector`` on, of block ``b``.
+    """
+    first = (b * shape.n_vectors + vector) * shape.block * shape.lanes
+    count = n_wide * shape.block * shape.lanes
+    if not shape.updates:
+        for i in range(count):
+            work.gradient_sum[first + i] += sums[i]
+        return
+    if not tile[IS_FIRST]:
+        for i in range(count):
+            sums[i] += work.gradient[first + i]
+    if not tile[IS_LAST]:
+        for i in range(count):
+            work.gradient[first + i] = sums[i]
+        return
+    vector_bytes = shape.lanes * shape.size
+    row = work.features.ctypes.data + vector * vector_bytes
+    feature_bytes = shape.n_vectors * vector_bytes
+    arrays = (
+        work.weights.ctypes.data,
+        work.velocity.ctypes.data if len(work.velocity) else 0,
+        work.average.ctypes.data if len(work.average) else 0,
+    )
+    descend(
+        kind,
+        n_wide * shape.block,
+        sums.ctypes.data,
+        first * shape.size,
+        arrays,
+        (row, row + feature_bytes, row + 2 * feature_bytes),
+        work.residual_sum.ctypes.data + b * shape.block * shape.size,
+        (factors[0], factors[1], factors[2]),
+        nesterov,
+    )
+
+
 @njit(**OPTIONS)  # type: ignore[untyped-decorator]
 def gradient_share(
     kind: Any, shape: Shape, work: Work, tile: Any, factors: Any, nesterov: bool, thread: int
@@ -266,12 +320,6 @@ def gradient_share(
     rows = work.pointers.ctypes.data + 8 * N_POINTERS * tile[BUFFER]
     next_rows = work.pointers.ctypes.data + 8 * N_POINTERS * (1 - tile[BUFFER])
     sums = work.sums[thread]
-    vector_bytes = shape.lanes * shape.size
-    arrays = (
-        work.weights.ctypes.data,
-        work.velocity.ctypes.data if len(work.velocity) else 0,
-        work.average.ctypes.data if len(work.average) else 0,
-    )
     while vector < stop_vector:
         wide = vector + shape.n_wide <= min(stop_vector, shape.n_aligned)
         n_here = shape.n_wide if wide else 1
@@ -284,32 +332,7 @@ def gradient_share(
                 narrow_gradient_tile(
                     kind, rows, next_rows, byte, n_rows, residual, sums.ctypes.data
                 )
-            first = (b * shape.n_vectors + vector) * shape.block * shape.lanes
-            count = n_here * shape.block * shape.lanes
-            if not shape.updates:
-                for i in range(count):
-                    work.gradient_sum[first + i] += sums[i]
-                continue
-            if not tile[IS_FIRST]:
-                for i in range(count):
-                    sums[i] += work.gradient[first + i]
-            if not tile[IS_LAST]:
-                for i in range(count):
-                    work.gradient[first + i] = sums[i]
-                continue
-            row = work.features.ctypes.data + vector * vector_bytes
-            feature_bytes = shape.n_vectors * vector_bytes
-            descend(
-                kind,
-                n_here * shape.block,
-                sums.ctypes.data,
-                first * shape.size,
-                arrays,
-                (row, row + feature_bytes, row + 2 * feature_bytes),
-                work.residual_sum.ctypes.data + b * shape.block * shape.size,
-                (factors[0], factors[1], factors[2]),
-                nesterov,
-            )
+            finish_gradient(kind, shape, work, tile, factors, nesterov, sums, vector, n_here, b)
         vector += n_here
 
 
@@ -678,4 +701,7 @@ def own_work(
         works.states[2 * thread : 2 * (thread + 1)],
         works.factors[3 * thread : 3 * (thread + 1)],
         works.meeting,
+        works.weight_digits,
+        works.weight_units,
+        works.operands,
     )
