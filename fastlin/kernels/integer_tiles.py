@@ -130,10 +130,20 @@ def _shuffle(builder: Any, a: ir.Value, b: ir.Value, lanes: list[int]) -> ir.Val
     return builder.shuffle_vector(a, b, mask)
 
 
+def _opaque(builder: Any, value: ir.Value, register: str) -> ir.Value:
+    """Hide from the optimizer what a value is."""
+    kind = ir.FunctionType(value.type, [value.type])
+    return builder.asm(kind, "", f"={register},0", [value], side_effect=False)
+
+
 def _permute_bytes(builder: Any, vector: ir.Value, sources: list[int]) -> ir.Value:
-    """Take byte ``sources[i]`` to byte ``i``; the result is in words."""
-    as_bytes = _cast(builder, vector, BYTES)
-    moved = _shuffle(builder, as_bytes, ir.Constant(BYTES, ir.Undefined), sources)
+    """Take byte ``sources[i]`` to byte ``i``; the result is in words.
+
+    LLVM would merge a permutation it knows with those before, into many of 128 bits.
+    """
+    order = _opaque(builder, ir.Constant(BYTES, sources), "v")
+    name = "llvm.x86.avx512.permvar.qi.512"
+    moved = _call(builder, name, BYTES, _cast(builder, vector, BYTES), order)
     return _cast(builder, moved, WORDS)
 
 

@@ -254,7 +254,7 @@ def vectors_of(shape: Shape, thread: int) -> tuple[int, int]:
     )
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@njit(forceinline=True, **INNER)  # type: ignore[untyped-decorator]
 def finish_gradient(
     kind: Any,
     shape: Shape,
