@@ -590,13 +590,13 @@ def join_gradient(typingctx: Any, products: Any, units: Any, sums_out: Any) -> A
 def slice_digits(shape: Shape, work: Work, part: int) -> None:
     """Write the digits of the weights of a slice."""
     first, stop = slice_bound(shape, part), slice_bound(shape, part + 1)
-    units = work.weight_units.ctypes.data + part * shape.k_padded * 4
+    units = work.weight_units + part * shape.k_padded * 4
     for b in range(shape.n_blocks):
         at = (b * shape.n_vectors + first) * BLOCK * 64
         write_weight_digits(
             work.weights.ctypes.data + at,
             stop - first,
-            work.weight_digits.ctypes.data + at,
+            work.weight_digits + at,
             units + b * BLOCK * 4,
         )
 
@@ -610,8 +610,8 @@ def slice_products(
     width = (stop - first) * LANES
     block_bytes = shape.n_vectors * BLOCK * 64
     products, staged = own + PRODUCTS_AT, own + VARYING_AT
-    digits = work.weight_digits.ctypes.data + first * BLOCK * 64
-    units = work.weight_units.ctypes.data + part * shape.k_padded * 4
+    digits = work.weight_digits + first * BLOCK * 64
+    units = work.weight_units + part * shape.k_padded * 4
     for i in range(0, n_rows, ROWS_STAGED):
         stage(pointers + 8 * i, shape.d, first * LANES, stop * LANES, staged)
         for b in range(0, shape.n_blocks, ABREAST):
@@ -634,7 +634,7 @@ def integer_logits_share(kind: Any, shape: Shape, work: Work, tile: Any, thread:
     """One thread's part of phase A on the matrix unit: whole slices."""
     configure_tiles()
     pointers = work.pointers.ctypes.data + 8 * N_POINTERS * tile[BUFFER]
-    own = work.operands[thread].ctypes.data
+    own = work.operands + thread * work.operand_bytes
     slice_bytes = shape.k_padded * TILE * shape.size
     for s in range(
         shape.n_slices * thread // shape.n_threads,
@@ -661,7 +661,7 @@ def integer_gradient_share(
     first_vector, stop_vector = vectors_of(shape, thread)
     rows = work.pointers.ctypes.data + 8 * N_POINTERS * tile[BUFFER]
     next_rows = work.pointers.ctypes.data + 8 * N_POINTERS * (1 - tile[BUFFER])
-    own = work.operands[thread].ctypes.data
+    own = work.operands + thread * work.operand_bytes
     products, units = own + PRODUCTS_AT, own + VARYING_AT
     digits = units + shape.k_padded * 64
     sums = work.sums[thread]

@@ -290,6 +290,7 @@ class _Layout:
         if rows.strides[1] != rows.itemsize:
             rows = np.ascontiguousarray(rows)
         self.rows, self.samples, self.weights = rows, samples, weights
+        self._kept: list[NDArray[Any]] = []
         vector_bytes = VECTOR_BYTES[instruction_set()]
         self.lanes = vector_bytes // weights.itemsize
         self.k, self.d = weights.shape
@@ -422,10 +423,16 @@ class _Layout:
             states=np.zeros((copies * 2, 5), np.int64),
             factors=np.zeros(copies * 3, dtype),
             meeting=aligned((MEETING_WORDS,), np.dtype(np.int32)),
-            weight_digits=aligned((4 * n_packed if self.integers else 0,), bytes_),
-            weight_units=aligned((shape.n_slices, shape.k_padded), dtype),
-            operands=aligned((copies, own_bytes), bytes_),
+            weight_digits=self._address(aligned((4 * n_packed if self.integers else 0,), bytes_)),
+            weight_units=self._address(aligned((shape.n_slices, shape.k_padded), dtype)),
+            operands=self._address(aligned((copies, own_bytes), bytes_)),
+            operand_bytes=own_bytes,
         )
+
+    def _address(self, array: NDArray[Any]) -> int:
+        """Return where an array lies; it lives as long as this layout."""
+        self._kept.append(array)
+        return int(array.ctypes.data)
 
     def packed(self, weights: FloatArray | None) -> FloatArray | None:
         """Return a packed copy of weights ``(k, d)``."""

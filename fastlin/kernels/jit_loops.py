@@ -107,9 +107,10 @@ class Work(NamedTuple):
     states: Any  # (2, 5) int64 *: this tile and the one before, see :func:`run`
     factors: Any  # (3,) T *: learning rate, momentum and share of the average of a step
     meeting: Any  # (n_words,) int32, zero: where the threads wait for each other
-    weight_digits: Any  # packed, 4 uint8 each; on a matrix unit, as all below
-    weight_units: Any  # (n_slices, k_padded) T
-    operands: Any  # (n_threads, n_bytes) uint8
+    weight_digits: int  # address of 4 bytes a packed weight; on a matrix unit, as all below
+    weight_units: int  # address of (n_slices, k_padded) T
+    operands: int  # address of (n_threads, operand_bytes)
+    operand_bytes: int
 
 
 LOSSES, ROW_WEIGHT, TARGETS, LARGEST, OF_LABEL = range(5)
@@ -704,4 +705,5 @@ def own_work(
         works.weight_digits,
         works.weight_units,
         works.operands,
+        works.operand_bytes,
     )
