@@ -594,7 +594,7 @@ def slice_digits(shape: Shape, work: Work, part: int) -> None:
     for b in range(shape.n_blocks):
         at = (b * shape.n_vectors + first) * BLOCK * 64
         write_weight_digits(
-            work.weights.ctypes.data + at,
+            work.weights + at,
             stop - first,
             work.weight_digits + at,
             units + b * BLOCK * 4,
@@ -643,7 +643,7 @@ def integer_logits_share(kind: Any, shape: Shape, work: Work, tile: Any, thread:
         if tile[IS_FIRST]:  # the weights are as the batch before has left them
             slice_digits(shape, work, s)
         buffered = tile[BUFFER] * shape.n_slices + s
-        out = work.partial.ctypes.data + buffered * slice_bytes
+        out = work.partial + buffered * slice_bytes
         slice_products(shape, work, pointers, tile[N_ROWS], s, own, out)
         slice_offset(kind, shape, work, slice_bound(shape, s), slice_bound(shape, s + 1), buffered)
     release_tiles()

@@ -132,12 +132,13 @@ def sgd_steps(
     for row, values in enumerate(rows):
         if values is not None:
             intercept[:, row] = values
+    states = [parameters.weights, parameters.weights_velocity, parameters.weights_average]
+    packed = [layout.packed(values) for values in states]
     work = layout.work(
         shape,
+        packed,
         order=np.require(order, np.int64, ["C", "W"]),
         features=[samples.shift, options.decay, options.gain],
-        velocity=layout.packed(parameters.weights_velocity),
-        average=layout.packed(parameters.weights_average),
         intercept=intercept,
     )
     schedule = np.zeros((2, len(losses_out)), dtype)
@@ -146,9 +147,8 @@ def sgd_steps(
         schedule[1] = options.average_rates
     constants = [options.momentum, options.intercept_decay, options.intercept_gain]
     _run(layout, shape, work, schedule, np.array(constants, dtype), options.nesterov, losses_out)
-    layout.unpack(work.weights, parameters.weights)
-    layout.unpack(work.velocity, parameters.weights_velocity)
-    layout.unpack(work.average, parameters.weights_average)
+    for held, values in zip(packed, states, strict=True):
+        layout.unpack(held, values)
     for row, values in enumerate(rows):
         if values is not None:
             values[:] = intercept[0, row]
@@ -164,7 +164,7 @@ def loss_gradient(
         return 0.0, gradient, np.zeros(intercept.shape)
     layout = _Layout(samples, weights, n, n, n_threads, steps=True)
     shape = layout.shape(updates=False)
-    work = layout.work(shape, intercept=_of_threads(intercept, shape))
+    work = layout.work(shape, [layout.packed(weights)], intercept=_of_threads(intercept, shape))
     loss_sum = np.zeros(1)
     no_schedule, no_constants = np.zeros((2, 1), weights.dtype), np.zeros(3, weights.dtype)
     _run(layout, shape, work, no_schedule, no_constants, False, loss_sum)
@@ -207,7 +207,9 @@ def _pass(
         return losses, n_correct
     layout = _Layout(samples, weights, TILE, n, min(n_threads, n_tiles), steps=False)
     shape = layout.shape(updates=False)
-    work = layout.work(shape, intercept=_of_threads(intercept, shape), a_pass=True)
+    work = layout.work(
+        shape, [layout.packed(weights)], intercept=_of_threads(intercept, shape), a_pass=True
+    )
     with _threads(shape.n_threads):
         arguments = (layout.kind, shape, work, losses, n_correct, logits_out)
         share = _address(pass_share, layout.kind, *arguments, 0)
@@ -369,14 +371,16 @@ class _Layout:
     def work(
         self,
         shape: Shape,
+        packed: list[NDArray[Any] | None],
         intercept: NDArray[Any],
         order: NDArray[np.int64] | None = None,
         features: Any = None,
-        velocity: FloatArray | None = None,
-        average: FloatArray | None = None,
         a_pass: bool = False,
     ) -> Work:
-        """Allocate the arrays of a call; all on cache lines of their own, and zero."""
+        """Allocate the arrays of a call; all on cache lines of their own, and zero.
+
+        ``packed``: weights, velocity and average.
+        """
         dtype, samples = self.weights.dtype, self.samples
         copies = shape.n_threads
         parts = copies if a_pass else 2 * shape.n_slices
@@ -388,7 +392,7 @@ class _Layout:
             if values is not None:
                 held = self.features.ravel() >= 0
                 row[held] = np.asarray(values, dtype)[self.features.ravel()[held]]
-        nothing = aligned((0,), dtype)
+        weights, velocity, average = (*map(self._kept_at, packed), 0, 0)[:3]
         bytes_ = np.dtype(np.uint8)
         own_bytes = 0
         if self.integers:
@@ -404,33 +408,35 @@ class _Layout:
                 if samples.sample_weight is None
                 else np.require(samples.sample_weight, np.float64, ["C", "W"])
             ),
-            weights=self.packed(self.weights),
-            velocity=nothing if velocity is None else velocity,
-            average=nothing if average is None else average,
+            weights=weights,
+            velocity=velocity,
+            average=average,
             gradient=aligned((n_packed if kept else 0,), dtype),
             gradient_sum=aligned((n_packed if summed else 0,), np.dtype(np.float64)),
-            features=packed_features,
-            partial=aligned((parts, shape.k_padded, TILE), dtype),
+            features=self._kept_at(packed_features),
+            partial=self._kept_at(aligned((parts, shape.k_padded, TILE), dtype)),
             offset=aligned((parts, shape.k_padded), dtype),
             residual=aligned((copies * shape.k_padded, TILE), dtype),
             by_row=aligned((copies * 5, TILE), dtype),
             pointers=np.zeros((copies * 2, N_POINTERS), np.int64),
-            short_rows=aligned((copies * 2, short, self.lanes), self.rows.dtype),
+            short_rows=self._kept_at(aligned((copies * 2, short, self.lanes), self.rows.dtype)),
             sums=aligned((shape.n_threads, 24 * self.lanes), dtype),
             residual_sum=aligned((copies * shape.k_padded,), dtype),
             residual_total=np.zeros(copies * shape.k_padded),
             intercept=np.ascontiguousarray(intercept).reshape(copies * 3, shape.k),
             states=np.zeros((copies * 2, 5), np.int64),
             factors=np.zeros(copies * 3, dtype),
-            meeting=aligned((MEETING_WORDS,), np.dtype(np.int32)),
-            weight_digits=self._address(aligned((4 * n_packed if self.integers else 0,), bytes_)),
-            weight_units=self._address(aligned((shape.n_slices, shape.k_padded), dtype)),
-            operands=self._address(aligned((copies, own_bytes), bytes_)),
+            meeting=self._kept_at(aligned((MEETING_WORDS,), np.dtype(np.int32))),
+            weight_digits=self._kept_at(aligned((4 * n_packed if self.integers else 0,), bytes_)),
+            weight_units=self._kept_at(aligned((shape.n_slices, shape.k_padded), dtype)),
+            operands=self._kept_at(aligned((copies, own_bytes), bytes_)),
             operand_bytes=own_bytes,
         )
 
-    def _address(self, array: NDArray[Any]) -> int:
-        """Return where an array lies; it lives as long as this layout."""
+    def _kept_at(self, array: NDArray[Any] | None) -> int:
+        """Return where an array lies, 0 for none; it lives as long as this layout."""
+        if array is None:
+            return 0
         self._kept.append(array)
         return int(array.ctypes.data)
 
@@ -446,9 +452,9 @@ class _Layout:
         out[:] = by_class.reshape(shape).transpose(0, 2, 1, 3)
         return out.reshape(-1)
 
-    def unpack(self, packed: NDArray[Any], out: NDArray[Any] | None) -> None:
+    def unpack(self, packed: NDArray[Any] | None, out: NDArray[Any] | None) -> None:
         """Copy packed weights back to ``(k, d)``."""
-        if out is None:
+        if packed is None or out is None:
             return
         view = packed.reshape(self.n_blocks, self.n_vectors, self.block, self.lanes)
         by_class = view.transpose(0, 2, 1, 3).reshape(self.n_blocks * self.block, -1)
