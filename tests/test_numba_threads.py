@@ -36,7 +36,9 @@ def check_bits() -> None:
 
     assert numba.config.NUMBA_NUM_THREADS == 5
     backend = get_backend("numba")
-    for problem in (many_classes(), make_problem(300, 784, 10, "uint8", "float32", shifted=True)):
+    shapes = ((784, 10), (784, 5), (5000, 13))
+    others = [make_problem(300, d, k, "uint8", "float32", shifted=True) for d, k in shapes]
+    for problem in (many_classes(), *others):
         alone = gradients(backend, problem, 1)
         right = reference.loss_gradient(problem.samples, *problem.model)
         np.testing.assert_allclose(alone[0], right[0], rtol=1e-5)
