@@ -1,7 +1,12 @@
-"""Products of uint8 rows on a matrix unit (csrc/integer_tiles.h)."""
+"""Products of uint8 rows on a matrix unit (csrc/integer_tiles.h, kernels/integer_tiles.py)."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +17,11 @@ from problems import Problem, make_options, make_order, make_parameters, make_pr
 from fastlin.kernels import Backend, backends, reference
 
 
-@pytest.fixture(scope="module")
-def backend() -> Backend:
-    backend = backends()["c"]
+@pytest.fixture(scope="module", params=["numba", "c"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    backend = backends()[request.param]
     if backend.instruction_set != "amx":
-        pytest.skip(f"the C backend runs on {backend.instruction_set or 'nothing'} here")
+        pytest.skip(f"{backend.name} runs on {backend.instruction_set or 'nothing'} here")
     return backend
 
 
@@ -104,16 +109,55 @@ def test_the_same_bits_on_any_number_of_threads(backend: Backend) -> None:
             assert all_bits(backend, problem, n_threads) == alone
 
 
+@contextmanager
+def without_matrix_unit(backend: Backend) -> Iterator[None]:
+    """Let the backend use vectors alone."""
+    if backend.name == "c":
+        from fastlin._native import ffi, lib
+
+        assert ffi.string(lib.fastlin_choose_instruction_set(b"avx512")) == b"avx512"
+        try:
+            yield
+        finally:
+            lib.fastlin_choose_instruction_set(b"amx")
+        return
+    from fastlin.kernels import jit
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jit, "instruction_set", lambda: "avx512")
+        yield
+
+
 def test_few_products_are_left_to_vectors(backend: Backend) -> None:
     """A choice by shape, so that the narrower instruction set gives the very same bits."""
-    from fastlin._native import ffi, lib
-
     few, many = problem_of(100, 50, 7), problem_of(300, 50, 10)
     of_unit = [all_bits(backend, problem, 1) for problem in (few, many)]
-    try:
-        assert ffi.string(lib.fastlin_choose_instruction_set(b"avx512")) == b"avx512"
+    with without_matrix_unit(backend):
         of_vectors = [all_bits(backend, problem, 1) for problem in (few, many)]
-    finally:
-        lib.fastlin_choose_instruction_set(b"amx")
     assert of_unit[0] == of_vectors[0]
     assert of_unit[1] != of_vectors[1]
+
+
+def test_the_matrix_unit_is_used_where_the_environment_asks_for_no_less(backend: Backend) -> None:
+    code = "import sys; from fastlin.kernels import get_backend\n"
+    code += "print(get_backend(sys.argv[1]).instruction_set)"
+    for asked, given in (("", "amx"), ("amx", "amx"), ("avx512", "avx512")):
+        done = subprocess.run(
+            [sys.executable, "-c", code, backend.name],
+            env={**os.environ, "FASTLIN_ISA": asked},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == given
+
+
+def test_what_is_compiled_for_a_matrix_unit_has_types_of_its_own() -> None:
+    """Numba's cache knows functions by the types of their arguments, and by their own file."""
+    tiles = pytest.importorskip("fastlin.kernels.tiles")
+    types = np.dtype(np.uint8), np.dtype(np.float32)
+    kinds = [tiles.kind(*types, 4, 64, unit).dtype for unit in ("vectors", "integers")]
+    assert kinds[0] != kinds[1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiles, "EMITTER", "another digest")
+        assert tiles.kind(*types, 4, 64, "vectors").dtype != kinds[0]

@@ -41,8 +41,9 @@ def check_bits() -> None:
 
     assert numba.config.NUMBA_NUM_THREADS == 5
     backend = get_backend("numba")
-    few_classes = make_problem(300, 784, 10, "uint8", "float32", shifted=True)
-    for problem in (many_classes(), few_classes, sparse_rows(20), sparse_rows(70)):
+    shapes = ((784, 10), (784, 5), (5000, 13))
+    others = [make_problem(300, d, k, "uint8", "float32", shifted=True) for d, k in shapes]
+    for problem in (many_classes(), *others, sparse_rows(20), sparse_rows(70)):
         alone = gradients(backend, problem, 1)
         right = reference.loss_gradient(problem.samples, *problem.model)
         np.testing.assert_allclose(alone[0], right[0], rtol=1e-5)

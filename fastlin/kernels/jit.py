@@ -20,7 +20,7 @@ import numba
 import numpy as np
 from llvmlite import binding as llvm
 
-from fastlin.kernels import Backend, default_n_threads
+from fastlin.kernels import Backend, default_n_threads, integer_tiles
 from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
 from fastlin.kernels.jit_loops import (
     Shape,
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from fastlin.kernels.arguments import FloatArray
 
-VECTOR_BYTES = {"avx512": 64, "avx2": 32, "baseline": 16}
+VECTOR_BYTES = {"amx": 64, "avx512": 64, "avx2": 32, "baseline": 16}
 WORK_OF_A_THREAD = 200_000
 """Products between two meetings of the threads that make one more thread worth its start."""
 
@@ -77,14 +77,18 @@ def load() -> Backend:
 
 @functools.cache
 def instruction_set() -> str:
-    """Return which vectors LLVM may use here: ``"avx512"``, ``"avx2"`` or ``"baseline"``."""
+    """Return which vectors LLVM may use here: ``"avx512"``, ``"avx2"`` or ``"baseline"``.
+
+    Or ``"amx"``, a matrix unit beside the vectors of AVX-512.
+    """
     features = numba.config.CPU_FEATURES
     if features is None:
         found = {name for name, has in llvm.get_host_cpu_features().items() if has}
     else:
         found = {name[1:] for name in features.split(",") if name.startswith("+")}
     if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= found:
-        return "avx512"
+        unit = found >= integer_tiles.FEATURES and integer_tiles.wanted()
+        return "amx" if unit and integer_tiles.permitted() else "avx512"
     return "avx2" if {"avx2", "fma"} <= found else "baseline"
 
 
@@ -124,19 +128,22 @@ def sgd_steps(
     if len(order) == 0:
         return
     dtype: np.dtype[Any] = parameters.weights.dtype
-    layout = _Layout(samples, parameters.weights, options.batch_size, len(order), n_threads)
+    layout = _Layout(
+        samples, parameters.weights, options.batch_size, len(order), n_threads, steps=True
+    )
     shape = layout.shape(updates=True)
     rows = [parameters.intercept, parameters.intercept_velocity, parameters.intercept_average]
     intercept = np.zeros((shape.n_threads, 3, shape.k), dtype)
     for row, values in enumerate(rows):
         if values is not None:
             intercept[:, row] = values
+    states = [parameters.weights, parameters.weights_velocity, parameters.weights_average]
+    packed = [layout.packed(values) for values in states]
     work = layout.work(
         shape,
+        packed,
         order=np.require(order, np.int64, ["C", "W"]),
         features=[samples.shift, options.decay, options.gain],
-        velocity=layout.packed(parameters.weights_velocity),
-        average=layout.packed(parameters.weights_average),
         intercept=intercept,
     )
     schedule = np.zeros((2, len(losses_out)), dtype)
@@ -145,9 +152,8 @@ def sgd_steps(
         schedule[1] = options.average_rates
     constants = [options.momentum, options.intercept_decay, options.intercept_gain]
     _run(layout, shape, work, schedule, np.array(constants, dtype), options.nesterov, losses_out)
-    layout.unpack(work.weights, parameters.weights)
-    layout.unpack(work.velocity, parameters.weights_velocity)
-    layout.unpack(work.average, parameters.weights_average)
+    for held, values in zip(packed, states, strict=True):
+        layout.unpack(held, values)
     for row, values in enumerate(rows):
         if values is not None:
             values[:] = intercept[0, row]
@@ -165,9 +171,9 @@ def loss_gradient(
     n = len(samples.rows)
     if n == 0:
         return 0.0, gradient, np.zeros(intercept.shape)
-    layout = _Layout(samples, weights, n, n, n_threads)
+    layout = _Layout(samples, weights, n, n, n_threads, steps=True)
     shape = layout.shape(updates=False)
-    work = layout.work(shape, intercept=_of_threads(intercept, shape))
+    work = layout.work(shape, [layout.packed(weights)], intercept=_of_threads(intercept, shape))
     loss_sum = np.zeros(1)
     no_schedule, no_constants = np.zeros((2, 1), weights.dtype), np.zeros(3, weights.dtype)
     _run(layout, shape, work, no_schedule, no_constants, False, loss_sum)
@@ -216,9 +222,11 @@ def _pass(
     losses, n_correct = np.zeros(n_tiles), np.zeros(n_tiles, np.int64)
     if n == 0:
         return losses, n_correct
-    layout = _Layout(samples, weights, TILE, n, min(n_threads, n_tiles))
+    layout = _Layout(samples, weights, TILE, n, min(n_threads, n_tiles), steps=False)
     shape = layout.shape(updates=False)
-    work = layout.work(shape, intercept=_of_threads(intercept, shape), a_pass=True)
+    work = layout.work(
+        shape, [layout.packed(weights)], intercept=_of_threads(intercept, shape), a_pass=True
+    )
     with _threads(shape.n_threads):
         arguments = (layout.kind, shape, work, losses, n_correct, logits_out)
         share = _address(pass_share, layout.kind, *arguments, 0)
@@ -236,10 +244,11 @@ def _run(
     losses_out: NDArray[np.float64],
 ) -> None:
     kind, tile, factors = layout.kind, work.states[0], work.factors
+    phase_a, phase_c = layout.phases_with_products
     shares = (
-        _address(logits_share, kind, kind, shape, work, tile, 0),
+        _address(phase_a, kind, kind, shape, work, tile, 0),
         _address(residual_share, kind, kind, shape, work, tile, 1, 0),
-        _address(gradient_share, kind, kind, shape, work, tile, factors, False, 0),
+        _address(phase_c, kind, kind, shape, work, tile, factors, False, 0),
     )
     arguments = (shares, kind, shape, work, schedule, constants, bool(nesterov), losses_out)
     share = _address(run_share, kind, *arguments, 0)
@@ -294,27 +303,43 @@ class _Layout:
         batch_size: int,
         n_order: int,
         n_threads: int,
+        steps: bool,
     ) -> None:
         rows = samples.rows
         assert isinstance(rows, np.ndarray)
         if rows.strides[1] != rows.itemsize:
             rows = np.ascontiguousarray(rows)
         self.rows, self.samples, self.weights = rows, samples, weights
+        self._kept: list[NDArray[Any]] = []
         vector_bytes = VECTOR_BYTES[instruction_set()]
         self.lanes = vector_bytes // weights.itemsize
         self.k, self.d = weights.shape
+        self.n_vectors = -(-self.d // self.lanes)
+        self.integers = (
+            steps
+            and instruction_set() == "amx"
+            and integer_tiles.suits(rows.dtype, weights.dtype, batch_size, self.k)
+        )
         self.block = choose_block(self.k, vector_bytes)
+        if self.integers:
+            self.block = integer_tiles.BLOCK
+            self.n_vectors = -(-self.n_vectors // integer_tiles.GROUP) * integer_tiles.GROUP
         self.n_samples, self.n_wide = register_tiles(vector_bytes)[self.block]
         self.n_blocks = -(-self.k // self.block)
-        self.n_vectors = -(-self.d // self.lanes)
+        self.n_slices = 4 if self.d >= 2048 else 2 if self.n_vectors >= 16 else 1
+        if self.integers:
+            self.n_slices = integer_tiles.choose_slices(self.d, self.n_slices)
         self.batch_size, self.n_order = batch_size, n_order
-        self.kind = kind(rows.dtype, weights.dtype, self.block, vector_bytes)
+        unit = "integers" if self.integers else "vectors"
+        self.kind = kind(rows.dtype, weights.dtype, self.block, vector_bytes, unit)
         # Each thread needs a thread of Numba's: they wait for each other.
         of_numba = min(n_threads, numba.config.NUMBA_NUM_THREADS)
         self.n_threads = self._useful_threads(safe_n_threads(of_numba))
         # For each packed lane the feature it holds, or -1: (n_vectors, lanes).
         features = np.arange(self.n_vectors * self.lanes).reshape(-1, self.lanes)
-        if self.d % self.lanes:
+        if self.integers:
+            features[features >= self.d] = -1
+        elif self.d % self.lanes:
             last = features[-1].copy()
             if self.d > self.lanes:
                 features[-1] = np.arange(self.d - self.lanes, self.d)
@@ -324,8 +349,18 @@ class _Layout:
     def _useful_threads(self, n_threads: int) -> int:
         rows = min(self.batch_size, TILE, self.n_order)
         products = rows * self.d * (self.n_blocks * self.block + 16)
-        parts = max(1, self.n_vectors // 2)
-        return int(max(1, min(products // WORK_OF_A_THREAD, parts, n_threads)))
+        parts, work = max(1, self.n_vectors // 2), WORK_OF_A_THREAD
+        if self.integers:
+            # Products cost less; and a slice belongs to one thread.
+            parts, work = self.n_slices, 4 * work
+        return int(max(1, min(products // work, parts, n_threads)))
+
+    @property
+    def phases_with_products(self) -> tuple[Any, Any]:
+        """The functions for a thread's part of phases A and C."""
+        if self.integers:
+            return integer_tiles.integer_logits_share, integer_tiles.integer_gradient_share
+        return logits_share, gradient_share
 
     def shape(self, updates: bool) -> Shape:
         """Return the sizes that the loops need."""
@@ -335,7 +370,7 @@ class _Layout:
             k=self.k,
             n_vectors=self.n_vectors,
             n_aligned=self.n_vectors - has_tail,
-            n_slices=4 if self.d >= 2048 else 2 if self.n_vectors >= 16 else 1,
+            n_slices=self.n_slices,
             n_threads=self.n_threads,
             block=self.block,
             n_blocks=self.n_blocks,
@@ -354,14 +389,16 @@ class _Layout:
     def work(
         self,
         shape: Shape,
+        packed: list[NDArray[Any] | None],
         intercept: NDArray[Any],
         order: NDArray[np.int64] | None = None,
         features: Any = None,
-        velocity: FloatArray | None = None,
-        average: FloatArray | None = None,
         a_pass: bool = False,
     ) -> Work:
-        """Allocate the arrays of a call; all on cache lines of their own, and zero."""
+        """Allocate the arrays of a call; all on cache lines of their own, and zero.
+
+        ``packed``: weights, velocity and average.
+        """
         dtype, samples = self.weights.dtype, self.samples
         copies = shape.n_threads
         parts = copies if a_pass else 2 * shape.n_slices
@@ -373,7 +410,12 @@ class _Layout:
             if values is not None:
                 held = self.features.ravel() >= 0
                 row[held] = np.asarray(values, dtype)[self.features.ravel()[held]]
-        nothing = aligned((0,), dtype)
+        weights, velocity, average = (*map(self._kept_at, packed), 0, 0)[:3]
+        bytes_ = np.dtype(np.uint8)
+        own_bytes = 0
+        if self.integers:
+            sizes = shape.n_slices, shape.n_vectors, shape.k_padded
+            own_bytes = integer_tiles.operand_bytes(*sizes)
         short = N_POINTERS if self.d < self.lanes else 0
         return Work(
             rows=self.rows.ctypes.data,
@@ -384,26 +426,37 @@ class _Layout:
                 if samples.sample_weight is None
                 else np.require(samples.sample_weight, np.float64, ["C", "W"])
             ),
-            weights=self.packed(self.weights),
-            velocity=nothing if velocity is None else velocity,
-            average=nothing if average is None else average,
+            weights=weights,
+            velocity=velocity,
+            average=average,
             gradient=aligned((n_packed if kept else 0,), dtype),
             gradient_sum=aligned((n_packed if summed else 0,), np.dtype(np.float64)),
-            features=packed_features,
-            partial=aligned((parts, shape.k_padded, TILE), dtype),
+            features=self._kept_at(packed_features),
+            partial=self._kept_at(aligned((parts, shape.k_padded, TILE), dtype)),
             offset=aligned((parts, shape.k_padded), dtype),
             residual=aligned((copies * shape.k_padded, TILE), dtype),
             by_row=aligned((copies * 5, TILE), dtype),
             pointers=np.zeros((copies * 2, N_POINTERS), np.int64),
-            short_rows=aligned((copies * 2, short, self.lanes), self.rows.dtype),
+            short_rows=self._kept_at(aligned((copies * 2, short, self.lanes), self.rows.dtype)),
             sums=aligned((shape.n_threads, 24 * self.lanes), dtype),
             residual_sum=aligned((copies * shape.k_padded,), dtype),
             residual_total=np.zeros(copies * shape.k_padded),
             intercept=np.ascontiguousarray(intercept).reshape(copies * 3, shape.k),
             states=np.zeros((copies * 2, 5), np.int64),
             factors=np.zeros(copies * 3, dtype),
-            meeting=aligned((MEETING_WORDS,), np.dtype(np.int32)),
+            meeting=self._kept_at(aligned((MEETING_WORDS,), np.dtype(np.int32))),
+            weight_digits=self._kept_at(aligned((4 * n_packed if self.integers else 0,), bytes_)),
+            weight_units=self._kept_at(aligned((shape.n_slices, shape.k_padded), dtype)),
+            operands=self._kept_at(aligned((copies, own_bytes), bytes_)),
+            operand_bytes=own_bytes,
         )
+
+    def _kept_at(self, array: NDArray[Any] | None) -> int:
+        """Return where an array lies, 0 for none; it lives as long as this layout."""
+        if array is None:
+            return 0
+        self._kept.append(array)
+        return int(array.ctypes.data)
 
     def packed(self, weights: FloatArray | None) -> FloatArray | None:
         """Return a packed copy of weights ``(k, d)``."""
@@ -417,9 +470,9 @@ class _Layout:
         out[:] = by_class.reshape(shape).transpose(0, 2, 1, 3)
         return out.reshape(-1)
 
-    def unpack(self, packed: NDArray[Any], out: NDArray[Any] | None) -> None:
+    def unpack(self, packed: NDArray[Any] | None, out: NDArray[Any] | None) -> None:
         """Copy packed weights back to ``(k, d)``."""
-        if out is None:
+        if packed is None or out is None:
             return
         view = packed.reshape(self.n_blocks, self.n_vectors, self.block, self.lanes)
         by_class = view.transpose(0, 2, 1, 3).reshape(self.n_blocks * self.block, -1)

@@ -77,36 +77,39 @@ class Shape(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Arrays of a run; ``T`` is the weights' type. Absent ones are empty.
+    """Arrays of a run; ``T`` is the weights' type. Absent ones are empty, or have address 0.
 
-    Of those with a star each thread has its own, one behind the other; see :func:`own_work`.
+    Of those with a star each thread has its own, one behind the other; see :func:`own_work`. What
+    intrinsics alone touch is given by its address: an array is seven values to pass and to compile.
     """
 
     rows: int  # address of the first row
     order: Any  # (n_order,) int64
     labels: Any  # (n,) int32
     sample_weight: Any  # (n,) float64 or (0,)
-    weights: Any  # packed T
-    velocity: Any  # packed T or (0,)
-    average: Any  # packed T or (0,)
+    weights: int  # address of packed T
+    velocity: int  # address of packed T
+    average: int  # address of packed T
     gradient: Any  # packed T; a batch of several tiles
     gradient_sum: Any  # packed float64; without updates
-    features: Any  # (3, n_vectors * lanes) T: shift, decay, gain
-    partial: Any  # (2 * n_slices, k_padded, TILE) T; a pass: (n_threads, k_padded, TILE)
-    offset: Any  # (2 * n_slices, k_padded) T; a pass: (n_threads, k_padded)
+    features: int  # address of (3, n_vectors * lanes) T: shift, decay, gain
+    partial: int  # address of (2 * n_slices, k_padded, TILE) T; a pass: (k_padded, TILE) *
+    offset: Any  # (2 * n_slices, k_padded) T; a pass: (1, k_padded) *
     residual: Any  # (k_padded, TILE) T *
     by_row: Any  # (5, TILE) T *: losses, row_weight, targets, largest, of_label
     pointers: Any  # (2, N_POINTERS) int64 *
-    short_rows: (
-        Any  # (2, N_POINTERS, lanes) *, of the rows' type; rows of fewer than lanes features
-    )
+    short_rows: int  # address of (2, N_POINTERS, lanes) *; copies of rows of fewer features
     sums: Any  # (n_threads, 24 * lanes) T
     residual_sum: Any  # (k_padded,) T *
     residual_total: Any  # (k_padded,) float64 *: the same over all batches, without updates
     intercept: Any  # (3, k) T *: value, velocity, average
     states: Any  # (2, 5) int64 *: this tile and the one before, see :func:`run`
     factors: Any  # (3,) T *: learning rate, momentum and share of the average of a step
-    meeting: Any  # (n_words,) int32, zero: where the threads wait for each other
+    meeting: int  # address of zeros: where the threads wait for each other
+    weight_digits: int  # address of 4 bytes a packed weight; on a matrix unit, as all below
+    weight_units: int  # address of (n_slices, k_padded) T
+    operands: int  # address of (n_threads, operand_bytes)
+    operand_bytes: int
 
 
 LOSSES, ROW_WEIGHT, TARGETS, LARGEST, OF_LABEL = range(5)
@@ -137,7 +140,8 @@ def gather(kind: Any, shape: Shape, work: Work, first: int, n_rows: int, which: 
         row = work.order[position] if len(work.order) else position
         work.pointers[which, i] = work.rows + row * shape.stride
         if shape.d < shape.lanes:
-            to = work.short_rows[which, i].ctypes.data
+            at = (which * N_POINTERS + i) * shape.lanes * shape.row_size
+            to = work.short_rows + at
             copy_bytes(kind, to, work.pointers[which, i], shape.d * shape.row_size)
             work.pointers[which, i] = to
 
@@ -182,7 +186,7 @@ def slice_logits(
                 start,
                 n_full,
                 tail,
-                work.weights.ctypes.data + at,
+                work.weights + at,
                 out + (b * shape.block * TILE + i) * shape.size,
             )
 
@@ -193,11 +197,11 @@ def slice_offset(
 ) -> None:
     """Note what the shift takes off every class's logit, from a run of feature vectors."""
     vector_bytes = shape.lanes * shape.size
-    shift = work.features.ctypes.data + first_vector * vector_bytes
+    shift = work.features + first_vector * vector_bytes
     for c in range(shape.k):
         b, in_block = c // shape.block, c % shape.block
         vector = (b * shape.n_vectors + first_vector) * shape.block + in_block
-        at = work.weights.ctypes.data + vector * vector_bytes
+        at = work.weights + vector * vector_bytes
         work.offset[part, c] = shift_logit(kind, stop_vector - first_vector, at, shift)
 
 
@@ -219,7 +223,7 @@ def logits_share(kind: Any, shape: Shape, work: Work, tile: Any, thread: int) ->
     for s in range(first_slice, stop_slice):
         vectors = (slice_bound(shape, s), slice_bound(shape, s + 1))
         buffered = tile[BUFFER] * shape.n_slices + s
-        out = work.partial.ctypes.data + buffered * slice_bytes
+        out = work.partial + buffered * slice_bytes
         slice_logits(kind, shape, work, pointers, rows, vectors, out)
         if part == 0:
             slice_offset(kind, shape, work, vectors[0], vectors[1], buffered)
@@ -251,6 +255,57 @@ def vectors_of(shape: Shape, thread: int) -> tuple[int, int]:
     )
 
 
+@njit(forceinline=True, **INNER)  # type: ignore[untyped-decorator]
+def finish_gradient(
+    kind: Any,
+    shape: Shape,
+    work: Work,
+    tile: Any,
+    factors: Any,
+    nesterov: bool,
+    sums: Any,
+    vector: int,
+    n_wide: int,
+    b: int,
+) -> None:
+    """Keep a register tile of the gradient, add it to the sums, or step with it.
+
+    ``sums``: [vector][class][lane], ``n_wide`` vectors from ``vector`` on, of block ``b``.
+    """
+    first = (b * shape.n_vectors + vector) * shape.block * shape.lanes
+    count = n_wide * shape.block * shape.lanes
+    if not shape.updates:
+        for i in range(count):
+            work.gradient_sum[first + i] += sums[i]
+        return
+    if not tile[IS_FIRST]:
+        for i in range(count):
+            sums[i] += work.gradient[first + i]
+    if not tile[IS_LAST]:
+        for i in range(count):
+            work.gradient[first + i] = sums[i]
+        return
+    vector_bytes = shape.lanes * shape.size
+    row = work.features + vector * vector_bytes
+    feature_bytes = shape.n_vectors * vector_bytes
+    arrays = (
+        work.weights,
+        work.velocity,
+        work.average,
+    )
+    descend(
+        kind,
+        n_wide * shape.block,
+        sums.ctypes.data,
+        first * shape.size,
+        arrays,
+        (row, row + feature_bytes, row + 2 * feature_bytes),
+        work.residual_sum.ctypes.data + b * shape.block * shape.size,
+        (factors[0], factors[1], factors[2]),
+        nesterov,
+    )
+
+
 @njit(**OPTIONS)  # type: ignore[untyped-decorator]
 def gradient_share(
     kind: Any, shape: Shape, work: Work, tile: Any, factors: Any, nesterov: bool, thread: int
@@ -266,12 +321,6 @@ def gradient_share(
     rows = work.pointers.ctypes.data + 8 * N_POINTERS * tile[BUFFER]
     next_rows = work.pointers.ctypes.data + 8 * N_POINTERS * (1 - tile[BUFFER])
     sums = work.sums[thread]
-    vector_bytes = shape.lanes * shape.size
-    arrays = (
-        work.weights.ctypes.data,
-        work.velocity.ctypes.data if len(work.velocity) else 0,
-        work.average.ctypes.data if len(work.average) else 0,
-    )
     while vector < stop_vector:
         wide = vector + shape.n_wide <= min(stop_vector, shape.n_aligned)
         n_here = shape.n_wide if wide else 1
@@ -284,32 +333,7 @@ def gradient_share(
                 narrow_gradient_tile(
                     kind, rows, next_rows, byte, n_rows, residual, sums.ctypes.data
                 )
-            first = (b * shape.n_vectors + vector) * shape.block * shape.lanes
-            count = n_here * shape.block * shape.lanes
-            if not shape.updates:
-                for i in range(count):
-                    work.gradient_sum[first + i] += sums[i]
-                continue
-            if not tile[IS_FIRST]:
-                for i in range(count):
-                    sums[i] += work.gradient[first + i]
-            if not tile[IS_LAST]:
-                for i in range(count):
-                    work.gradient[first + i] = sums[i]
-                continue
-            row = work.features.ctypes.data + vector * vector_bytes
-            feature_bytes = shape.n_vectors * vector_bytes
-            descend(
-                kind,
-                n_here * shape.block,
-                sums.ctypes.data,
-                first * shape.size,
-                arrays,
-                (row, row + feature_bytes, row + 2 * feature_bytes),
-                work.residual_sum.ctypes.data + b * shape.block * shape.size,
-                (factors[0], factors[1], factors[2]),
-                nesterov,
-            )
+            finish_gradient(kind, shape, work, tile, factors, nesterov, sums, vector, n_here, b)
         vector += n_here
 
 
@@ -332,7 +356,7 @@ def whole_logits(kind: Any, shape: Shape, work: Work, slices: tuple[int, int], g
             kind,
             n_slices,
             shape.k_padded * tile_bytes,
-            work.partial.ctypes.data + (first_slice * shape.k_padded + c) * tile_bytes + rows,
+            work.partial + (first_slice * shape.k_padded + c) * tile_bytes + rows,
             constant,
             work.residual.ctypes.data + c * tile_bytes + rows,
             work.by_row.ctypes.data + LARGEST * tile_bytes + rows,
@@ -376,11 +400,11 @@ def step_intercept(
     for c in range(shape.k):
         gradient = gain * (work.residual_sum[c] + decay * values[c])
         direction = gradient
-        if len(work.velocity):
+        if work.velocity:
             velocities[c] = momentum * velocities[c] + gradient
             direction = gradient + momentum * velocities[c] if nesterov else velocities[c]
         values[c] -= rate * direction
-        if len(work.average):
+        if work.average:
             averages[c] += share * (values[c] - averages[c])
 
 
@@ -471,7 +495,7 @@ def run_share(
     thread: int,
 ) -> None:
     """One thread's part of a run, of all its tiles and phases; see :func:`run`."""
-    meeting = works.meeting.ctypes.data
+    meeting = works.meeting
     if shape.n_threads > 1 and not all_came(meeting, shape.n_threads):
         # The layer runs the parts one after the other. The first that gave up does all the work;
         # the bits do not depend on the number of threads.
@@ -593,8 +617,9 @@ def pass_share(
     thread: int,
 ) -> None:
     """One thread's part of a pass: some tiles of rows."""
-    parts = works.partial[thread : thread + 1], works.offset[thread : thread + 1]
-    work = own_work(shape, works, thread, thread, parts[0], parts[1])
+    partial = works.partial + thread * shape.k_padded * TILE * shape.size
+    offset = works.offset[thread : thread + 1]
+    work = own_work(shape, works, thread, thread, partial, offset)
     slice_offset(kind, shape, work, 0, shape.n_vectors, 0)
     n_tiles = len(losses_out)
     first_tile, stop_tile = (
@@ -607,8 +632,7 @@ def pass_share(
         gather(kind, shape, work, first, n_rows, 0)
         rows = (0, (n_rows + GROUP - 1) // GROUP * GROUP)
         vectors = (0, shape.n_vectors)
-        pointers, partial = work.pointers.ctypes.data, work.partial.ctypes.data
-        slice_logits(kind, shape, work, pointers, rows, vectors, partial)
+        slice_logits(kind, shape, work, work.pointers.ctypes.data, rows, vectors, partial)
         weigh(shape, work, first, n_rows, 1.0)
         for group in range((n_rows + shape.lanes - 1) // shape.lanes):
             whole_logits(kind, shape, work, (0, 1), group)
@@ -645,14 +669,14 @@ def one_pass(
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
 def own_work(
-    shape: Shape, works: Work, thread: int, residual: int, partial: Any, offset: Any
+    shape: Shape, works: Work, thread: int, residual: int, partial: int, offset: Any
 ) -> Work:
     """Return one thread's work: its own part of each array that has one for each thread.
 
     ``residual``: whose residual and values by row it uses. Threads that share those write the same
     numbers wherever two of them write.
     """
-    n_short = works.short_rows.shape[0] // works.sums.shape[0]
+    short_bytes = 2 * N_POINTERS * shape.lanes * shape.row_size
     k_padded = shape.k_padded
     return Work(
         works.rows,
@@ -670,7 +694,7 @@ def own_work(
         works.residual[residual * k_padded : (residual + 1) * k_padded],
         works.by_row[5 * residual : 5 * (residual + 1)],
         works.pointers[2 * thread : 2 * (thread + 1)],
-        works.short_rows[n_short * thread : n_short * (thread + 1)],
+        works.short_rows + thread * short_bytes,
         works.sums,
         works.residual_sum[k_padded * thread : k_padded * (thread + 1)],
         works.residual_total[k_padded * thread : k_padded * (thread + 1)],
@@ -678,4 +702,8 @@ def own_work(
         works.states[2 * thread : 2 * (thread + 1)],
         works.factors[3 * thread : 3 * (thread + 1)],
         works.meeting,
+        works.weight_digits,
+        works.weight_units,
+        works.operands,
+        works.operand_bytes,
     )

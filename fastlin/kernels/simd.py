@@ -197,12 +197,13 @@ class VectorUnit:
                 a, b = values[i], values[i + width]
                 key = (id(a), id(b))
                 if key not in folded:
-                    folded[key] = self._fold(a, b, width)
+                    folded[key] = self.fold(a, b, width)
                 values[i] = folded[key]
             width //= 2
         return values[0]
 
-    def _fold(self, a: Vector, b: Vector, width: int) -> Vector:
+    def fold(self, a: Vector, b: Vector, width: int) -> Vector:
+        """Return sums of lanes ``width`` apart: of ``b`` in lanes with that bit, else of ``a``."""
         upper = [bool(lane & width) for lane in range(self.lanes)]
         kept = [lane + self.lanes * up for lane, up in enumerate(upper)]
         moved = [lane + (self.lanes - width if up else width) for lane, up in enumerate(upper)]

@@ -20,14 +20,14 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastlin.kernels import meeting, simd
 from fastlin.kernels.simd import INT64, Vector, VectorUnit
 
+SOURCES = ("tiles.py", "simd.py", "meeting.py", "integer_tiles.py", "jit_loops.py")
 EMITTER = hashlib.sha256(
-    b"".join(Path(file).read_bytes() for file in (__file__, simd.__file__, meeting.__file__))
+    b"".join(Path(__file__).with_name(name).read_bytes() for name in SOURCES)
 ).hexdigest()
-"""Numba's cache notes changes of the file that holds a function, not of those that emit its code;
-so the emitting files' digest is part of every :func:`kind`."""
+"""Numba's cache notes changes of the file that holds a function, not of others that emit its code
+or hold what it calls; so these files' digest is part of every :func:`kind`."""
 
 TILE = 128
 """Rows of a tile: few enough to stay in a core's cache from the logits to the gradient."""
@@ -68,12 +68,14 @@ def choose_block(n_classes: int, vector_bytes: int) -> int:
     return min(sorted(register_tiles(vector_bytes), reverse=True), key=cost)
 
 
-def kind(rows: np.dtype[Any], weights: np.dtype[Any], block: int, vector_bytes: int) -> Any:
+def kind(
+    rows: np.dtype[Any], weights: np.dtype[Any], block: int, vector_bytes: int, unit: str
+) -> Any:
     """Return the value whose type tells the intrinsics what to emit.
 
     An empty array of records: types of rows and weights, number of classes in a block and of lanes
-    in a vector, all in its type. So they are part of a signature, and of the key of the cache, and
-    pass through ``prange``, which takes arrays.
+    in a vector, and what does the products, all in its type. So they are part of a signature, and
+    of the key of the cache, and pass through ``prange``, which takes arrays.
     """
     lanes = vector_bytes // weights.itemsize
     fields = [
@@ -81,6 +83,7 @@ def kind(rows: np.dtype[Any], weights: np.dtype[Any], block: int, vector_bytes: 
         ("weight", weights),
         ("block", "u1", (block,)),
         ("lanes", "u1", (lanes,)),
+        (f"{unit}_{EMITTER}", "u1"),
     ]
     return np.empty(0, np.dtype(fields))
 
