@@ -423,9 +423,9 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     ) -> None:
         """Learn; ``seen`` is what callbacks see of a whole fit, None for a partial one."""
         dtype = weight_type(rows, self.dtype)
-        # Where dense rows were shifted, sparse ones go on from nothing but the weights.
-        in_place = isinstance(rows, np.ndarray) or start is None or not start._input_scale.has_shift
-        goes_on = start is not None and in_place
+        # Sparse rows go on from dense ones that were centred by nothing but the weights.
+        in_place = isinstance(rows, np.ndarray) or isinstance(self.input_scale, str)
+        goes_on = start is not None and (in_place or not start._input_scale.has_shift)
         if goes_on:
             scale = self._input_scale
         else:
