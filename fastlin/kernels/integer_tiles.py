@@ -130,10 +130,10 @@ def _shuffle(builder: Any, a: ir.Value, b: ir.Value, lanes: list[int]) -> ir.Val
     return builder.shuffle_vector(a, b, mask)
 
 
-def _opaque(builder: Any, value: ir.Value, register: str) -> ir.Value:
-    """Hide from the optimizer what a value is."""
+def _opaque(builder: Any, value: ir.Value, register: str, anew: bool = False) -> ir.Value:
+    """Hide from the optimizer what a value is; ``anew``: each time that this is reached."""
     kind = ir.FunctionType(value.type, [value.type])
-    return builder.asm(kind, "", f"={register},0", [value], side_effect=False)
+    return builder.asm(kind, "", f"={register},0", [value], side_effect=anew)
 
 
 def _permute_bytes(builder: Any, vector: ir.Value, sources: list[int]) -> ir.Value:
@@ -476,7 +476,10 @@ def _products(of_rows_by_digits: bool) -> Any:
             unit = _unit(builder)
             digits_at, digits_row, digits_next, digits_other = cgutils.unpack_tuple(builder, digits)
             rows_at, rows_row, rows_next, rows_other = cgutils.unpack_tuple(builder, rows)
-            at_least = {n: builder.icmp_signed(">=", n_blocks, INT64(n)) for n in (2, 3)}
+
+            def at_least(n: int) -> ir.Value:
+                # LLVM would compile a loop for each number of blocks, and unroll them all.
+                return builder.icmp_signed(">=", _opaque(builder, n_blocks, "r", anew=True), INT64(n))
 
             def multiply(total: int) -> None:
                 if of_rows_by_digits:
@@ -498,12 +501,12 @@ def _products(of_rows_by_digits: bool) -> Any:
                 multiply(0)
                 load(7, others, rows_row)
                 multiply(1)
-                with builder.if_then(at_least[2]):
+                with builder.if_then(at_least(2)):
                     load(6, second, digits_row)
                     multiply(3)
                     load(7, some_rows, rows_row)
                     multiply(2)
-                with builder.if_then(at_least[3]):
+                with builder.if_then(at_least(3)):
                     load(6, third, digits_row)
                     multiply(4)
                     load(7, others, rows_row)
@@ -519,8 +522,8 @@ def _products(of_rows_by_digits: bool) -> Any:
             unit.loop(n_inner, [], one)
             store(0)
             store(1)
-            for n, here in at_least.items():
-                with builder.if_then(here):
+            for n in range(2, ABREAST + 1):
+                with builder.if_then(at_least(n)):
                     store(2 * n - 2)
                     store(2 * n - 1)
             return context.get_dummy_value()
