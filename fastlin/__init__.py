@@ -9,17 +9,28 @@ if TYPE_CHECKING:
     from fastlin.estimator import LogisticRegression
     from fastlin.history import History
     from fastlin.kernels import Backend, backends
+    from fastlin.regularization_path import RegularizationPath, path
 
 __version__ = "0.1.0"
 
-__all__ = ["Backend", "History", "LogisticRegression", "__version__", "backends"]
+__all__ = [
+    "Backend",
+    "History",
+    "LogisticRegression",
+    "RegularizationPath",
+    "__version__",
+    "backends",
+    "path",
+]
 
 # Looked up on first use, so that `import fastlin` does not pay for scikit-learn and numba.
 _HOME = {
     "Backend": "fastlin.kernels",
     "History": "fastlin.history",
     "LogisticRegression": "fastlin.estimator",
+    "RegularizationPath": "fastlin.regularization_path",
     "backends": "fastlin.kernels",
+    "path": "fastlin.regularization_path",
 }
 
 

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from sklearn.utils import Tags
 
+    from fastlin.history import History
+    from fastlin.kernels import Parameters
     from fastlin.kernels.arguments import Rows
 
 
@@ -70,7 +72,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     Parameters
     ----------
     solver : {"sgd", "lbfgs"}
-        Mini-batch gradient descent, or L-BFGS on all rows to the optimum.
+        Mini-batch gradient descent, or L-BFGS on all rows to the optimum; a
+        ``ConvergenceWarning`` says where it did not get there.
     backend : {"auto", "numba", "c", "numpy"}
         Which kernels run; ``"auto"`` takes the first available in that order.
     l2 : float
@@ -97,7 +100,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         Draw a new order of the rows for every epoch.
     tol : float or None
         Stop when the training loss of an epoch improved by less than this ``patience`` epochs in a
-        row; with ``"lbfgs"`` when no component of the gradient is larger. 0 or None never stops.
+        row; with ``"lbfgs"`` when the objective is above its optimum by an estimated ``tol`` of it
+        or less, see :func:`fastlin.lbfgs.minimize`. 0 or None never stops.
     early_stopping : bool
         Stop when ``patience`` checks in a row did not improve the best validation loss, and return
         the weights of the best check. Needs ``X_val``, or splits ``validation_fraction`` off.
@@ -105,7 +109,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         See ``tol`` and ``early_stopping``.
     checks_per_epoch : int
         Evaluations on the validation and training rows in each epoch, made right after every step
-        that is a multiple of ``steps_per_epoch // checks_per_epoch``.
+        that is a multiple of ``steps_per_epoch // checks_per_epoch``; with ``"lbfgs"`` after every
+        iteration.
     validation_fraction : float
         Share of the training rows split off by ``early_stopping`` where ``fit`` gets no ``X_val``.
     fit_intercept : bool
@@ -165,6 +170,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     intercept_: NDArray[Any]
     _input_scale: InputScale
     _step_size: StepSize | None = None
+    """The one that was measured, if any."""
     _position: Position | None = None
     """Where gradient descent stopped; None after L-BFGS and in a model from a file."""
 
@@ -294,7 +300,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             validation = check_validation_set(self, X_val, y_val)
             generator = self._generator()
             seen = {"X": X, "y": y, "sample_weight": sample_weight}
-            if validation is None and self.early_stopping and self.solver == "sgd":
+            if validation is None and self.early_stopping:
                 part, val_part = split_validation_set(labels, self.validation_fraction, generator)
                 validation = take_rows(rows, val_part), labels[val_part]
                 rows, labels = take_rows(rows, part), labels[part]
@@ -376,8 +382,11 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     ) -> None:
         """Learn; ``seen`` is what callbacks see of a whole fit, None for a partial one."""
         dtype = weight_type(rows, self.dtype)
-        if start is not None:
-            scale = start._input_scale
+        # Sparse rows go on from dense ones that were centred by nothing but the weights.
+        in_place = isinstance(rows, np.ndarray) or isinstance(self.input_scale, str)
+        goes_on = start is not None and (in_place or not start._input_scale.has_shift)
+        if goes_on:
+            scale = self._input_scale
         else:
             scale = InputScale.from_option(self.input_scale, rows, sample_weight)
             if self._centres and isinstance(rows, np.ndarray):
@@ -392,7 +401,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         if start is not None:
             parameters.weights[...] = start.coef_
             parameters.intercept[...] = scale.shifted_intercept(start.coef_, start.intercept_)
-        position = self._position or Position(parameters, 0, 0)
+        position = self._position if goes_on and self._position else Position(parameters, 0, 0)
         copy_parameters(position.parameters, parameters)
 
         def model() -> dict[str, Any]:
@@ -402,7 +411,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         tasks = None
         if seen is not None and self._has_callbacks:
             tasks = FitTasks(self, self.max_epochs, seen, model)
-        step_size = self._step_size_for(samples, scale, n_models, dtype, start)
+        known = self._step_size if goes_on else None
+        step_size = self._step_size_for(samples, scale, n_models, dtype, known)
         descent = self._descent(
             backend,
             samples,
@@ -413,10 +423,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             position,
             tasks,
         )
-        if self.solver == "lbfgs":
-            self.history_ = minimize(descent, parameters, scale, self.tol or 0.0)
-        else:
-            self.history_ = train(descent, parameters, generator)
+        self.history_ = self._solve(descent, parameters, scale, generator)
+        if self.solver == "sgd":
             self._position = Position(
                 parameters,
                 position.epochs_done + self.history_.stopped_epoch + 1,
@@ -426,7 +434,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         self.n_iter_ = self.history_.stopped_epoch + 1
         self.backend_ = backend.name
         self.learning_rate_ = step_size.learning_rate
-        self._step_size = step_size if self.solver == "sgd" else None
+        measured = self.solver == "sgd" and self.learning_rate == "auto"
+        self._step_size = step_size if measured else None
         self._input_scale = scale
         if tasks is not None:
             tasks.end()
@@ -442,15 +451,13 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         scale: InputScale,
         n_models: int,
         dtype: np.dtype[Any],
-        start: LogisticRegression | None,
+        known: StepSize | None,
     ) -> StepSize:
         if self.learning_rate != "auto":
             return StepSize(float(self.learning_rate), 1.0)
         if self.solver == "lbfgs":  # which searches along a line
             return StepSize(np.nan, 1.0)
-        if start is not None and start._step_size is not None:
-            return start._step_size
-        return safe_step_size(
+        return known or safe_step_size(
             samples,
             scale,
             n_models,
@@ -471,6 +478,17 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     @property
     def _intercept_decay(self) -> float:
         return 2 * self.l2 if self.regularize_intercept else 0.0
+
+    def _solve(
+        self,
+        descent: Descent,
+        parameters: Parameters,
+        scale: InputScale,
+        generator: np.random.Generator,
+    ) -> History:
+        if self.solver == "lbfgs":
+            return minimize(descent, parameters, scale)
+        return train(descent, parameters, generator)
 
     def _descent(
         self,

@@ -51,13 +51,14 @@ class FitTasks:
             self._said["metadata"] = {"sample_weight": data["sample_weight"]}
         # Of its own memory: training goes on in the model's.
         self._attributes = lambda: deepcopy(attributes())
+        self._name = "epoch" if estimator.solver == "sgd" else "iteration"
         self._epoch: Any = None
         self._fit = estimator._init_callback_context(max_subtasks=n_epochs)
         self._fit.call_on_fit_task_begin(**self._said)
 
     def begin_epoch(self) -> None:
-        """Announce an epoch."""
-        self._epoch = self._fit.subcontext(task_name="epoch")
+        """Announce an epoch, or an iteration of L-BFGS."""
+        self._epoch = self._fit.subcontext(task_name=self._name)
         self._epoch.call_on_fit_task_begin(**self._said, reconstruction_attributes=self._attributes)
 
     def __call__(self, progress: Progress) -> bool:

@@ -26,7 +26,13 @@ class History:
     step : (s,) int64
         Number of each step.
     train_loss : (s,) float64
-        Loss of each step's batch, before the step's own update.
+        Loss of each step's batch, before the step's own update; with L-BFGS, where a step is an
+        iteration, of all rows after it.
+    objective, gradient_norm, gap : (s,) float64, or empty
+        Of L-BFGS, after each iteration: the loss plus the penalty, the Euclidean norm of its
+        gradient by the weights of the scaled inputs and the intercept, and a certificate: the
+        optimum's objective is not lower by more than ``gap``, whatever it is (weak duality, see
+        :meth:`fastlin.objective.Objective.lower_bound`).
     check_step : (c,) int64
         Step right after whose update each check was made.
     val_loss, val_accuracy, train_accuracy : (c,) float64
@@ -37,13 +43,18 @@ class History:
         Step of the check whose weights were returned, or ``stopped_step``
         without early stopping.
     stop_reason : str
-        ``"max_epochs"``, ``"early_stopping"``, ``"tol"`` or ``"callback"``.
+        ``"max_epochs"``, ``"early_stopping"``, ``"tol"`` or ``"callback"``; of L-BFGS also
+        ``"precision"``, where the weights' type can tell no further decrease, and
+        ``"line_search"``, where no step lowers the objective.
     seconds : dict of str to float
         Wall-clock seconds by phase: ``"steps"``, ``"checks"``, ``"total"``.
     """
 
     step: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     train_loss: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    objective: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    gradient_norm: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    gap: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     check_step: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     val_loss: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     val_accuracy: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))

@@ -1,86 +1,322 @@
-"""Full-batch training to the optimum: SciPy's L-BFGS over the fused ``loss_gradient`` kernel."""
+"""Full-batch training to the optimum: L-BFGS over the fused ``loss_gradient`` kernel.
+
+Nocedal and Wright, "Numerical Optimization" (2006), algorithms 7.4 and 7.5, with the inverse of a
+sampled Hessian (:mod:`fastlin.curvature`) in place of the multiple of the identity.
+"""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+import warnings
+from collections import deque
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastlin.advice import NotConvergedWarning
+from fastlin.blas import one_blas_thread
+from fastlin.curvature import Curvature
 from fastlin.errors import DivergenceError
-from fastlin.history import History
+from fastlin.objective import Objective, Value
+from fastlin.stopping import Patience
+from fastlin.train import Log, Progress, history_of, make_check
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fastlin.history import History
     from fastlin.kernels import Parameters
     from fastlin.scaling import InputScale
     from fastlin.train import Descent
 
+PAIRS = 10
+"""Steps that are remembered, with the changes of the gradient that they brought."""
 
-def minimize(descent: Descent, parameters: Parameters, scale: InputScale, tol: float) -> History:
-    """Minimise mean cross-entropy plus penalty over the scaled weights ``W`` and the intercept.
+UPDATED_AFTER, UPDATED_EVERY = 6, 60
+"""Iterations after which the curvature is taken anew: most of the way is done, or it is long."""
 
-    The gradient by ``W`` is that by the folded weights times ``scale`` (chain rule). Stops when no
-    component of the gradient exceeds ``tol`` (0 for as far as the arithmetic allows), or after
-    ``max_epochs`` iterations. Byrd, Lu, Nocedal and Zhu, "A limited memory algorithm for bound
-    constrained optimization" (1995).
+DECREASE, SLOPE = 1e-4, 0.9
+"""Constants of Wolfe's conditions; Nocedal and Wright, section 3.1."""
+
+TRIALS = 30
+
+LATEST = 6
+"""Values of the objective whose decrease estimates what is left."""
+
+STALLED = 10
+"""Iterations in which the objective must fall by more than rounding can tell."""
+
+
+def minimize(descent: Descent, parameters: Parameters, scale: InputScale) -> History:
+    """Minimise mean cross-entropy plus penalty; ``parameters`` then hold the weights to return.
+
+    Stops with ``"tol"`` where the objective's distance from its optimum, estimated by half the
+    squared Newton decrement (Boyd and Vandenberghe, "Convex Optimization", 2004, section 9.5.1)
+    with L-BFGS's Hessian and by the latest decrease, is at most ``descent.tol`` times the
+    objective; with ``"precision"`` where the weights' type can tell no further decrease, with
+    ``"line_search"`` where no step lowers the objective.
+
+    Raises
+    ------
+    DivergenceError
+        The objective is not finite where training starts, or its curvature is not.
     """
-    from scipy.optimize import minimize as scipy_minimize
+    objective = Objective(descent, scale, len(parameters.weights))
+    solution = solve(objective, Curvature(objective), parameters)
+    if solution.shortfall:
+        warn_of_shortfall(solution.shortfall)
+    return solution.history
 
-    started = time.perf_counter()
-    shape = parameters.weights.shape
-    dtype: np.dtype[Any] = parameters.weights.dtype
-    n = len(descent.samples.rows)
-    l2 = descent.decay.astype(np.float64) / 2
-    losses: list[float] = []
-    latest = {"loss": np.nan}
 
-    def split(point: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[Any]]:
-        scaled = point[: -shape[0]].reshape(shape)
-        return scaled, point[-shape[0] :]
+@dataclass(frozen=True)
+class Solution:
+    """What a run arrived at.
 
-    def objective(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        scaled, intercept = split(point)
-        folded = np.ascontiguousarray(scaled * scale.scale, dtype)
-        loss_sum, gradient, intercept_gradient = descent.backend.loss_gradient(
-            descent.samples, folded, intercept.astype(dtype), descent.n_threads
+    Attributes
+    ----------
+    history : History
+    objective : float
+        Of the weights that are returned.
+    gap : float
+        No weights have an objective that is lower by more.
+    shortfall : str
+        What to tell the user where the run ended short of ``tol``; empty where it did not.
+    """
+
+    history: History
+    objective: float
+    gap: float
+    shortfall: str
+
+
+def solve(objective: Objective, curvature: Curvature, parameters: Parameters) -> Solution:
+    """Do what :func:`minimize` says, for an objective and a sample that serve more than one run."""
+    # NumPy's kernels are made of BLAS calls, and want its threads.
+    in_numpy = objective.descent.backend.name == "numpy"
+    with nullcontext() if in_numpy else one_blas_thread():
+        return _Run(objective, curvature, parameters).run()
+
+
+def warn_of_shortfall(message: str) -> None:
+    """Warn of it at the line that called ``fit``."""
+    warnings.warn(message, NotConvergedWarning, stacklevel=7)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A step, the change of the gradient along it, and their product."""
+
+    step: NDArray[np.float64]
+    change: NDArray[np.float64]
+    product: float
+
+
+class _Run:
+    """One run of the solver."""
+
+    def __init__(self, objective: Objective, curvature: Curvature, parameters: Parameters) -> None:
+        self.objective, self.curvature, self.parameters = objective, curvature, parameters
+        self.descent = descent = objective.descent
+        self.epsilon = float(np.finfo(parameters.weights.dtype).eps)
+        self.pairs: deque[_Pair] = deque(maxlen=PAIRS)
+        # Of each iteration; without the gradients, which may be large.
+        self.objectives: list[float] = []
+        self.norms: list[float] = []
+        self.early = Patience(descent.patience)
+        self.log = Log()
+
+    def run(self) -> Solution:
+        started = time.perf_counter()
+        descent = self.descent
+        start = np.column_stack([self.parameters.weights, self.parameters.intercept])
+        point = start.astype(np.float64) / self.objective.scale
+        value = self.objective.at(point)
+        if not np.isfinite(value.objective):
+            raise DivergenceError(
+                f"the objective is {value.objective} where training starts; scale the features "
+                "with input_scale='standard'"
+            )
+        self.curvature.update(point)
+        best, best_value, best_iteration = point, value, -1
+        while True:
+            direction = self._direction(value.gradient)
+            if not np.isfinite(direction).all():
+                raise DivergenceError(
+                    "the objective's curvature is not finite after "
+                    f"{len(self.objectives)} iterations; "
+                    "scale the features with input_scale='standard'"
+                )
+            stop_reason = self._finished(value, direction)
+            if stop_reason:
+                break
+            for announce in descent.before_epoch:
+                announce()
+            found = self._search(point, value, direction)
+            if found is None and self.pairs:  # they may be what misleads
+                self.pairs.clear()
+                direction = self._direction(value.gradient)
+                found = self._search(point, value, direction)
+            if found is None:
+                stop_reason = "line_search"
+                break
+            before, (point, value) = (point, value), found
+            self._remember(point - before[0], value.gradient - before[1].gradient)
+            self.objectives.append(value.objective)
+            self.norms.append(float(np.linalg.norm(value.gradient)))
+            self.log.losses.append(np.array([value.loss]))
+            if len(self.objectives) % UPDATED_EVERY == UPDATED_AFTER:
+                self.curvature.update(point)
+            stop_reason = self._watched(point, time.perf_counter() - started)
+            if not descent.early_stopping or self.early.without_improvement == 0:
+                best, best_value, best_iteration = point, value, len(self.objectives) - 1
+            if stop_reason:
+                break
+        shortfall = self._shortfall(stop_reason, value, direction)
+        self._hand_out(best)
+        bound = self.objective.lower_bound(best, best_value)
+        total = time.perf_counter() - started
+        self.log.seconds |= {"total": total, "steps": total - self.log.seconds["checks"]}
+        last = len(self.objectives) - 1
+        history = history_of(self.log, descent, last, last, best_iteration, stop_reason)
+        history.steps_per_epoch = 1
+        history.objective = np.array(self.objectives)
+        history.gradient_norm = np.array(self.norms)
+        history.gap = history.objective - bound
+        return Solution(history, best_value.objective, best_value.objective - bound, shortfall)
+
+    def _direction(self, gradient: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return minus the approximate inverse Hessian times the gradient (algorithm 7.4)."""
+        q = gradient.copy()
+        shares = []
+        for pair in reversed(self.pairs):
+            share = np.vdot(pair.step, q) / pair.product
+            q -= share * pair.change
+            shares.append(share)
+        if not self.pairs:
+            return -self.curvature.solve(q)
+        latest = self.pairs[-1]
+        z, of_change = np.split(self.curvature.solve(np.vstack([q, latest.change])), 2)
+        # The latest step tells by how much the sampled curvature is wrong (equation 7.20).
+        z *= latest.product / np.vdot(latest.change, of_change)
+        for pair, share in zip(self.pairs, reversed(shares), strict=True):
+            z += (share - np.vdot(pair.change, z) / pair.product) * pair.step
+        return -z
+
+    def _remember(self, step: NDArray[np.float64], change: NDArray[np.float64]) -> None:
+        product = float(np.vdot(step, change))
+        if product > 0:  # convexity, unless rounding hides it
+            self.pairs.append(_Pair(step, change, product))
+
+    def _search(
+        self, point: NDArray[np.float64], value: Value, direction: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], Value] | None:
+        """Return a point along the direction, and what is there; None where none is better.
+
+        Wolfe's conditions by bisection (Lewis and Overton, "Nonsmooth optimization via quasi-Newton
+        methods", 2013, algorithm 2.6); where rounding hides the decrease, the slope must tell of it
+        (Hager and Zhang, "A new conjugate gradient method with guaranteed descent and an efficient
+        line search", 2005, equation 4.1).
+        """
+        slope = float(np.vdot(value.gradient, direction))
+        rounding = self.epsilon * max(value.objective, 1.0)  # each row's loss is a difference
+        low, high, length = 0.0, np.inf, 1.0
+        for _ in range(TRIALS):
+            candidate = point + length * direction
+            there = self.objective.at(candidate)
+            slope_there = float(np.vdot(there.gradient, direction))
+            rise = there.objective - value.objective
+            lower = rise <= DECREASE * length * slope or (
+                rise <= rounding and slope_there <= (2 * DECREASE - 1) * slope
+            )
+            if not lower:
+                high = length
+            elif slope_there < SLOPE * slope:
+                low = length
+            else:
+                return candidate, there
+            length = (low + high) / 2 if high < np.inf else 2 * length
+        return None
+
+    def _estimate(
+        self, value: Value, direction: NDArray[np.float64], falling: bool = True
+    ) -> float:
+        """Return how far the objective may be above the optimum, relative to it.
+
+        The larger of half the squared Newton decrement and the latest iterations' decrease: the
+        former is too small where steps are not Newton's, the latter where the next ones are better.
+        Where the objective is not ``falling`` any more, the former alone. Nothing below what the
+        weights' type can tell.
+        """
+        decrement = -float(np.vdot(value.gradient, direction)) / 2
+        latest = self.objectives[-LATEST:] if falling else []
+        decrease = latest[0] - value.objective if latest else 0.0
+        return max(max(decrement, decrease) / max(value.objective, self.epsilon), self.epsilon)
+
+    def _finished(self, value: Value, direction: NDArray[np.float64]) -> str:
+        """Return why to stop before the next iteration, or nothing."""
+        if self._estimate(value, direction) <= (self.descent.tol or 0.0):
+            return "tol"
+        if len(self.objectives) == self.descent.max_epochs:
+            return "max_epochs"
+        if len(self.objectives) > STALLED:
+            fall = self.objectives[-STALLED - 1] - value.objective
+            if fall <= self.epsilon * value.objective:
+                return "precision"
+        return ""
+
+    def _watched(self, point: NDArray[np.float64], seconds: float) -> str:
+        """Check, tell the callbacks, and return why to stop, or nothing."""
+        descent, iteration = self.descent, len(self.objectives) - 1
+        stop_reason = ""
+        val_loss = val_accuracy = train_accuracy = None
+        if descent.validation is not None:
+            make_check(descent, self.objective.fold(point), iteration, self.log)
+            _, val_loss, val_accuracy, train_accuracy = self.log.checks[-1]
+            if descent.early_stopping:
+                self.early.improved(val_loss)
+                stop_reason = "early_stopping" if self.early.exhausted else ""
+        if descent.callbacks:
+            self._hand_out(point)
+            progress = Progress(
+                epoch=iteration,
+                max_epochs=descent.max_epochs,
+                step=iteration,
+                end_of_epoch=True,
+                train_loss=float(self.log.losses[-1][0]),
+                val_loss=val_loss,
+                val_accuracy=val_accuracy,
+                train_accuracy=train_accuracy,
+                rows_per_second=self.objective.n_passes * self.objective.n_rows / seconds,
+            )
+            # Every callback is told, also after one of them asked to stop.
+            answers = [callback(progress) for callback in descent.callbacks]
+            if any(answer is True for answer in answers):
+                stop_reason = stop_reason or "callback"
+        return stop_reason
+
+    def _hand_out(self, point: NDArray[np.float64]) -> None:
+        """Let the parameters hold the model of a point."""
+        weights, intercept = self.objective.fold(point)
+        self.parameters.weights[...] = weights
+        self.parameters.intercept[...] = intercept
+
+    def _shortfall(self, stop_reason: str, value: Value, direction: NDArray[np.float64]) -> str:
+        """Say what was seen and what to try where the solver ended short of ``tol``."""
+        tol = self.descent.tol
+        estimate = self._estimate(value, direction, falling=stop_reason == "max_epochs")
+        if stop_reason not in _REMEDIES or not tol or estimate <= tol:
+            return ""
+        return (
+            f"L-BFGS stopped after {len(self.objectives)} iterations ({stop_reason}): its "
+            f"objective, {value.objective:.6g}, is above the optimum by an estimated "
+            f"{estimate:.1e} of it, and tol={tol:g} was asked for; {_REMEDIES[stop_reason]}"
         )
-        latest["loss"] = loss_sum / n
-        penalty = np.sum(l2 * scaled**2) + descent.intercept_decay / 2 * np.sum(intercept**2)
-        gradient = gradient * (scale.scale / n) + 2 * l2 * scaled
-        intercept_gradient = intercept_gradient / n + descent.intercept_decay * intercept
-        if not descent.fit_intercept:
-            intercept_gradient[:] = 0
-        return loss_sum / n + penalty, np.concatenate([gradient.ravel(), intercept_gradient])
 
-    start = np.concatenate(
-        [(parameters.weights / scale.scale).ravel(), parameters.intercept]
-    ).astype(np.float64)
-    result = scipy_minimize(
-        objective,
-        start,
-        jac=True,
-        method="L-BFGS-B",
-        options={"maxiter": descent.max_epochs, "gtol": tol, "ftol": 0.0, "maxls": 50},
-        callback=lambda _: losses.append(latest["loss"]),
-    )
-    if not np.isfinite(result.fun):
-        raise DivergenceError(
-            f"the objective became {result.fun} after {result.nit} iterations; scale the features "
-            "with input_scale='standard' or raise l2"
-        )
-    scaled, intercept = split(result.x)
-    parameters.weights[...] = scaled * scale.scale
-    parameters.intercept[...] = intercept
-    seconds = time.perf_counter() - started
-    return History(
-        step=np.arange(len(losses)),
-        train_loss=np.array(losses),
-        steps_per_epoch=1,
-        stopped_epoch=len(losses) - 1,
-        stopped_step=len(losses) - 1,
-        best_step=len(losses) - 1,
-        stop_reason="tol" if result.status == 0 else "max_epochs",
-        seconds={"steps": seconds, "checks": 0.0, "total": seconds},
-    )
+
+_REMEDIES = {
+    "max_epochs": "raise max_epochs, scale the features with input_scale='standard', or raise l2",
+    "precision": "raise tol, or compute more exactly with dtype='float64'",
+    "line_search": "scale the features with input_scale='standard', or set dtype='float64'",
+}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy.sparse import coo_array, hstack
 
 from fastlin.errors import InputError
 from fastlin.kernels.arguments import CsrRows
@@ -22,7 +21,7 @@ PROBE_BYTES = 16 * 2**20
 """Memory that the probe of the data's curvature may take."""
 
 INTERCEPT_SHARE = 0.1
-"""Most of the learning rate that an intercept as quick as the weights may cost."""
+"""What an intercept that keeps pace with the weights adds to their curvature."""
 
 DENSE_FEATURES = 64
 """Up to so many features all eigenvalues are computed, which is then as quick as one."""
@@ -82,8 +81,8 @@ def safe_step_size(
     the noise of ``1 / (1 - m)`` steps, which multiplies ``L_row``.
 
     The intercept is the weight of a feature that is always 1. A gain of ``s^2`` makes of it one
-    that is always ``s``; with ``s^2`` a tenth of the largest eigenvalue of ``E[x x^T]`` the
-    intercept keeps pace whatever the unit of the features, for a tenth of the rate at most.
+    that is always ``s``, which adds ``c s^2`` to both at most; with ``s^2`` a tenth of the largest
+    eigenvalue of ``E[x x^T]`` the intercept keeps pace whatever the unit of the features.
 
     All is measured in float64 on a random part of the rows that fits in 16 MiB. Where that is all
     rows and they make one batch, a row with weight 2 counts as two rows do, up to rounding.
@@ -108,59 +107,50 @@ def safe_step_size(
     n = len(samples.rows)
     batch = min(batch_size, n)
     share = (n - batch) / (batch * (n - 1)) if n > 1 else 0.0
-    generator = np.random.default_rng(seed)
     bound = 0.25 if n_models == 1 else 0.5
-    gain = 0.0
     with np.errstate(over="ignore", invalid="ignore"):
-        x = _some_scaled_rows(samples, scale, generator)
-        largest = float(abs(x).max())
-        start = generator.standard_normal((x.shape[1],))
-        if fit_intercept:
-            gain = INTERCEPT_SHARE * _largest_eigenvalue(x[:, :-1], start[:-1]) or 1.0
-        if isinstance(x, np.ndarray):
-            x[:, -1] *= np.sqrt(gain)
-        else:
-            x.data[x.indices == x.shape[1] - 1] *= np.sqrt(gain)
-        squared_norms = _squared_norms(x)
-        of_all = bound * _largest_eigenvalue(x, start)
+        x, weight = _some_scaled_rows(samples, scale, np.random.default_rng(seed))
+        largest = _largest_eigenvalue(x)
+        gain = (INTERCEPT_SHARE * largest or 1.0) if fit_intercept else 0.0
+        squared_norms = _squared_norms(x) + gain * weight
+        of_all = bound * (largest + gain)
         of_rows = bound * float(squared_norms @ (squared_norms / (squared_norms.sum() or 1.0)))
         curvature = (1 - share) * of_all + share * of_rows / (1 - momentum)
         curvature += max(2 * l2, intercept_decay * gain)
     rate = 1.0 if curvature == 0 else 1.0 / curvature
     if not (rate >= np.finfo(dtype).tiny and gain <= np.finfo(dtype).max):
         raise InputError(
-            f"features as large as {largest:.3g} have squares that {dtype} cannot hold; scale "
+            f"features as large as {abs(x).max():.3g} have squares that {dtype} cannot hold; scale "
             "them with input_scale='standard'"
         )
     return StepSize(rate, gain)
 
 
-def _some_scaled_rows(samples: Samples, scale: InputScale, generator: np.random.Generator) -> Any:
-    """Return rows ``(m, d + 1)``, scaled, with a 1 appended, times the root of their weight.
+def _some_scaled_rows(
+    samples: Samples, scale: InputScale, generator: np.random.Generator
+) -> tuple[Any, NDArray[np.float64]]:
+    """Return rows ``(m, d)``, scaled and times the root of their weight, and the weights ``(m,)``.
 
-    An array, or of sparse rows a sparse array of SciPy.
+    The rows are an array, or of sparse rows a sparse array of SciPy.
     """
     rows = samples.rows
     n, d = rows.shape
-    bytes_of_row = 8 * (d + 1)
+    bytes_of_row = 8 * d
     if isinstance(rows, CsrRows):
         bytes_of_row = 16 * (len(rows.values) // n + 1)
     size = min(n, max(256, PROBE_BYTES // bytes_of_row))
     part = np.sort(generator.choice(n, size, replace=False)) if size < n else np.arange(n)
-    root = np.ones(size)
-    if samples.sample_weight is not None:
-        root = np.sqrt(samples.sample_weight[part])
+    weight = np.ones(size) if samples.sample_weight is None else samples.sample_weight[part]
+    root = np.sqrt(weight)
     if isinstance(rows, CsrRows):
         sparse = rows.part(part).to_scipy().astype(np.float64)
         sparse.data *= scale.scale[sparse.indices] * np.repeat(root, np.diff(sparse.indptr))
-        return hstack([sparse, coo_array(root[:, np.newaxis])], "csr")
-    x = np.ones((size, d + 1))
-    inputs = x[:, :-1]
-    inputs[:] = rows if size == n else rows[part]
-    inputs -= scale.shift
-    inputs *= scale.scale
+        return sparse, weight
+    x = (rows if size == n else rows[part]).astype(np.float64)
+    x -= scale.shift
+    x *= scale.scale
     x *= root[:, np.newaxis]
-    return x
+    return x, weight
 
 
 def _squared_norms(x: Any) -> NDArray[np.float64]:
@@ -172,8 +162,8 @@ def _squared_norms(x: Any) -> NDArray[np.float64]:
     return squares
 
 
-def _largest_eigenvalue(x: Any, start: NDArray[np.float64]) -> float:
-    """Return the largest eigenvalue of ``x.T @ x / n`` within a percent, by Lanczos' method."""
+def _largest_eigenvalue(x: Any) -> float:
+    """Return the largest eigenvalue of ``x.T @ x / n`` within a few percent, by Lanczos' method."""
     from scipy.sparse.linalg import LinearOperator, eigsh
 
     n, d = x.shape
@@ -184,6 +174,7 @@ def _largest_eigenvalue(x: Any, start: NDArray[np.float64]) -> float:
         gram = x.T @ x / n
         eigenvalues = np.linalg.eigvalsh(gram if isinstance(gram, np.ndarray) else gram.toarray())
     else:
+        start = np.random.default_rng(0).standard_normal((d,))
         gram = LinearOperator((d, d), matvec=lambda v: x.T @ (x @ v) / n, dtype=np.float64)
-        eigenvalues = eigsh(gram, k=1, v0=start, tol=0.01, return_eigenvectors=False)
+        eigenvalues = eigsh(gram, k=1, ncv=8, v0=start, tol=0.05, return_eigenvectors=False)
     return float(eigenvalues[-1])

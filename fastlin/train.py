@@ -91,7 +91,7 @@ class Position:
 
 
 @dataclass
-class _Log:
+class Log:
     """A :class:`History` in the making: parts that are joined at the end."""
 
     losses: list[NDArray[np.float64]] = field(default_factory=list)
@@ -134,7 +134,7 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
         A step's loss was not finite.
     """
     started = time.perf_counter()
-    log = _Log()
+    log = Log()
     best_parameters, best_step = parameters, -1
     early = Patience(descent.patience)
     plateau = Patience(descent.patience, descent.tol or 0.0)
@@ -156,7 +156,7 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
             step += len(losses)
             # 3. A check on the validation and training rows.
             if check:
-                val_loss = _check(descent, parameters.to_return(), step, log)
+                val_loss = make_check(descent, parameters.to_return(), step, log)
                 if descent.early_stopping:
                     if early.improved(val_loss):
                         best_parameters, best_step = copy.deepcopy(parameters), step
@@ -185,7 +185,7 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
     if best_step >= 0:
         copy_parameters(best_parameters, parameters)
     log.seconds["total"] = time.perf_counter() - started
-    return _history(log, descent, epoch, step, best_step if best_step >= 0 else step, stop_reason)
+    return history_of(log, descent, epoch, step, best_step if best_step >= 0 else step, stop_reason)
 
 
 # What overflows shows in the losses; NumPy's kernels need not warn of it where the others do not.
@@ -200,7 +200,7 @@ def _run_steps(
     epoch: int,
     first: int,
     stop: int,
-    log: _Log,
+    log: Log,
 ) -> NDArray[np.float64]:
     batches = descent.batches
     first_step = epoch * batches.steps_per_epoch + first
@@ -244,9 +244,10 @@ def _run_steps(
 
 
 @_quiet
-def _check(
-    descent: Descent, model: tuple[NDArray[Any], NDArray[Any]], step: int, log: _Log
+def make_check(
+    descent: Descent, model: tuple[NDArray[Any], NDArray[Any]], step: int, log: Log
 ) -> float:
+    """Score weights and intercept on the validation and training rows; return the former's loss."""
     assert descent.validation is not None
     started = time.perf_counter()
     n_val, n_train = len(descent.validation.rows), len(descent.samples.rows)
@@ -263,7 +264,7 @@ def _progress(
     step: int,
     end_of_epoch: bool,
     epoch_losses: list[NDArray[np.float64]],
-    log: _Log,
+    log: Log,
 ) -> Progress:
     _, val_loss, val_accuracy, train_accuracy = log.checks[-1] if log.checks else (None,) * 4
     return Progress(
@@ -279,9 +280,10 @@ def _progress(
     )
 
 
-def _history(
-    log: _Log, descent: Descent, epoch: int, step: int, best_step: int, stop_reason: str
+def history_of(
+    log: Log, descent: Descent, epoch: int, step: int, best_step: int, stop_reason: str
 ) -> History:
+    """Return the record of a run that ended with the step given."""
     checks = np.array(log.checks, np.float64).reshape(-1, 4)
     losses = np.concatenate(log.losses) if log.losses else np.empty(0)
     return History(

@@ -31,6 +31,7 @@ STEP_OPTIONS: dict[str, dict[str, Any]] = {
         "momentum": 0.5,
         "nesterov": True,
         "intercept_decay": 0.02,
+        "intercept_gain": 1.5,
         "average_rates": 1 / (np.arange(100) + 1.0),
     },
 }

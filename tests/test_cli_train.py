@@ -205,7 +205,8 @@ def test_quiet_shows_no_progress() -> None:
             "--epochs 500 --early-stopping --learning-rate 0.5 --input-scale none --patience 2",
             "validation loss was best after step",
         ),
-        ("--solver lbfgs --epochs 2", "after 2 iterations"),
+        ("--solver lbfgs --epochs 2", "after 2 iterations, the most that --max-epochs allows"),
+        ("--solver lbfgs --epochs 100", "iterations: at the optimum, up to --tol"),
     ],
 )
 def test_why_training_stopped_is_said(arguments: str, said: str) -> None:

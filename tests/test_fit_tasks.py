@@ -126,11 +126,13 @@ def test_partial_fit_and_an_estimator_without_callbacks_tell_nobody() -> None:
         estimator.set_callbacks(print)
 
 
-def test_lbfgs_is_one_task() -> None:
+def test_iterations_of_lbfgs_are_tasks() -> None:
     recorder = Recorder()
-    trained = model(solver="lbfgs").set_callbacks(recorder).fit(X, Y)
-    assert [event[0] for event in recorder.events[:2]] == ["setup", "begin"]
-    assert [event[:2] for event in recorder.events[-2:]] == [("end", "fit"), ("teardown", "fit")]
+    trained = model(solver="lbfgs", max_epochs=100).set_callbacks(recorder).fit(X, Y)
+    done = [(edge, "iteration", i) for i in range(trained.n_iter_) for edge in ("begin", "end")]
+    assert recorder.events[1:-1] == [("begin", "fit", 0), *done, ("end", "fit", 0)]
+    losses = [log_loss(Y, seen.predict_proba(X)) for seen in recorder.models[:-1]]
+    np.testing.assert_allclose(losses, trained.history_.train_loss, rtol=1e-9)
     np.testing.assert_array_equal(recorder.models[-1].coef_, trained.coef_)
 
 

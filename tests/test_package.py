@@ -52,8 +52,10 @@ def test_the_public_names() -> None:
         "Backend",
         "History",
         "LogisticRegression",
+        "RegularizationPath",
         "__version__",
         "backends",
+        "path",
     }
     for name in fastlin.__all__:
         assert getattr(fastlin, name) is not None

@@ -202,6 +202,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "momentum": 0.5,
         "nesterov": True,
         "intercept_decay": 0.05,
+        "intercept_gain": 1.5,
         "average_rates": 1 / (np.arange(10) + 1.0),
     },
 }

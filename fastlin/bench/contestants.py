@@ -5,17 +5,14 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.bench.problems import Data, Problem
+from fastlin.blas import threadpools
 from fastlin.kernels import Backend, Parameters, Samples, StepOptions
-
-if TYPE_CHECKING:
-    from threadpoolctl import ThreadpoolController
 
 
 @dataclass(frozen=True)
@@ -165,13 +162,4 @@ class Fit(Contestant):
 
 def limit_blas_threads(n_threads: int) -> None:
     """Let the BLAS libraries that are loaded use ``n_threads`` threads."""
-    _threadpools().limit(limits=n_threads, user_api="blas")
-
-
-@cache
-def _threadpools() -> ThreadpoolController:
-    # A scan of all loaded libraries; NumPy's and SciPy's BLAS do not change after import.
-    import scipy.linalg  # noqa: F401  # loads the BLAS that scikit-learn uses
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
+    threadpools().limit(limits=n_threads, user_api="blas")

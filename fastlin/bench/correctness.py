@@ -124,6 +124,7 @@ def reference_outcome(problem: Problem, data: Data, start: Model) -> Outcome:
     losses = np.empty(problem.n_steps)
     for step, batch in enumerate(data.order.reshape(problem.n_steps, problem.batch_size)):
         rows = data.rows[batch]
+        rows = rows if isinstance(rows, np.ndarray) else rows.toarray()
         few = Data(
             rows if rows.dtype == np.uint8 else rows.astype(np.float64),
             data.labels[batch],

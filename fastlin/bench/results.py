@@ -30,14 +30,16 @@ class Case:
     contestant : str
         Such as ``"fastlin c"``, ``"fastlin c, fit"`` or ``"NumPy loop"``.
     kind : str
-        ``"kernel"``, ``"fit"`` or ``"peer"``.
+        ``"kernel"``, ``"fit"`` or ``"peer"``. Of sparse rows and to the optimum fastlin's fit, all
+        there is, takes the kernel's place.
     variant : str
-        The peer's form that took part; the fastest of those tried.
+        The peer's form that took part; the fastest of those tried. To the optimum also how many
+        iterations it needs.
     n_threads : int
     dtype : str
         Type of the problem's rows.
     flops, bytes : float
-        Arithmetic of an epoch, and one pass over its rows.
+        Arithmetic of an epoch, and one pass over its rows; to the optimum, of all iterations.
     seconds : (rounds,) list of float
         Equal positions of the cases of a problem were measured next to each other.
     error, tolerance : float or None

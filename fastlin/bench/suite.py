@@ -11,10 +11,11 @@ from fastlin.bench.contestants import Contestant, Fit, Kernel, Model
 from fastlin.bench.correctness import Check, check, check_problem, compare, reference_outcome
 from fastlin.bench.limits import measure_limits
 from fastlin.bench.machine import describe_machine
+from fastlin.bench.optimum import FastlinSolver, Solver, Target, bring_to_target
 from fastlin.bench.peers import Peer
 from fastlin.bench.problems import Data, Problem, make_data
 from fastlin.bench.results import Case, Failure, Results
-from fastlin.bench.timing import Timed, fastest_of, interleaved_rounds
+from fastlin.bench.timing import Timed, fastest_of, interleaved_rounds, time_once
 from fastlin.kernels import Backend
 
 
@@ -96,8 +97,8 @@ def _case(problem: Problem, entry: Entry, seconds: list[float]) -> Case:
         variant=entry.variant,
         n_threads=entry.n_threads,
         dtype=problem.dtype,
-        flops=problem.flops,
-        bytes=problem.bytes,
+        flops=problem.flops * getattr(entry.contestant, "iterations", 1),
+        bytes=problem.bytes * getattr(entry.contestant, "iterations", 1),
         seconds=[float(value) for value in seconds],
         error=entry.check.error if entry.check else None,
         tolerance=entry.check.tolerance if entry.check else None,
@@ -106,17 +107,74 @@ def _case(problem: Problem, entry: Entry, seconds: list[float]) -> Case:
 
 def _entries(plan: Plan, problem: Problem, data: Data, wrong: list[Failure]) -> list[Entry]:
     """Return the contestants that passed; those that did not are added to ``wrong``."""
+    if problem.gap is not None:
+        return _optimum_entries(plan, problem, data, wrong)
     entries: list[Entry | None] = []
     n = plan.n_threads
     for backend in plan.backends:
         name = f"fastlin {backend.name}"
+        if problem.nonzeros is not None:  # the fit stands for the kernel
+            fit = fit_entry(name, backend, problem, data, n, wrong)
+            entries.append(fit and replace(fit, kind="kernel"))
+            continue
         entries.append(kernel_entry(name, backend, problem, data, n, wrong))
         if n > 1:
             entries.append(kernel_entry(f"{name}, 1 thread", backend, problem, data, 1, wrong))
         entries.append(fit_entry(f"{name}, fit", backend, problem, data, n, wrong))
-    installed = (peer for peer in plan.peers if peer.installed)
-    entries += [peer_entry(peer, problem, data, n, wrong) for peer in installed]
+    entries += [
+        peer_entry(peer, problem, data, n, wrong)
+        for peer in plan.peers
+        if peer.installed and not peer.to_optimum
+    ]
     return [entry for entry in entries if entry is not None]
+
+
+def _optimum_entries(plan: Plan, problem: Problem, data: Data, wrong: list[Failure]) -> list[Entry]:
+    """Return the solvers that reach the problem's gap, each with the iterations it needs.
+
+    Of a peer's variants the fastest; the solvers that do not reach it are added to ``wrong``.
+    """
+    n = plan.n_threads
+    target = Target.of(problem, data, plan.backends[0], n)
+    entries = []
+    for backend in plan.backends:
+        solver = FastlinSolver(backend, problem, data, n)
+        entry = _solver_entry(f"fastlin {backend.name}", "kernel", "", n, solver, target, wrong)
+        entries += [entry] if entry else []
+    for peer in plan.peers:
+        if not peer.installed or not peer.to_optimum:
+            continue
+        found = []
+        for variant in peer.variants(problem, n):
+            contestant = variant.build(problem, data, Model.zeros(problem))
+            assert isinstance(contestant, Solver)
+            entry = _solver_entry(peer.title, "peer", variant.label, n, contestant, target, wrong)
+            if entry:
+                found.append((time_once(entry.timed), entry))
+        entries += [min(found, key=lambda timed: timed[0])[1]] if found else []
+    return entries
+
+
+def _solver_entry(
+    name: str,
+    kind: str,
+    label: str,
+    n_threads: int,
+    solver: Solver,
+    target: Target,
+    wrong: list[Failure],
+) -> Entry | None:
+    checked = bring_to_target(solver, target)
+    if not checked.passed:
+        reason = (
+            f"after {solver.iterations} iterations its objective is still {checked.error:.1e} "
+            f"above the least, which is more than {checked.tolerance:.0e}"
+        )
+        wrong.append(Failure(target.problem.name, f"{name} ({label})" if label else name, reason))
+        return None
+    iterations = f"{solver.iterations} iterations"
+    variant = f"{label}, {iterations}" if label else iterations
+    return Entry(name, kind, variant, n_threads, solver, checked)
 
 
 def kernel_entry(

@@ -64,7 +64,7 @@ def _problem_table(results: Results, problem: str, cases: list[Case]) -> Table:
     table = Table(title=problem, title_justify="left")
     table.add_column("")
     table.add_column("threads", justify="right")
-    table.add_column("ms an epoch", justify="right")
+    table.add_column("ms", justify="right")
     for base in bases:
         table.add_column(f"times {base.contestant}", justify="right")
     for heading in ("GFLOP/s", "GB/s", "of the limit"):

@@ -24,6 +24,7 @@ EXAMPLES = """\b
 Examples:
   fastlin bench --quick
   fastlin bench --json new.json --plot bench.png
+  fastlin bench --suite optimum --quick
   fastlin bench --grid --classes 100,1000 --dtype float32 --peers numpy,jax
 """
 
@@ -63,7 +64,8 @@ _sizes = List(Number("whole numbers from 1 to 1000000", low=1, high=10**6, whole
 @click.option(
     "--peers",
     type=List(click.STRING, "NAME"),
-    help="numpy, pytorch-manual, pytorch, jax, sgdclassifier; or none.  [default: all]",
+    help="numpy, pytorch-manual, pytorch, jax, sgdclassifier; to the optimum sklearn-lbfgs, "
+    "sklearnex-lbfgs, pytorch-lbfgs; or none.  [default: all]",
 )
 @click.option(
     "--rounds",
@@ -71,6 +73,13 @@ _sizes = List(Number("whole numbers from 1 to 1000000", low=1, high=10**6, whole
     help="Times that everything is timed in turn.  [default: 10; 3 with --quick]",
 )
 @click.option("--quick", is_flag=True, help="A tenth of the work, for a first look.")
+@click.option(
+    "--suite",
+    type=click.Choice(("epoch", "optimum", "sparse")),
+    default="epoch",
+    show_default=True,
+    help="An epoch; the way to the optimum; both on sparse rows.",
+)
 @click.option("--grid", is_flag=True, help="Synthetic problems of many shapes instead of MNIST.")
 @click.option("--features", type=_sizes, help="Of the grid.  [default: 64,784,4096]")
 @click.option("--classes", type=_sizes, help="Of the grid.  [default: 2,10,100,1000]")
@@ -103,6 +112,7 @@ def command(
     peers: tuple[str, ...] | None,
     rounds: int | None,
     quick: bool,
+    suite: str,
     grid: bool,
     features: tuple[int, ...] | None,
     classes: tuple[int, ...] | None,
@@ -116,30 +126,32 @@ def command(
 ) -> None:
     """Time an epoch of fastlin and of other libraries in turn, after checking each one's weights.
 
+    With --suite optimum: the time until the objective is within 1e-5 of the least, with as many
+    iterations as each one needs for it. With --suite sparse: both, on texts in CSR.
+
     Leave the machine to it: other programs that run meanwhile show in the spread.
     A contestant whose weights differ from the reference is not timed, and the exit code is 1.
     """
-    from fastlin.bench import suite
     from fastlin.bench.peers import chosen_peers
+    from fastlin.bench.suite import Plan, run
     from fastlin.bench.timing import available_cores, pinned_to_cores
 
     n_threads = threads or available_cores()
     sizes = {"features": features, "classes": classes, "batch_sizes": batch_size}
     names = None if peers is None else [name for name in peers if name != "none"]
-    taking_part = chosen_peers(names, grid=grid)
-    problems = _problems(grid, quick, data, sizes, dtype, seed)
+    taking_part = chosen_peers(names, grid=grid, suite=suite)
+    problems = _problems(suite, grid, quick, data, sizes, dtype, seed)
     with pinned_to_cores(n_threads):  # before anything that starts threads is imported
         backends, missing = _backends(backend_names)
-        plan = suite.Plan(
-            problems, backends, taking_part, n_threads, rounds or (3 if quick else 10)
-        )
+        plan = Plan(problems, backends, taking_part, n_threads, rounds or (3 if quick else 10))
         with _progress(quiet) as say:
-            results = suite.run(plan, on_progress=say)
+            results = run(plan, on_progress=say)
     results.missing |= missing
     _show(results, json_path, plot_path)
 
 
 def _problems(
+    suite: str,
     grid: bool,
     quick: bool,
     data: str,
@@ -149,8 +161,15 @@ def _problems(
 ) -> list[Problem]:
     from dataclasses import replace
 
-    from fastlin.bench.problems import grid_problems, mnist_problems
+    from fastlin.bench.problems import (
+        grid_problems,
+        mnist_problems,
+        optimum_problems,
+        sparse_problems,
+    )
 
+    if suite != "epoch" and (grid or any(sizes.values()) or dtypes):
+        raise click.UsageError(f"--suite {suite} has one shape; leave the grid's options out.")
     if grid:
         if sizes["classes"] and min(sizes["classes"]) < 2:
             raise click.UsageError("--classes: got 1, expected 2 or more.")
@@ -159,6 +178,10 @@ def _problems(
         raise click.UsageError(
             "--features, --classes and --batch-size choose cells of the grid; add --grid."
         )
+    elif suite == "optimum":
+        problems = optimum_problems(quick=quick, source=data)
+    elif suite == "sparse":
+        problems = sparse_problems(quick=quick)
     else:
         problems = mnist_problems(quick=quick, source=data, dtypes=dtypes)
     return [replace(problem, seed=seed) for problem in problems]

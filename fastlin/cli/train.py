@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,8 @@ def command(
 
     The validation part of the data is only watched, unless --early-stopping is given.
     """
+    from sklearn.exceptions import ConvergenceWarning
+
     from fastlin.estimator import LogisticRegression
     from fastlin.kernels import get_backend
 
@@ -93,7 +96,9 @@ def command(
             **training,
         )
         validation = (dataset.X_val, dataset.y_val) if len(dataset.y_val) else (None, None)
-        model.fit(dataset.X_train, dataset.y_train, X_val=validation[0], y_val=validation[1])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # "stopped" says it
+            model.fit(dataset.X_train, dataset.y_train, X_val=validation[0], y_val=validation[1])
     if out is not None:
         model.save(out)
     if history is not None:
@@ -163,11 +168,20 @@ def _describe(model: LogisticRegression) -> str:
     return f"{kind} regression, {len(model.classes_)} classes, {model.backend_} backend"
 
 
+_LBFGS_STOPPED = {
+    "tol": "at the optimum, up to --tol",
+    "precision": "the weights' type can tell no further decrease",
+    "line_search": "no step lowers the loss any more; try --input-scale standard",
+}
+
+
 def _stopped(model: LogisticRegression) -> str:
     history = model.history_
     epochs = counted(model.n_iter_, "epoch" if model.solver == "sgd" else "iteration")
     if history.stop_reason == "early_stopping":
         return f"after {epochs}: validation loss was best after step {history.best_step}"
+    if model.solver == "lbfgs" and history.stop_reason in _LBFGS_STOPPED:
+        return f"after {epochs}: {_LBFGS_STOPPED[history.stop_reason]}"
     if history.stop_reason == "tol":
         return f"after {epochs}: the training loss no longer improves"
     return f"after {epochs}, the most that --max-epochs allows"

@@ -168,7 +168,7 @@ class StepOptions:
     intercept_decay : float
         ``2 * l2`` where the intercept is penalised, else 0.
     intercept_gain : float
-        1 where the intercept is trained, else 0.
+        Factor of the intercept's gradient; 0 where it is not trained.
     momentum : float
         Factor of the velocity, in [0, 1).
     nesterov : bool

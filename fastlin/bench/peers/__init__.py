@@ -1,4 +1,4 @@
-"""Other libraries that run the same epoch, each in the strongest form that we know of it.
+"""Other libraries that make the same epoch or go to the same optimum, each in its strongest form.
 
 A form that depends on the machine (how many threads, where uint8 becomes float)
 is a *variant*: all are tried, the fastest takes part, under its own label.
@@ -59,6 +59,8 @@ class Peer:
         Where its :class:`Variants` are; imported only when it takes part.
     in_grid : bool
         Whether it takes part in the grid unless asked for.
+    to_optimum : bool
+        Whether it goes to the optimum instead of making an epoch.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Peer:
     module: str
     function: str
     in_grid: bool = True
+    to_optimum: bool = False
 
     @property
     def installed(self) -> bool:
@@ -111,25 +114,70 @@ _ALL = (
     ),
 )
 PEERS = {peer.name: peer for peer in _ALL}
-"""All peers by name."""
+"""All peers that make an epoch, by name."""
+
+_SOLVERS = (
+    Peer(
+        "sklearn-lbfgs",
+        "scikit-learn lbfgs",
+        "sklearn",
+        "pip install scikit-learn",
+        "solvers",
+        "sklearn_variants",
+        to_optimum=True,
+    ),
+    Peer(
+        "sklearnex-lbfgs",
+        "scikit-learn-intelex lbfgs",
+        "sklearnex",
+        "pip install scikit-learn-intelex",
+        "solvers",
+        "sklearnex_variants",
+        to_optimum=True,
+    ),
+    Peer(
+        "pytorch-lbfgs",
+        "PyTorch LBFGS",
+        "torch",
+        "pip install torch",
+        "solvers",
+        "pytorch_variants",
+        to_optimum=True,
+    ),
+)
+SOLVERS = {peer.name: peer for peer in _SOLVERS}
+"""All peers that go to the optimum, by name."""
+
+SUITES = {
+    "epoch": PEERS,
+    "optimum": SOLVERS,
+    "sparse": {
+        name: (PEERS | SOLVERS)[name]
+        for name in ("sgdclassifier", "sklearn-lbfgs", "sklearnex-lbfgs")
+    },
+}
+"""The peers of each suite of problems, by name."""
 
 
-def chosen_peers(names: Iterable[str] | None, *, grid: bool) -> list[Peer]:
-    """Return the peers called ``names``, or those that take part by default.
+def chosen_peers(
+    names: Iterable[str] | None, *, grid: bool = False, suite: str = "epoch"
+) -> list[Peer]:
+    """Return a suite's peers called ``names``, or those that take part by default.
 
     Raises
     ------
     InputError
-        A name is no peer.
+        A name is no peer of the suite.
     """
+    peers = SUITES[suite]
     if names is None:
-        return [peer for peer in PEERS.values() if peer.in_grid or not grid]
+        return [peer for peer in peers.values() if peer.in_grid or not grid]
     names = list(names)
     for name in names:
-        if name not in PEERS:
-            known = ", ".join(PEERS)
+        if name not in peers:
+            known = ", ".join(peers)
             raise InputError(f"peer {name!r} is unknown; choose from {known}, or 'none'")
-    return [peer for peer in PEERS.values() if peer.name in names]
+    return [peer for peer in peers.values() if peer.name in names]
 
 
 def thread_counts(n_threads: int) -> list[int]:
