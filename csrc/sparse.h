@@ -61,7 +61,7 @@ typedef struct {
     /* Shared by all threads. */
     barrier *meeting;
     WEIGHT *weights, *velocity, *average; /* [d][stride] */
-    WEIGHT *gradient;                     /* [d][stride], zero between batches; NULL: plain steps */
+    WEIGHT *gradient;                     /* [d][stride], zero between batches; NULL: not needed */
     int32_t *done;                        /* (d) steps of the window done; NULL: plain steps */
     int32_t *listed;                      /* (d) 1 + the step in whose list a feature was last */
     int64_t *list;                        /* (d + n_threads) features of a batch; each thread's have
@@ -683,7 +683,7 @@ static void NAME(lay_out)(ENGINE *e, arena *memory) {
     e->weights = take(memory, of_features);
     e->velocity = updates && e->parameters->weights_velocity ? take(memory, of_features) : NULL;
     e->average = updates && e->parameters->weights_average ? take(memory, of_features) : NULL;
-    e->gradient = updates && e->plain ? NULL : take(memory, of_features);
+    e->gradient = lazy || e->gradient_out ? take(memory, of_features) : NULL;
     e->done = lazy ? take(memory, e->d * sizeof(int32_t)) : NULL;
     e->listed = lazy ? take(memory, e->d * sizeof(int32_t)) : NULL;
     e->list = lazy ? take(memory, (e->d + e->n_threads) * sizeof(int64_t)) : NULL;

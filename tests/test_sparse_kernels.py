@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import oracles
 import pytest
 from agreement import STEP_OPTIONS, all_bits, check, check_passes, check_steps, run_steps
 from problems import Problem, make_options, make_order, make_parameters, make_sparse_problem
@@ -129,18 +130,39 @@ def test_nothing_stored(name: str) -> None:
         np.testing.assert_array_equal(logits, np.broadcast_to(b, (n, 3)))
 
 
-@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("k", [1, 10])
 @each_backend
 @pytest.mark.filterwarnings("ignore:invalid value encountered")  # by NumPy, which is right
-def test_what_is_not_finite_shows_in_the_loss(name: str, k: int) -> None:
-    problem = make_sparse_problem(200, 30, k, "float32")
-    assert problem.dense_rows[:, 0].any()
-    for bad in (np.nan, np.inf):
+def test_what_is_not_finite_shows_in_the_loss(name: str, k: int, bad: float) -> None:
+    problem = make_sparse_problem(200, 33, k)
+    for feature in (0, 12, 20):
+        assert problem.dense_rows[:, feature].any()
         weights = problem.weights.copy()
-        weights[-1, 0] = bad
-        backend, model = backend_or_skip(name), (weights, problem.intercept)
-        assert not np.isfinite(backend.loss_gradient(problem.samples, *model, 2)[0])
-        assert not np.isfinite(backend.score(problem.samples, *model, 2)[0])
+        weights[0, feature] = bad
+        for kernel in (backend_or_skip(name).loss_gradient, backend_or_skip(name).score):
+            loss_sum = kernel(problem.samples, weights, problem.intercept, 1)[0]
+            assert not np.isfinite(loss_sum)
+
+
+@each_backend
+def test_huge_logits_are_finite(name: str) -> None:
+    """Logits of +-1e4, right and wrong about the label, and a row without a feature."""
+    values = np.array([1e4, 1e4, -1e4, -1e4])
+    rows = CsrRows(values, np.zeros(4, np.int32), np.array([0, 1, 2, 3, 4, 4], np.int32), 1)
+    for k, labels in ((1, [0, 1, 0, 1, 1]), (10, [0, 9, 9, 0, 3])):
+        samples = Samples(rows, np.array(labels, np.int32))
+        weights, intercept = np.zeros((k, 1)), np.zeros(k)
+        weights[-1] = 1
+        model = weights, intercept
+        loss_sum, by_weights, by_intercept = backend_or_skip(name).loss_gradient(samples, *model, 1)
+        logits = (rows.to_scipy().toarray() @ weights.T).tolist()
+        pairs = list(zip(logits, labels, strict=True))
+        assert loss_sum == pytest.approx(sum(oracles.loss_of(z, y) for z, y in pairs), rel=1e-15)
+        residual = np.array([oracles.residual_of(z, y) for z, y in pairs])
+        np.testing.assert_allclose(by_intercept, residual.sum(axis=0), rtol=1e-14, atol=1e-300)
+        right = residual[:4].T @ values[:, np.newaxis]
+        np.testing.assert_allclose(by_weights, right, rtol=1e-15, atol=1e-300)
 
 
 # ------------------------------------------------------------------ the penalty
