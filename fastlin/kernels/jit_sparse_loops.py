@@ -484,10 +484,11 @@ def run_share(
     arrays = shape.velocity, shape.average
     # Of a type of its own: a tuple of literal numbers would have the shares compiled once more.
     zero: Any = np.int64(0)
-    buffer, n_batches, first = zero, zero, zero
+    n_batches, first = zero, zero
     while first < shape.n_order:
         batch = (first, min(first + shape.batch_size, shape.n_order))
-        # A and B, tile by tile.
+        buffer = zero
+        # A and B, tile by tile, whose halves of `partial` take turns.
         while first < batch[1]:
             tile = (first, min(first + TILE, batch[1]), buffer)
             logits_share(kind, shape, work, tile, mixture, thread)
