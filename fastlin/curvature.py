@@ -58,7 +58,9 @@ class Curvature:
         counting = np.arange(objective.n_rows) if weight is None else np.flatnonzero(weight)
         n_sampled = min(len(counting), max(LEAST_ROWS, ROWS_A_FEATURE * min(d, MOST_FEATURES)))
         chosen = np.sort(np.random.default_rng(0).choice(counting, n_sampled, replace=False))
-        self._weight = np.ones(n_sampled) if weight is None else weight[chosen]
+        self._weight = np.ones(n_sampled)
+        if weight is not None:  # of those that count, for a mean over all rows
+            self._weight = weight[chosen] * (len(counting) / objective.n_rows)
         self._rows: Any = self._scaled(take_rows(samples.rows, chosen))
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")
