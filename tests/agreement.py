@@ -1,5 +1,6 @@
 """What every backend must do exactly as the reference does. Also a command, for the tests that
-need an interpreter with another environment: ``python agreement.py c 784,10,uint8,float32 ...``.
+need an interpreter with another environment: ``python agreement.py c 784,10,uint8,float32 ...``,
+where a type of integers other than uint8 is that of the columns of sparse rows.
 """
 
 from __future__ import annotations
@@ -9,7 +10,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from problems import Problem, make_options, make_order, make_parameters, make_problem
+from problems import (
+    Problem,
+    make_options,
+    make_order,
+    make_parameters,
+    make_problem,
+    make_sparse_problem,
+)
 from tolerances import ACROSS_BACKENDS, EPSILON, assert_within, bounds, of_sum
 
 from fastlin.kernels import Backend, Parameters, StepOptions, get_backend, reference
@@ -168,9 +176,12 @@ def main() -> None:
     backend = get_backend(sys.argv[1])
     for case in sys.argv[2:]:
         d, k, row_type, weight_type = case.split(",")
-        problem = make_problem(
-            150, int(d), int(k), row_type, weight_type, weighted=True, shifted=True
-        )
+        if row_type in ("int32", "int64"):
+            problem = make_sparse_problem(150, int(d), int(k), weight_type, row_type, weighted=True)
+        else:
+            problem = make_problem(
+                150, int(d), int(k), row_type, weight_type, weighted=True, shifted=True
+            )
         for n_threads in (1, 3):
             check(backend, problem, n_threads)
     print(backend.instruction_set)

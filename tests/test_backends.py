@@ -461,6 +461,11 @@ def test_c_runs_every_instruction_set_of_this_machine() -> None:
         for rows, weights in TYPES
         for d, k in ((3, 1), (17, 5), (100, 2), (100, 7), (784, 1), (784, 10), (2050, 3))
     ]
+    few += [
+        f"100,{k},{columns},{weights}"
+        for columns, weights in (("int32", "float32"), ("int64", "float64"))
+        for k in (1, 3, 20, 70)
+    ]
     for name in sets:
         done = run_python(str(TESTS / "agreement.py"), "c", *few, FASTLIN_ISA=name)
         assert done.returncode == 0, done.stderr
@@ -483,6 +488,8 @@ def test_numba_runs_on_narrower_vectors() -> None:
         str(TESTS / "agreement.py"),
         "numba",
         *(f"{d},10,uint8,float32" for d in (3, 17, 784)),
+        "100,1,int32,float32",
+        "100,20,int32,float32",
         NUMBA_CPU_NAME="haswell",
         NUMBA_CPU_FEATURES=features,
     )

@@ -130,19 +130,18 @@ def test_nothing_stored(name: str) -> None:
         np.testing.assert_array_equal(logits, np.broadcast_to(b, (n, 3)))
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-@pytest.mark.parametrize("k", [1, 10])
+@pytest.mark.parametrize("k", [1, 3])
 @each_backend
 @pytest.mark.filterwarnings("ignore:invalid value encountered")  # by NumPy, which is right
-def test_what_is_not_finite_shows_in_the_loss(name: str, k: int, bad: float) -> None:
-    problem = make_sparse_problem(200, 33, k)
-    for feature in (0, 12, 20):
-        assert problem.dense_rows[:, feature].any()
+def test_what_is_not_finite_shows_in_the_loss(name: str, k: int) -> None:
+    problem = make_sparse_problem(200, 30, k, "float32")
+    assert problem.dense_rows[:, 0].any()
+    for bad in (np.nan, np.inf):
         weights = problem.weights.copy()
-        weights[0, feature] = bad
-        for kernel in (backend_or_skip(name).loss_gradient, backend_or_skip(name).score):
-            loss_sum = kernel(problem.samples, weights, problem.intercept, 1)[0]
-            assert not np.isfinite(loss_sum)
+        weights[-1, 0] = bad
+        backend, model = backend_or_skip(name), (weights, problem.intercept)
+        assert not np.isfinite(backend.loss_gradient(problem.samples, *model, 2)[0])
+        assert not np.isfinite(backend.score(problem.samples, *model, 2)[0])
 
 
 @each_backend

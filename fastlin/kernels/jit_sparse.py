@@ -44,7 +44,11 @@ PRODUCTS_OF_A_SLICE = 1000
 """Products of a row that are worth a slice of the features of their own, on average."""
 
 MOST_ROWS_IN_PLACE = 256
-"""Rows of a batch that change the weights one by one: each addition rounds."""
+"""Rows of a batch that may change the weights one by one, though each addition rounds."""
+
+MOST_VALUES_IN_PLACE = 1.0
+"""Stored values of a batch for each feature up to which more rows do: else every step visits many
+features that it has no gradient for."""
 
 VALUES_BETWEEN_FLUSHES = 32
 """Stored values for each feature between two additions of the gradient so far to the result."""
@@ -246,7 +250,11 @@ class _Layout:
             velocity=velocity,
             average=average,
             updates=updates,
-            in_place=updates and self.batch_size <= MOST_ROWS_IN_PLACE,
+            in_place=updates
+            and (
+                self.batch_size <= MOST_ROWS_IN_PLACE
+                or values_of_a_batch <= MOST_VALUES_IN_PLACE * self.d
+            ),
         )
 
     def state(self, arrays: list[FloatArray]) -> NDArray[Any]:
