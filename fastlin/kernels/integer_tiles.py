@@ -35,7 +35,7 @@ from fastlin.kernels.jit_loops import (
     INNER,
     IS_FIRST,
     N_ROWS,
-    OPTIONS,
+    SHARE,
     Shape,
     Work,
     finish_gradient,
@@ -64,6 +64,8 @@ ABREAST = 3
 PRODUCTS_AT = 0
 INTERLEAVED_AT = PRODUCTS_AT + ABREAST * 2 * TILE_BYTES
 VARYING_AT = INTERLEAVED_AT + 2 * TILE * 64
+UNIT_BYTES = 16
+"""What a class's unit takes, so that the digits behind those of a block start on a cache line."""
 
 BITS = 30
 """Of a fixed-point number."""
@@ -107,7 +109,7 @@ def choose_slices(n_features: int, n_slices: int) -> int:
 def operand_bytes(n_slices: int, n_vectors: int, k_padded: int) -> int:
     """Return how many bytes a thread needs for itself."""
     longest = (n_vectors // n_slices + 16) * LANES
-    return VARYING_AT + max(k_padded * (64 + 4 * TILE), ROWS_STAGED * longest)
+    return VARYING_AT + max(k_padded * (UNIT_BYTES + 4 * TILE), ROWS_STAGED * longest)
 
 
 # ------------------------------------------------------------------ emitting
@@ -479,7 +481,8 @@ def _products(of_rows_by_digits: bool) -> Any:
 
             def at_least(n: int) -> ir.Value:
                 # LLVM would compile a loop for each number of blocks, and unroll them all.
-                return builder.icmp_signed(">=", _opaque(builder, n_blocks, "r", anew=True), INT64(n))
+                blocks = _opaque(builder, n_blocks, "r", anew=True)
+                return builder.icmp_signed(">=", blocks, INT64(n))
 
             def multiply(total: int) -> None:
                 if of_rows_by_digits:
@@ -632,7 +635,7 @@ def slice_products(
                 join_logits(products + t * TILE_BYTES, units + c * 4, out + (c * TILE + row) * 4)
 
 
-@njit(**OPTIONS)  # type: ignore[untyped-decorator]
+@njit(**SHARE)  # type: ignore[untyped-decorator]
 def integer_logits_share(kind: Any, shape: Shape, work: Work, tile: Any, thread: int) -> None:
     """One thread's part of phase A on the matrix unit: whole slices."""
     configure_tiles()
@@ -652,7 +655,7 @@ def integer_logits_share(kind: Any, shape: Shape, work: Work, tile: Any, thread:
     release_tiles()
 
 
-@njit(**OPTIONS)  # type: ignore[untyped-decorator]
+@njit(**SHARE)  # type: ignore[untyped-decorator]
 def integer_gradient_share(
     kind: Any, shape: Shape, work: Work, tile: Any, factors: Any, nesterov: bool, thread: int
 ) -> None:
@@ -666,7 +669,7 @@ def integer_gradient_share(
     next_rows = work.pointers.ctypes.data + 8 * N_POINTERS * (1 - tile[BUFFER])
     own = work.operands + thread * work.operand_bytes
     products, units = own + PRODUCTS_AT, own + VARYING_AT
-    digits = units + shape.k_padded * 64
+    digits = units + shape.k_padded * UNIT_BYTES
     sums = work.sums[thread]
     write_residual_digits(work.residual.ctypes.data, n_rows, shape.k_padded, digits, units)
     buffer = own + INTERLEAVED_AT

@@ -46,8 +46,10 @@ OPTIONS: dict[str, Any] = {
     # them would let the threads fight for the counters at every call.
     "_nrt": False,
 }
+# Functions that are called by their address: Python need not be able to.
+SHARE = {**OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 # Functions that only these loops call: each is part of its caller's entry in the cache.
-INNER = {**OPTIONS, "cache": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+INNER = {**SHARE, "cache": False}
 
 SERIAL_RESIDUALS = 8192
 """Logits of a tile up to which one thread does phase B sooner than several are started."""
@@ -205,7 +207,7 @@ def slice_offset(
         work.offset[part, c] = shift_logit(kind, stop_vector - first_vector, at, shift)
 
 
-@njit(**OPTIONS)  # type: ignore[untyped-decorator]
+@njit(**SHARE)  # type: ignore[untyped-decorator]
 def logits_share(kind: Any, shape: Shape, work: Work, tile: Any, thread: int) -> None:
     """One thread's part of phase A: whole slices, or some rows of one."""
     first_slice, stop_slice = (
@@ -306,7 +308,7 @@ def finish_gradient(
     )
 
 
-@njit(**OPTIONS)  # type: ignore[untyped-decorator]
+@njit(**SHARE)  # type: ignore[untyped-decorator]
 def gradient_share(
     kind: Any, shape: Shape, work: Work, tile: Any, factors: Any, nesterov: bool, thread: int
 ) -> None:
@@ -408,7 +410,7 @@ def step_intercept(
             averages[c] += share * (values[c] - averages[c])
 
 
-@njit(**OPTIONS)  # type: ignore[untyped-decorator]
+@njit(**SHARE)  # type: ignore[untyped-decorator]
 def residual_share(
     kind: Any, shape: Shape, work: Work, tile: Any, n_threads: int, thread: int
 ) -> None:
@@ -482,7 +484,7 @@ def end_residual(
         step_intercept(shape, work, factors, constants[1], constants[2], nesterov)
 
 
-@njit(**OPTIONS)  # type: ignore[untyped-decorator]
+@njit(**SHARE)  # type: ignore[untyped-decorator]
 def run_share(
     shares: Any,
     kind: Any,
@@ -553,7 +555,7 @@ def alone(shape: Shape) -> Shape:
     )
 
 
-@njit(parallel=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(parallel=True, **SHARE)  # type: ignore[untyped-decorator]
 def start_threads(bound: Any, n_threads: int) -> None:
     """Let each thread do its part of a bound function."""
     for thread in prange(n_threads):
@@ -606,7 +608,7 @@ def is_correct(shape: Shape, logits: Any, row: int, label: int) -> bool:
     return True
 
 
-@njit(**OPTIONS)  # type: ignore[untyped-decorator]
+@njit(**SHARE)  # type: ignore[untyped-decorator]
 def pass_share(
     kind: Any,
     shape: Shape,
