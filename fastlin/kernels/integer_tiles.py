@@ -74,12 +74,16 @@ def _opaque(builder: Any, value: ir.Value, register: str, anew: bool = False) ->
     return builder.asm(kind, "", f"={register},0", [value], side_effect=anew)
 
 
-def _permute_bytes(builder: Any, vector: ir.Value, sources: list[int]) -> ir.Value:
-    """Take byte ``sources[i]`` to byte ``i``; the result is in words.
+def _hidden(builder: Any, sources: list[int]) -> ir.Value:
+    """Return a vector of constant bytes, as a value that LLVM does not know.
 
-    LLVM would merge a permutation it knows with those before, into many of 128 bits.
+    It would merge a permutation it knows with those before, into many of 128 bits.
     """
-    order = _opaque(builder, ir.Constant(BYTES, sources), "v")
+    return _opaque(builder, ir.Constant(BYTES, sources), "v")
+
+
+def _permute_bytes(builder: Any, vector: ir.Value, order: ir.Value) -> ir.Value:
+    """Take byte ``order[i]`` to byte ``i``; the result is in words."""
     name = "llvm.x86.avx512.permvar.qi.512"
     moved = _call(builder, name, BYTES, _cast(builder, vector, BYTES), order)
     return _cast(builder, moved, WORDS)
@@ -105,6 +109,7 @@ def _transpose_parts(builder: Any, v: list[ir.Value]) -> list[ir.Value]:
 
 SPLIT_QUADS = [4 * i + j for j in range(4) for i in range(16)]
 JOIN_QUADS = [16 * j + i for i in range(16) for j in range(4)]
+HALVES = [128, 128, 128, 0] * LANES
 TRANSPOSE_QUADS = [16 * p + 4 * j + i for p in range(4) for i in range(4) for j in range(4)]
 
 
@@ -144,13 +149,15 @@ def _fixed_point(builder: Any, magnitudes: ir.Value) -> tuple[ir.Value, ir.Value
     )
 
 
-def _digits(builder: Any, vector: Vector, factor: Vector) -> ir.Value:
-    """Return bytes [lane][digit] of fixed-point numbers, the lowest digit first."""
+def _digits(builder: Any, vector: Vector, factor: Vector, halves: ir.Value) -> ir.Value:
+    """Return bytes [lane][digit] of fixed-point numbers, the lowest digit first.
+
+    ``halves``: half of the base for each digit but the highest.
+    """
     scaled = (vector * factor).value
     every_lane, rounding = ir.IntType(16)(-1), INT32(4)
     name = "llvm.x86.avx512.mask.cvtps2dq.512"
     fixed = _call(builder, name, WORDS, scaled, _words(0), every_lane, rounding)
-    halves = _words(0x00808080)
     return builder.xor(builder.add(fixed, halves), halves)
 
 
@@ -230,6 +237,8 @@ def write_weight_digits(
         weights, n_vectors, digits_out, units_out = args
         unit = _unit(builder)
         of_vector = INT64(BLOCK * 64)
+        order = _hidden(builder, TRANSPOSE_QUADS)
+        halves = _cast(builder, _hidden(builder, HALVES), WORDS)
 
         def largest(v: ir.Value, so_far: list[Vector]) -> list[Vector]:
             at = builder.mul(v, of_vector)
@@ -250,10 +259,10 @@ def write_weight_digits(
         def write(v: ir.Value, _: list[Vector]) -> list[Vector]:
             at = builder.mul(v, of_vector)
             digits = [
-                _digits(builder, unit.load(builder.add(weights, at), c * 64), factors[c])
+                _digits(builder, unit.load(builder.add(weights, at), c * 64), factors[c], halves)
                 for c in range(BLOCK)
             ]
-            quads = [_permute_bytes(builder, one, TRANSPOSE_QUADS) for one in digits]
+            quads = [_permute_bytes(builder, one, order) for one in digits]
             for part, words in enumerate(_transpose_parts(builder, quads)):
                 _store_words(unit, words, builder.add(digits_out, at), part * 64)
             return []
@@ -274,6 +283,8 @@ def write_residual_digits(
         residual, n_rows, n_classes, digits_out, units_out = args
         unit = _unit(builder)
         n_vectors = TILE // LANES
+        order = _hidden(builder, SPLIT_QUADS)
+        halves = _cast(builder, _hidden(builder, HALVES), WORDS)
         held = [builder.icmp_signed(">", n_rows, INT64(i * LANES)) for i in range(n_vectors)]
 
         def of_class(c: ir.Value, _: list[Vector]) -> list[Vector]:
@@ -296,7 +307,7 @@ def write_residual_digits(
             at = builder.add(digits_out, at)
             for half in range(2):
                 quads = [
-                    _permute_bytes(builder, _digits(builder, vector, factors), SPLIT_QUADS)
+                    _permute_bytes(builder, _digits(builder, vector, factors, halves), order)
                     for vector in vectors[half * 4 : half * 4 + 4]
                 ]
                 for digit, words in enumerate(_transpose_parts(builder, quads)):
@@ -357,6 +368,7 @@ def interleave(
         rows, n_rows, n_features, column, out = args
         unit = _unit(builder)
         mask = _columns_left(builder, n_features, column)
+        order = _hidden(builder, JOIN_QUADS)
         n_quads = builder.sdiv(builder.add(n_rows, INT64(3)), INT64(4))
 
         def one_quad(i: ir.Value, _: list[Vector]) -> list[Vector]:
@@ -367,7 +379,7 @@ def interleave(
                 groups.append(_cast(builder, _load_group(unit, row, column, mask), WORDS))
             to = builder.add(out, builder.mul(i, INT64(64)))
             for v, words in enumerate(_transpose_parts(builder, groups)):
-                joined = _permute_bytes(builder, words, JOIN_QUADS)
+                joined = _permute_bytes(builder, words, order)
                 _store_words(unit, joined, to, v * LANES * TILE)
             return []
 

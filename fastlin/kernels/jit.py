@@ -367,6 +367,7 @@ class _Layout:
             n_order=self.n_order,
             batch_size=self.batch_size,
             updates=updates,
+            shifted=self.samples.shift is not None,
         )
 
     def work(

@@ -76,6 +76,7 @@ class Shape(NamedTuple):
     n_order: int
     batch_size: int
     updates: bool
+    shifted: bool
 
 
 class Work(NamedTuple):
@@ -198,6 +199,8 @@ def slice_offset(
     kind: Any, shape: Shape, work: Work, first_vector: int, stop_vector: int, part: int
 ) -> None:
     """Note what the shift takes off every class's logit, from a run of feature vectors."""
+    if not shape.shifted:
+        return
     vector_bytes = shape.lanes * shape.size
     shift = work.features + first_vector * vector_bytes
     for c in range(shape.k):
@@ -552,6 +555,7 @@ def alone(shape: Shape) -> Shape:
         shape.n_order,
         shape.batch_size,
         shape.updates,
+        shape.shifted,
     )
 
 
