@@ -1,8 +1,9 @@
-"""Products of uint8 rows on a matrix unit (csrc/integer_tiles.h, kernels/integer_tiles.py)."""
+"""Products of uint8 rows on a matrix unit (csrc/integer_tiles.h, kernels/integer_loops.py)."""
 
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -150,6 +151,17 @@ def test_the_matrix_unit_is_used_where_the_environment_asks_for_no_less(backend:
             check=True,
         )
         assert done.stdout.strip() == given
+
+
+def test_numba_takes_vectors_where_the_system_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    jit = pytest.importorskip("fastlin.kernels.jit")
+    from fastlin.kernels import matrix_unit
+
+    if jit.instruction_set() != "amx":
+        pytest.skip(f"numba runs on {jit.instruction_set()} here")
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    assert not matrix_unit.permitted()
+    assert jit.instruction_set.__wrapped__() == "avx512"
 
 
 def test_what_is_compiled_for_a_matrix_unit_has_types_of_its_own() -> None:

@@ -1,9 +1,8 @@
-"""Products of uint8 rows on a matrix unit (Intel AMX), for the Numba backend.
+"""The innermost loops on a matrix unit (Intel AMX), as intrinsics over addresses.
 
 The same as the C backend's ``csrc/integer_tiles.h``, which tells the numbers' form: rows are bytes
 already, weights and residuals become fixed-point numbers and are taken apart into four digits of
-base 256, the unit multiplies bytes and sums them up in 32-bit integers, exactly. The two phases
-with products, A and C, are replaced; what lies between them stays.
+base 256, the unit multiplies bytes and sums them up in 32-bit integers, exactly.
 
 A tile register holds 16 rows of 64 bytes. A block of four classes has 16 digits. Operands lie as
 the unit reads them, 1024 bytes for each tile register:
@@ -19,35 +18,15 @@ products               [block][tile register][row][class][digit]; C: [class][dig
 
 from __future__ import annotations
 
-import ctypes
-import os
-import platform
-import sys
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastlin.kernels.jit_loops import (
-    BUFFER,
-    INNER,
-    IS_FIRST,
-    N_ROWS,
-    OPTIONS,
-    Shape,
-    Work,
-    finish_gradient,
-    slice_bound,
-    slice_offset,
-    vectors_of,
-)
 from fastlin.kernels.simd import INT64, Vector, VectorUnit
-from fastlin.kernels.tiles import N_POINTERS, TILE
-
-FEATURES = {"amx-int8", "amx-tile", "avx512vbmi"}
-"""What LLVM calls the instructions beyond AVX-512 that are used here."""
+from fastlin.kernels.tiles import TILE
 
 BLOCK = 4
 LANES = 16
@@ -59,12 +38,6 @@ TILE_BYTES = 1024
 ABREAST = 3
 """Blocks of classes that are multiplied together: six sums, and two registers for operands."""
 
-# What a thread has for itself, in bytes from the start of its part of ``Work.operands``. Rows of
-# phase A and digits of residuals, whose sizes depend on the shape, come last.
-PRODUCTS_AT = 0
-INTERLEAVED_AT = PRODUCTS_AT + ABREAST * 2 * TILE_BYTES
-VARYING_AT = INTERLEAVED_AT + 2 * TILE * 64
-
 BITS = 30
 """Of a fixed-point number."""
 
@@ -73,41 +46,6 @@ INT32 = ir.IntType(32)
 FLOAT = ir.FloatType()
 BYTES = ir.VectorType(BYTE, 64)
 WORDS = ir.VectorType(INT32, LANES)
-
-
-def permitted() -> bool:
-    """Ask the system for the matrix unit's registers, for the whole process.
-
-    Linux saves them on a switch of threads only where they were asked for.
-    """
-    if platform.system() != "Linux" or platform.machine() != "x86_64" or sys.maxsize < 2**32:
-        return False
-    arch_prctl, request_permission, tile_data = map(ctypes.c_long, (158, 0x1023, 18))
-    return bool(ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data) == 0)
-
-
-def wanted() -> bool:
-    """Return whether the environment leaves the matrix unit to be used."""
-    return os.environ.get("FASTLIN_ISA") in (None, "", "amx")
-
-
-def suits(row_type: Any, weight_type: Any, n_rows: int, n_classes: int) -> bool:
-    """Return whether steps of so many rows hold enough products to be worth laying out operands."""
-    of_types = (row_type, weight_type) == ("uint8", "float32")
-    return of_types and n_classes >= 8 and n_rows * n_classes >= 1024
-
-
-def choose_slices(n_features: int, n_slices: int) -> int:
-    """Return the number of slices: no fewer than such as 32 bits can hold the sums of."""
-    if n_features < 4096:
-        return n_slices
-    return min(n_features // 1024, n_features // 32768 + 64)
-
-
-def operand_bytes(n_slices: int, n_vectors: int, k_padded: int) -> int:
-    """Return how many bytes a thread needs for itself."""
-    longest = (n_vectors // n_slices + 16) * LANES
-    return VARYING_AT + max(k_padded * (64 + 4 * TILE), ROWS_STAGED * longest)
 
 
 # ------------------------------------------------------------------ emitting
@@ -136,12 +74,16 @@ def _opaque(builder: Any, value: ir.Value, register: str, anew: bool = False) ->
     return builder.asm(kind, "", f"={register},0", [value], side_effect=anew)
 
 
-def _permute_bytes(builder: Any, vector: ir.Value, sources: list[int]) -> ir.Value:
-    """Take byte ``sources[i]`` to byte ``i``; the result is in words.
+def _hidden(builder: Any, sources: list[int]) -> ir.Value:
+    """Return a vector of constant bytes, as a value that LLVM does not know.
 
-    LLVM would merge a permutation it knows with those before, into many of 128 bits.
+    It would merge a permutation it knows with those before, into many of 128 bits.
     """
-    order = _opaque(builder, ir.Constant(BYTES, sources), "v")
+    return _opaque(builder, ir.Constant(BYTES, sources), "v")
+
+
+def _permute_bytes(builder: Any, vector: ir.Value, order: ir.Value) -> ir.Value:
+    """Take byte ``order[i]`` to byte ``i``; the result is in words."""
     name = "llvm.x86.avx512.permvar.qi.512"
     moved = _call(builder, name, BYTES, _cast(builder, vector, BYTES), order)
     return _cast(builder, moved, WORDS)
@@ -167,6 +109,7 @@ def _transpose_parts(builder: Any, v: list[ir.Value]) -> list[ir.Value]:
 
 SPLIT_QUADS = [4 * i + j for j in range(4) for i in range(16)]
 JOIN_QUADS = [16 * j + i for i in range(16) for j in range(4)]
+HALVES = [128, 128, 128, 0] * LANES
 TRANSPOSE_QUADS = [16 * p + 4 * j + i for p in range(4) for i in range(4) for j in range(4)]
 
 
@@ -206,13 +149,15 @@ def _fixed_point(builder: Any, magnitudes: ir.Value) -> tuple[ir.Value, ir.Value
     )
 
 
-def _digits(builder: Any, vector: Vector, factor: Vector) -> ir.Value:
-    """Return bytes [lane][digit] of fixed-point numbers, the lowest digit first."""
+def _digits(builder: Any, vector: Vector, factor: Vector, halves: ir.Value) -> ir.Value:
+    """Return bytes [lane][digit] of fixed-point numbers, the lowest digit first.
+
+    ``halves``: half of the base for each digit but the highest.
+    """
     scaled = (vector * factor).value
     every_lane, rounding = ir.IntType(16)(-1), INT32(4)
     name = "llvm.x86.avx512.mask.cvtps2dq.512"
     fixed = _call(builder, name, WORDS, scaled, _words(0), every_lane, rounding)
-    halves = _words(0x00808080)
     return builder.xor(builder.add(fixed, halves), halves)
 
 
@@ -292,6 +237,8 @@ def write_weight_digits(
         weights, n_vectors, digits_out, units_out = args
         unit = _unit(builder)
         of_vector = INT64(BLOCK * 64)
+        order = _hidden(builder, TRANSPOSE_QUADS)
+        halves = _cast(builder, _hidden(builder, HALVES), WORDS)
 
         def largest(v: ir.Value, so_far: list[Vector]) -> list[Vector]:
             at = builder.mul(v, of_vector)
@@ -312,10 +259,10 @@ def write_weight_digits(
         def write(v: ir.Value, _: list[Vector]) -> list[Vector]:
             at = builder.mul(v, of_vector)
             digits = [
-                _digits(builder, unit.load(builder.add(weights, at), c * 64), factors[c])
+                _digits(builder, unit.load(builder.add(weights, at), c * 64), factors[c], halves)
                 for c in range(BLOCK)
             ]
-            quads = [_permute_bytes(builder, one, TRANSPOSE_QUADS) for one in digits]
+            quads = [_permute_bytes(builder, one, order) for one in digits]
             for part, words in enumerate(_transpose_parts(builder, quads)):
                 _store_words(unit, words, builder.add(digits_out, at), part * 64)
             return []
@@ -336,6 +283,8 @@ def write_residual_digits(
         residual, n_rows, n_classes, digits_out, units_out = args
         unit = _unit(builder)
         n_vectors = TILE // LANES
+        order = _hidden(builder, SPLIT_QUADS)
+        halves = _cast(builder, _hidden(builder, HALVES), WORDS)
         held = [builder.icmp_signed(">", n_rows, INT64(i * LANES)) for i in range(n_vectors)]
 
         def of_class(c: ir.Value, _: list[Vector]) -> list[Vector]:
@@ -358,7 +307,7 @@ def write_residual_digits(
             at = builder.add(digits_out, at)
             for half in range(2):
                 quads = [
-                    _permute_bytes(builder, _digits(builder, vector, factors), SPLIT_QUADS)
+                    _permute_bytes(builder, _digits(builder, vector, factors, halves), order)
                     for vector in vectors[half * 4 : half * 4 + 4]
                 ]
                 for digit, words in enumerate(_transpose_parts(builder, quads)):
@@ -419,6 +368,7 @@ def interleave(
         rows, n_rows, n_features, column, out = args
         unit = _unit(builder)
         mask = _columns_left(builder, n_features, column)
+        order = _hidden(builder, JOIN_QUADS)
         n_quads = builder.sdiv(builder.add(n_rows, INT64(3)), INT64(4))
 
         def one_quad(i: ir.Value, _: list[Vector]) -> list[Vector]:
@@ -429,7 +379,7 @@ def interleave(
                 groups.append(_cast(builder, _load_group(unit, row, column, mask), WORDS))
             to = builder.add(out, builder.mul(i, INT64(64)))
             for v, words in enumerate(_transpose_parts(builder, groups)):
-                joined = _permute_bytes(builder, words, JOIN_QUADS)
+                joined = _permute_bytes(builder, words, order)
                 _store_words(unit, joined, to, v * LANES * TILE)
             return []
 
@@ -479,7 +429,8 @@ def _products(of_rows_by_digits: bool) -> Any:
 
             def at_least(n: int) -> ir.Value:
                 # LLVM would compile a loop for each number of blocks, and unroll them all.
-                return builder.icmp_signed(">=", _opaque(builder, n_blocks, "r", anew=True), INT64(n))
+                blocks = _opaque(builder, n_blocks, "r", anew=True)
+                return builder.icmp_signed(">=", blocks, INT64(n))
 
             def multiply(total: int) -> None:
                 if of_rows_by_digits:
@@ -584,115 +535,3 @@ def join_gradient(typingctx: Any, products: Any, units: Any, sums_out: Any) -> A
         return context.get_dummy_value()
 
     return types.none(*[types.int64] * 3), codegen
-
-
-# ------------------------------------------------------------------ phases
-
-
-@njit(**INNER)  # type: ignore[untyped-decorator]
-def slice_digits(shape: Shape, work: Work, part: int) -> None:
-    """Write the digits of the weights of a slice."""
-    first, stop = slice_bound(shape, part), slice_bound(shape, part + 1)
-    units = work.weight_units + part * shape.k_padded * 4
-    for b in range(shape.n_blocks):
-        at = (b * shape.n_vectors + first) * BLOCK * 64
-        write_weight_digits(
-            work.weights + at,
-            stop - first,
-            work.weight_digits + at,
-            units + b * BLOCK * 4,
-        )
-
-
-@njit(**INNER)  # type: ignore[untyped-decorator]
-def slice_products(
-    shape: Shape, work: Work, pointers: int, n_rows: int, part: int, own: int, out: int
-) -> None:
-    """Partial logits of a tile's rows from a slice; ``own``: where the thread's operands are."""
-    first, stop = slice_bound(shape, part), slice_bound(shape, part + 1)
-    width = (stop - first) * LANES
-    block_bytes = shape.n_vectors * BLOCK * 64
-    products, staged = own + PRODUCTS_AT, own + VARYING_AT
-    digits = work.weight_digits + first * BLOCK * 64
-    units = work.weight_units + part * shape.k_padded * 4
-    for i in range(0, n_rows, ROWS_STAGED):
-        stage(pointers + 8 * i, shape.d, first * LANES, stop * LANES, staged)
-        for b in range(0, shape.n_blocks, ABREAST):
-            few = min(ABREAST, shape.n_blocks - b)
-            logit_products(
-                (digits + b * block_bytes, 64, TILE_BYTES, block_bytes),
-                (staged, width, 64, 16 * width),
-                few,
-                (stop - first) // GROUP,
-                products,
-            )
-            for t in range(few * 2):
-                c = (b + t // 2) * BLOCK
-                row = i + t % 2 * 16
-                join_logits(products + t * TILE_BYTES, units + c * 4, out + (c * TILE + row) * 4)
-
-
-@njit(**OPTIONS)  # type: ignore[untyped-decorator]
-def integer_logits_share(kind: Any, shape: Shape, work: Work, tile: Any, thread: int) -> None:
-    """One thread's part of phase A on the matrix unit: whole slices."""
-    configure_tiles()
-    pointers = work.pointers.ctypes.data + 8 * N_POINTERS * tile[BUFFER]
-    own = work.operands + thread * work.operand_bytes
-    slice_bytes = shape.k_padded * TILE * shape.size
-    for s in range(
-        shape.n_slices * thread // shape.n_threads,
-        shape.n_slices * (thread + 1) // shape.n_threads,
-    ):
-        if tile[IS_FIRST]:  # the weights are as the batch before has left them
-            slice_digits(shape, work, s)
-        buffered = tile[BUFFER] * shape.n_slices + s
-        out = work.partial + buffered * slice_bytes
-        slice_products(shape, work, pointers, tile[N_ROWS], s, own, out)
-        slice_offset(kind, shape, work, slice_bound(shape, s), slice_bound(shape, s + 1), buffered)
-    release_tiles()
-
-
-@njit(**OPTIONS)  # type: ignore[untyped-decorator]
-def integer_gradient_share(
-    kind: Any, shape: Shape, work: Work, tile: Any, factors: Any, nesterov: bool, thread: int
-) -> None:
-    """One thread's part of phase C on the matrix unit; see ``gradient_share``."""
-    n_rows = tile[N_ROWS]
-    if n_rows == 0:  # before the first tile
-        return
-    configure_tiles()
-    first_vector, stop_vector = vectors_of(shape, thread)
-    rows = work.pointers.ctypes.data + 8 * N_POINTERS * tile[BUFFER]
-    next_rows = work.pointers.ctypes.data + 8 * N_POINTERS * (1 - tile[BUFFER])
-    own = work.operands + thread * work.operand_bytes
-    products, units = own + PRODUCTS_AT, own + VARYING_AT
-    digits = units + shape.k_padded * 64
-    sums = work.sums[thread]
-    write_residual_digits(work.residual.ctypes.data, n_rows, shape.k_padded, digits, units)
-    buffer = own + INTERLEAVED_AT
-    other_buffer = buffer + TILE * 64
-    interleave(rows, n_rows, shape.d, first_vector * LANES, buffer)
-    for vector in range(first_vector, stop_vector, 2):
-        in_group = vector % GROUP
-        ahead = vector + GROUP
-        if in_group == 0 and ahead < stop_vector:
-            interleave(rows, n_rows, shape.d, ahead * LANES, other_buffer)
-        quarter = TILE // GROUP
-        column = (vector - in_group) * LANES
-        fetch(next_rows, in_group * quarter, (in_group + 2) * quarter, column)
-        for b in range(0, shape.n_blocks, ABREAST):
-            few = min(ABREAST, shape.n_blocks - b)
-            gradient_products(
-                (digits + b * 2 * TILE_BYTES, 64, TILE_BYTES, 2 * TILE_BYTES),
-                (buffer + in_group * LANES * TILE, 64, TILE_BYTES, LANES * TILE),
-                few,
-                (n_rows + 63) // 64,
-                products,
-            )
-            for t in range(few):
-                at = units + (b + t) * BLOCK * 4
-                join_gradient(products + t * 2 * TILE_BYTES, at, sums.ctypes.data)
-                finish_gradient(kind, shape, work, tile, factors, nesterov, sums, vector, 2, b + t)
-        if in_group:
-            buffer, other_buffer = other_buffer, buffer
-    release_tiles()

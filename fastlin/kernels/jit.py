@@ -4,7 +4,8 @@ Same contract. What differs: sums are in another order, and the weights are copi
 layout for the length of a call. This module lays out the memory of a call; packed weights are
 ``[class block][feature vector][class in block][lane]``, zero where there is no such class. The last
 feature vector holds the last ``lanes`` features; the lanes that it shares with the one before are
-zero and stay zero, since their gain and decay are.
+zero and stay zero, since their gain and decay are. For a matrix unit
+(:mod:`fastlin.kernels.integer_loops`) there are whole groups of vectors instead, zero at the end.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numba
 import numpy as np
 from llvmlite import binding as llvm
 
-from fastlin.kernels import Backend, default_n_threads, integer_tiles
+from fastlin.kernels import Backend, default_n_threads, integer_loops, integer_tiles, matrix_unit
 from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
 from fastlin.kernels.jit_loops import (
     Shape,
@@ -87,8 +88,8 @@ def instruction_set() -> str:
     else:
         found = {name[1:] for name in features.split(",") if name.startswith("+")}
     if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= found:
-        unit = found >= integer_tiles.FEATURES and integer_tiles.wanted()
-        return "amx" if unit and integer_tiles.permitted() else "avx512"
+        has_unit = found >= matrix_unit.FEATURES and matrix_unit.wanted()
+        return "amx" if has_unit and matrix_unit.permitted() else "avx512"
     return "avx2" if {"avx2", "fma"} <= found else "baseline"
 
 
@@ -137,8 +138,8 @@ def sgd_steps(
     for row, values in enumerate(rows):
         if values is not None:
             intercept[:, row] = values
-    states = [parameters.weights, parameters.weights_velocity, parameters.weights_average]
-    packed = [layout.packed(values) for values in states]
+    by_class = [parameters.weights, parameters.weights_velocity, parameters.weights_average]
+    packed = [layout.packed(values) for values in by_class]
     work = layout.work(
         shape,
         packed,
@@ -152,7 +153,7 @@ def sgd_steps(
         schedule[1] = options.average_rates
     constants = [options.momentum, options.intercept_decay, options.intercept_gain]
     _run(layout, shape, work, schedule, np.array(constants, dtype), options.nesterov, losses_out)
-    for held, values in zip(packed, states, strict=True):
+    for held, values in zip(packed, by_class, strict=True):
         layout.unpack(held, values)
     for row, values in enumerate(rows):
         if values is not None:
@@ -318,7 +319,7 @@ class _Layout:
         self.integers = (
             steps
             and instruction_set() == "amx"
-            and integer_tiles.suits(rows.dtype, weights.dtype, batch_size, self.k)
+            and matrix_unit.suits(rows.dtype, weights.dtype, batch_size, self.k)
         )
         self.block = choose_block(self.k, vector_bytes)
         if self.integers:
@@ -328,7 +329,7 @@ class _Layout:
         self.n_blocks = -(-self.k // self.block)
         self.n_slices = 4 if self.d >= 2048 else 2 if self.n_vectors >= 16 else 1
         if self.integers:
-            self.n_slices = integer_tiles.choose_slices(self.d, self.n_slices)
+            self.n_slices = integer_loops.choose_slices(self.d, self.n_slices)
         self.batch_size, self.n_order = batch_size, n_order
         unit = "integers" if self.integers else "vectors"
         self.kind = kind(rows.dtype, weights.dtype, self.block, vector_bytes, unit)
@@ -359,7 +360,7 @@ class _Layout:
     def phases_with_products(self) -> tuple[Any, Any]:
         """The functions for a thread's part of phases A and C."""
         if self.integers:
-            return integer_tiles.integer_logits_share, integer_tiles.integer_gradient_share
+            return integer_loops.integer_logits_share, integer_loops.integer_gradient_share
         return logits_share, gradient_share
 
     def shape(self, updates: bool) -> Shape:
@@ -384,6 +385,7 @@ class _Layout:
             n_order=self.n_order,
             batch_size=self.batch_size,
             updates=updates,
+            shifted=self.samples.shift is not None,
         )
 
     def work(
@@ -415,7 +417,7 @@ class _Layout:
         own_bytes = 0
         if self.integers:
             sizes = shape.n_slices, shape.n_vectors, shape.k_padded
-            own_bytes = integer_tiles.operand_bytes(*sizes)
+            own_bytes = integer_loops.operand_bytes(*sizes)
         short = N_POINTERS if self.d < self.lanes else 0
         return Work(
             rows=self.rows.ctypes.data,

@@ -46,8 +46,10 @@ OPTIONS: dict[str, Any] = {
     # them would let the threads fight for the counters at every call.
     "_nrt": False,
 }
+# Functions that are called by their address: Python need not be able to.
+SHARE = {**OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 # Functions that only these loops call: each is part of its caller's entry in the cache.
-INNER = {**OPTIONS, "cache": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+INNER = {**SHARE, "cache": False}
 
 SERIAL_RESIDUALS = 8192
 """Logits of a tile up to which one thread does phase B sooner than several are started."""
@@ -74,6 +76,7 @@ class Shape(NamedTuple):
     n_order: int
     batch_size: int
     updates: bool
+    shifted: bool
 
 
 class Work(NamedTuple):
@@ -196,6 +199,8 @@ def slice_offset(
     kind: Any, shape: Shape, work: Work, first_vector: int, stop_vector: int, part: int
 ) -> None:
     """Note what the shift takes off every class's logit, from a run of feature vectors."""
+    if not shape.shifted:
+        return
     vector_bytes = shape.lanes * shape.size
     shift = work.features + first_vector * vector_bytes
     for c in range(shape.k):
@@ -205,7 +210,7 @@ def slice_offset(
         work.offset[part, c] = shift_logit(kind, stop_vector - first_vector, at, shift)
 
 
-@njit(**OPTIONS)  # type: ignore[untyped-decorator]
+@njit(**SHARE)  # type: ignore[untyped-decorator]
 def logits_share(kind: Any, shape: Shape, work: Work, tile: Any, thread: int) -> None:
     """One thread's part of phase A: whole slices, or some rows of one."""
     first_slice, stop_slice = (
@@ -306,7 +311,7 @@ def finish_gradient(
     )
 
 
-@njit(**OPTIONS)  # type: ignore[untyped-decorator]
+@njit(**SHARE)  # type: ignore[untyped-decorator]
 def gradient_share(
     kind: Any, shape: Shape, work: Work, tile: Any, factors: Any, nesterov: bool, thread: int
 ) -> None:
@@ -408,7 +413,7 @@ def step_intercept(
             averages[c] += share * (values[c] - averages[c])
 
 
-@njit(**OPTIONS)  # type: ignore[untyped-decorator]
+@njit(**SHARE)  # type: ignore[untyped-decorator]
 def residual_share(
     kind: Any, shape: Shape, work: Work, tile: Any, n_threads: int, thread: int
 ) -> None:
@@ -482,7 +487,7 @@ def end_residual(
         step_intercept(shape, work, factors, constants[1], constants[2], nesterov)
 
 
-@njit(**OPTIONS)  # type: ignore[untyped-decorator]
+@njit(**SHARE)  # type: ignore[untyped-decorator]
 def run_share(
     shares: Any,
     kind: Any,
@@ -550,10 +555,11 @@ def alone(shape: Shape) -> Shape:
         shape.n_order,
         shape.batch_size,
         shape.updates,
+        shape.shifted,
     )
 
 
-@njit(parallel=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(parallel=True, **SHARE)  # type: ignore[untyped-decorator]
 def start_threads(bound: Any, n_threads: int) -> None:
     """Let each thread do its part of a bound function."""
     for thread in prange(n_threads):
@@ -606,7 +612,7 @@ def is_correct(shape: Shape, logits: Any, row: int, label: int) -> bool:
     return True
 
 
-@njit(**OPTIONS)  # type: ignore[untyped-decorator]
+@njit(**SHARE)  # type: ignore[untyped-decorator]
 def pass_share(
     kind: Any,
     shape: Shape,
