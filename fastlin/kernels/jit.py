@@ -437,7 +437,7 @@ class _Layout:
             partial=self._kept_at(aligned((parts, shape.k_padded, TILE), dtype)),
             offset=aligned((parts, shape.k_padded), dtype),
             residual=aligned((copies * shape.k_padded, TILE), dtype),
-            by_row=aligned((copies * 5, TILE), dtype),
+            by_row=aligned((copies * 4, TILE), dtype),
             pointers=np.zeros((copies * 2, N_POINTERS), np.int64),
             short_rows=self._kept_at(aligned((copies * 2, short, self.lanes), self.rows.dtype)),
             sums=aligned((shape.n_threads, 24 * self.lanes), dtype),

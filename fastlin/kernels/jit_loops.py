@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
 from numba import njit, prange
 
 from fastlin.kernels.meeting import all_came, first_to_give_up, wait_for_all
@@ -99,7 +98,7 @@ class Work(NamedTuple):
     partial: int  # address of (2 * n_slices, k_padded, TILE) T; a pass: (k_padded, TILE) *
     offset: Any  # (2 * n_slices, k_padded) T; a pass: (1, k_padded) *
     residual: Any  # (k_padded, TILE) T *
-    by_row: Any  # (5, TILE) T *: losses, row_weight, targets, largest, of_label
+    by_row: Any  # (4, TILE) T *: losses, row_weight, targets, of_label
     pointers: Any  # (2, N_POINTERS) int64 *
     short_rows: int  # address of (2, N_POINTERS, lanes) *; copies of rows of fewer features
     sums: Any  # (n_threads, 24 * lanes) T
@@ -115,7 +114,7 @@ class Work(NamedTuple):
     operand_bytes: int
 
 
-LOSSES, ROW_WEIGHT, TARGETS, LARGEST, OF_LABEL = range(5)
+LOSSES, ROW_WEIGHT, TARGETS, OF_LABEL = range(4)
 FIRST, N_ROWS, IS_FIRST, IS_LAST, BUFFER = range(5)
 
 
@@ -344,15 +343,13 @@ def gradient_share(
 
 @njit(**INNER)  # type: ignore[untyped-decorator]
 def whole_logits(kind: Any, shape: Shape, work: Work, slices: tuple[int, int], group: int) -> None:
-    """Phase B, first half: the logits of one vector of rows, and the largest of each.
+    """Phase B, first half: the logits of one vector of rows.
 
     ``slices``: the first of ``partial`` and their number.
     """
     first_slice, n_slices = slices
     first = group * shape.lanes
     rows, tile_bytes = first * shape.size, TILE * shape.size
-    for i in range(first, first + shape.lanes):
-        work.by_row[LARGEST, i] = -np.inf
     for c in range(shape.k):
         constant = work.intercept[0, c]
         for s in range(n_slices):
@@ -364,7 +361,6 @@ def whole_logits(kind: Any, shape: Shape, work: Work, slices: tuple[int, int], g
             work.partial + (first_slice * shape.k_padded + c) * tile_bytes + rows,
             constant,
             work.residual.ctypes.data + c * tile_bytes + rows,
-            work.by_row.ctypes.data + LARGEST * tile_bytes + rows,
         )
 
 
@@ -386,7 +382,6 @@ def cross_entropy(kind: Any, shape: Shape, work: Work, n_rows: int, group: int) 
         kind,
         shape.k,
         residual,
-        by_row + LARGEST * tile_bytes,
         by_row + OF_LABEL * tile_bytes,
         weight,
         losses,
@@ -698,7 +693,7 @@ def own_work(
         partial,
         offset,
         works.residual[residual * k_padded : (residual + 1) * k_padded],
-        works.by_row[5 * residual : 5 * (residual + 1)],
+        works.by_row[4 * residual : 4 * (residual + 1)],
         works.pointers[2 * thread : 2 * (thread + 1)],
         works.short_rows + thread * short_bytes,
         works.sums,

@@ -11,6 +11,7 @@ Every intrinsic's first argument is a :func:`kind`: a value whose Numba type alo
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -252,16 +253,12 @@ def add_logits(
     partial: Any,
     constant: Any,
     logits: Any,
-    largest: Any,
 ) -> Any:
-    """One class's logits of a vector of rows: the slices' parts and a constant, summed up.
-
-    Stores them to ``logits`` and the larger of ``largest`` and them to ``largest``.
-    """
+    """One class's logits of a vector of rows: the slices' parts and a constant, summed up."""
     of = _read(kind)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, n_slices, slice_bytes, partial, constant, logits, largest = args
+        _, n_slices, slice_bytes, partial, constant, logits = args
         unit = _unit(builder, of)
 
         def add(s: ir.Value, sums: list[Vector]) -> list[Vector]:
@@ -270,12 +267,10 @@ def add_logits(
 
         others = builder.sub(n_slices, INT64(1))
         (z,) = unit.loop(others, [unit.load(partial)], add)
-        z = z + unit.splat(constant)
-        unit.store(z, logits)
-        unit.store(unit.largest(z, unit.load(largest)), largest)
+        unit.store(z + unit.splat(constant), logits)
         return context.get_dummy_value()
 
-    arguments = [types.int64, types.int64, types.int64, of.weight, types.int64, types.int64]
+    arguments = [types.int64, types.int64, types.int64, of.weight, types.int64]
     return types.none(kind, *arguments), codegen
 
 
@@ -285,7 +280,6 @@ def softmax_loss(
     kind: Any,
     n_classes: Any,
     logits: Any,
-    largest: Any,
     of_label: Any,
     row_weight: Any,
     losses: Any,
@@ -298,10 +292,14 @@ def softmax_loss(
     of = _read(kind)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, n_classes, logits, largest, of_label, row_weight, losses = args
+        _, n_classes, logits, of_label, row_weight, losses = args
         unit = _unit(builder, of)
         stride = INT64(TILE * unit.itemsize)
-        top = unit.load(largest)
+
+        def larger(c: ir.Value, so_far: list[Vector]) -> list[Vector]:
+            return [unit.largest(unit.load(logits, builder.mul(c, stride)), so_far[0])]
+
+        (top,) = unit.loop(n_classes, [unit.constant(-math.inf)], larger)
 
         def exponential(c: ir.Value, sums: list[Vector]) -> list[Vector]:
             at = builder.mul(c, stride)
@@ -323,7 +321,7 @@ def softmax_loss(
         unit.loop(n_classes, [], normalise)
         return context.get_dummy_value()
 
-    return types.none(kind, *[types.int64] * 6), codegen
+    return types.none(kind, *[types.int64] * 5), codegen
 
 
 @intrinsic  # type: ignore[untyped-decorator]
