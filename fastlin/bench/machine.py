@@ -22,6 +22,7 @@ _FLAGS = (
     "avx512dq",
     "avx512vl",
     "avx512_vnni",
+    "amx_int8",
     "asimd",
     "sve",
 )
