@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -173,3 +174,26 @@ def test_what_is_compiled_for_a_matrix_unit_has_types_of_its_own() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiles, "EMITTER", "another digest")
         assert tiles.kind(*types, 4, 64, "vectors").dtype != kinds[0]
+
+
+def test_the_key_of_the_cache_holds_all_files_that_machine_code_comes_from() -> None:
+    """Code that was compiled from an older file would write beyond today's buffers."""
+    pytest.importorskip("fastlin.kernels.jit_sparse")
+    from fastlin.kernels import sparse_tiles, tiles
+
+    compiled = {
+        Path(value.py_func.__code__.co_filename).name
+        for name, module in sys.modules.items()
+        if name.startswith("fastlin.kernels.")
+        for value in vars(module).values()
+        if hasattr(value, "py_func")
+    }
+    assert {"jit_loops.py", "jit_sparse_loops.py", "jit_mixture.py"} <= compiled
+    assert compiled <= {*tiles.SOURCES, *sparse_tiles.SOURCES}
+
+    types = np.dtype(np.int32), np.dtype(np.float32)
+    blocks = sparse_tiles.choose_blocks(10, 16)
+    before = sparse_tiles.sparse_kind(*types, blocks, 16).dtype
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sparse_tiles, "DIGEST", "another digest of the files")
+        assert sparse_tiles.sparse_kind(*types, blocks, 16).dtype != before

@@ -10,8 +10,6 @@ Every intrinsic's first argument is a :func:`sparse_kind`: a value whose Numba t
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,11 +19,12 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastlin.kernels.simd import INT64, Vector, VectorUnit
-from fastlin.kernels.tiles import EMITTER
+from fastlin.kernels.tiles import EMITTER, digest_of
 
-DIGEST = hashlib.sha256(EMITTER.encode() + Path(__file__).read_bytes()).hexdigest()
-"""Numba's cache notes changes of the file that holds a function, not of those that emit its code;
-so the emitting files' digest is part of every :func:`sparse_kind`."""
+SOURCES = ("sparse_tiles.py", "jit_mixture.py", "jit_sparse_loops.py")
+DIGEST = digest_of(SOURCES, EMITTER)
+"""Of these files and those that :mod:`.tiles` names: part of every :func:`sparse_kind`, for the
+same reason."""
 
 LARGEST_BLOCK = 4
 """Vectors of classes that a pass over a segment keeps in registers."""

@@ -23,10 +23,22 @@ from numba.extending import intrinsic
 
 from fastlin.kernels.simd import INT64, Vector, VectorUnit
 
-SOURCES = ("tiles.py", "simd.py", "meeting.py", "integer_tiles.py", "jit_loops.py")
-EMITTER = hashlib.sha256(
-    b"".join(Path(__file__).with_name(name).read_bytes() for name in SOURCES)
-).hexdigest()
+
+def digest_of(names: tuple[str, ...], before: str = "") -> str:
+    """Return a digest of files of this folder, and of another digest."""
+    content = b"".join(Path(__file__).with_name(name).read_bytes() for name in names)
+    return hashlib.sha256(before.encode() + content).hexdigest()
+
+
+SOURCES = (
+    "tiles.py",
+    "simd.py",
+    "meeting.py",
+    "integer_tiles.py",
+    "jit_loops.py",
+    "integer_loops.py",
+)
+EMITTER = digest_of(SOURCES)
 """Numba's cache notes changes of the file that holds a function, not of others that emit its code
 or hold what it calls; so these files' digest is part of every :func:`kind`."""
 
