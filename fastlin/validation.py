@@ -86,6 +86,8 @@ def _row_types(X: Any) -> list[Any]:
     The columns of a data frame keep the type that they share. Of pandas' frames of NumPy's own
     types scikit-learn takes care; this does so for nullable types and for Polars.
     """
+    if hasattr(X, "collect_schema") and hasattr(X, "collect"):
+        raise InputError("X is a LazyFrame, which holds no rows yet; pass X.collect()")
     if not (hasattr(X, "dtypes") and hasattr(X, "columns")):
         return ACCEPTED_TYPES
     if hasattr(X, "null_count"):  # Polars
