@@ -158,7 +158,8 @@ class Curvature:
 
         def fill(first: int) -> None:
             stop = min(first + COLUMNS_AT_ONCE, d)
-            block = centred[:, first:stop].T @ centred[:, :stop]
+            with np.errstate(over="ignore", invalid="ignore"):  # the solver says it, if at all
+                block = centred[:, first:stop].T @ centred[:, :stop]
             matrix[first:stop, :stop] = block
             matrix[:stop, first:stop] = block.T
 

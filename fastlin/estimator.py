@@ -318,7 +318,9 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             generator = self._generator()
             seen = {"X": X, "y": y, "sample_weight": sample_weight}
             if validation is None and self.early_stopping:
-                part, val_part = split_validation_set(labels, self.validation_fraction, generator)
+                part, val_part = split_validation_set(
+                    labels, self.validation_fraction, generator, weights
+                )
                 validation = take_rows(rows, val_part), labels[val_part]
                 rows, labels = take_rows(rows, part), labels[part]
                 weights = None if weights is None else weights[part]
@@ -336,10 +338,10 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             self.classes_ = classes
             self._position = None
             self._train(backend, rows, labels, weights, validation, generator, start, seen)
-        if self.solver == "sgd":
+        if not self.early_stopping:
             if self.l2 == 0 and self._separates(backend, rows, labels):
                 tell_of_separation(len(labels))
-            elif not self.early_stopping:
+            elif self.solver == "sgd":
                 look_at_descent(self.history_, self.tol, self.patience)
         return self
 

@@ -32,7 +32,7 @@ class History:
         Of L-BFGS, after each iteration: the loss plus the penalty, the Euclidean norm of its
         gradient by the weights of the scaled inputs and the intercept, and a certificate: the
         optimum's objective is not lower by more than ``gap``, whatever it is (weak duality, see
-        :meth:`fastlin.objective.Objective.lower_bound`).
+        :meth:`fastlin.objective.Objective.lower_bound`), up to rounding in the weights' type.
     check_step : (c,) int64
         Step right after whose update each check was made.
     val_loss, val_accuracy, train_accuracy : (c,) float64

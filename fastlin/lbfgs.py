@@ -176,6 +176,7 @@ class _Run:
         shortfall = self._shortfall(stop_reason, value, direction)
         self._hand_out(best)
         bound = self.objective.lower_bound(best, best_value)
+        bound = min([bound, best_value.objective, *self.objectives])  # but for rounding it is
         total = time.perf_counter() - started
         self.log.seconds |= {"total": total, "steps": total - self.log.seconds["checks"]}
         last = len(self.objectives) - 1
@@ -308,15 +309,18 @@ class _Run:
         estimate = self._estimate(value, direction, falling=stop_reason == "max_epochs")
         if stop_reason not in _REMEDIES or not tol or estimate <= tol:
             return ""
+        remedy = _REMEDIES[stop_reason]
+        if stop_reason != "max_epochs" and self.parameters.weights.dtype == np.float32:
+            remedy += ", or compute more exactly with dtype='float64'"
         return (
             f"L-BFGS stopped after {len(self.objectives)} iterations ({stop_reason}): its "
             f"objective, {value.objective:.6g}, is above the optimum by an estimated "
-            f"{estimate:.1e} of it, and tol={tol:g} was asked for; {_REMEDIES[stop_reason]}"
+            f"{estimate:.1e} of it, and tol={tol:g} was asked for; {remedy}"
         )
 
 
 _REMEDIES = {
     "max_epochs": "raise max_epochs, scale the features with input_scale='standard', or raise l2",
-    "precision": "raise tol, or compute more exactly with dtype='float64'",
-    "line_search": "scale the features with input_scale='standard', or set dtype='float64'",
+    "precision": "raise tol, or scale the features with input_scale='standard'",
+    "line_search": "raise tol, or scale the features with input_scale='standard'",
 }

@@ -93,9 +93,9 @@ class InputScale:
         """
         step = max(1, len(rows) // ROWS_OF_A_MEAN)
         some = rows[::step]
-        if some.dtype.kind == "f" and 2 * np.count_nonzero(some) < some.size:
-            return self
         blocks = _weighted_blocks(some, None if sample_weight is None else sample_weight[::step])
+        if some.dtype.kind == "f" and _is_mostly_zero(blocks):
+            return self
         with np.errstate(over="ignore", invalid="ignore"):
             mean = _mean(blocks)
         return replace(self, shift=mean) if np.isfinite(mean).all() else self
@@ -144,6 +144,13 @@ def _weighted_blocks(rows: NDArray[Any], sample_weight: NDArray[np.float64] | No
                 yield block[weight > 0], weight[weight > 0]
 
     return blocks
+
+
+def _is_mostly_zero(blocks: _Blocks) -> bool:
+    return bool(
+        sum(weight @ np.count_nonzero(block, axis=1) for block, weight in blocks())
+        < sum(weight.sum() * block.shape[1] for block, weight in blocks()) / 2
+    )
 
 
 def _mean(blocks: _Blocks) -> NDArray[np.float64]:

@@ -86,6 +86,8 @@ def _row_types(X: Any) -> list[Any]:
     The columns of a data frame keep the type that they share. Of pandas' frames of NumPy's own
     types scikit-learn takes care; this does so for nullable types and for Polars.
     """
+    if hasattr(X, "collect_schema") and hasattr(X, "collect"):
+        raise InputError("X is a LazyFrame, which holds no rows yet; pass X.collect()")
     if not (hasattr(X, "dtypes") and hasattr(X, "columns")):
         return ACCEPTED_TYPES
     if hasattr(X, "null_count"):  # Polars
@@ -135,6 +137,13 @@ def check_weights(
                 f"class_weight={class_weight!r} needs finite weights that are not negative"
             )
         weights = weights * of_rows
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if not np.isfinite(total):
+        raise InputError(
+            f"sample_weight as large as {weights.max():.3g} overflow when summed up; divide them "
+            "by their largest"
+        )
     if not weights.any():
         raise InputError("sample_weight is zero for every row; at least one must be positive")
     return weights
@@ -159,7 +168,10 @@ def check_validation_set(
 
 
 def split_validation_set(
-    labels: NDArray[Any], fraction: float, generator: np.random.Generator
+    labels: NDArray[Any],
+    fraction: float,
+    generator: np.random.Generator,
+    weights: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the indices of training and validation rows, a fraction of each class for these."""
     from sklearn.model_selection import train_test_split
@@ -174,6 +186,11 @@ def split_validation_set(
             f"early_stopping cannot split validation_fraction={fraction} off {len(labels)} rows "
             f"({error}); pass X_val and y_val, or set early_stopping=False"
         ) from error
+    if weights is not None and not weights[train_part].any():
+        raise InputError(
+            f"early_stopping would split all rows of positive weight off with "
+            f"validation_fraction={fraction}; pass X_val and y_val, or set early_stopping=False"
+        )
     return train_part, val_part
 
 

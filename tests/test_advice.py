@@ -149,14 +149,16 @@ def test_which_features_count() -> None:
 # ------------------------------------------------------------------ separation
 
 
+@pytest.mark.parametrize("solver", ["sgd", "lbfgs"])
 @pytest.mark.parametrize("k", [2, 3])
-def test_classes_that_are_separated_without_a_penalty(k: int) -> None:
+def test_classes_that_are_separated_without_a_penalty(k: int, solver: str) -> None:
     labels = np.arange(200) % k
     rows = X + 10 * np.eye(5)[labels]
     with one_warning(SeparableWarning, "right about all 200 rows, so with l2=0"):
-        model(l2=0).fit(rows, labels)
-    model(l2=1e-3).fit(rows, labels)
-    model(l2=0).fit(X, Y)
+        model(l2=0, solver=solver).fit(rows, labels)
+    model(l2=1e-3, solver=solver).fit(rows, labels)
+    model(l2=0, solver=solver, early_stopping=True).fit(rows, labels)
+    model(l2=0, solver=solver).fit(X, Y)
 
 
 # ------------------------------------------------------------------ labels

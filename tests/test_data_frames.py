@@ -181,3 +181,10 @@ def test_a_read_only_memory_map_is_read_where_it_lies(dtype: str, tmp_path: Path
     trained = estimator.fit(mapped, Y)
     in_memory = model(input_scale="standard").fit(np.array(mapped), Y)
     np.testing.assert_array_equal(trained.coef_, in_memory.coef_)
+
+
+def test_a_lazy_frame_is_to_be_collected() -> None:
+    polars = pytest.importorskip("polars")
+    lazy = polars.DataFrame({"a": [0.0, 1.0], "b": [1.0, 0.0]}).lazy()
+    with pytest.raises(InputError, match=r"LazyFrame.*X\.collect\(\)"):
+        LogisticRegression().fit(lazy, [0, 1])

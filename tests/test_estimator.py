@@ -623,6 +623,10 @@ ARRAYS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "negative weights": ({"sample_weight": -np.ones(90)}, "Negative values .* `sample_weight`"),
     "weights nan": ({"sample_weight": np.full(90, np.nan)}, "sample_weight contains NaN"),
+    "weights whose sum overflows": (
+        {"sample_weight": np.full(90, 1e308)},
+        "sample_weight as large as 1e.308 overflow when summed up; divide them by their largest",
+    ),
     "no weight": ({"sample_weight": np.zeros(90)}, "at least one"),
     "validation without labels": ({"X_val": X}, "y_val is missing: pass both X_val and y_val"),
     "validation without rows": ({"y_val": Y}, "X_val is missing: pass both X_val and y_val"),
@@ -652,6 +656,13 @@ def test_arrays_that_cannot_be_used(name: str) -> None:
         estimator.fit(**{"X": X, "y": Y, **changes})
     assert isinstance(caught.value, ValueError)
     assert "\n" not in str(caught.value)
+    assert not hasattr(estimator, "coef_")
+
+
+def test_a_split_that_takes_all_the_weight_is_refused() -> None:
+    estimator = model(early_stopping=True, validation_fraction=0.9)
+    with pytest.raises(InputError, match=r"early_stopping .* all rows of positive weight.*; pass"):
+        estimator.fit(X, Y, sample_weight=np.arange(90) == 0)
     assert not hasattr(estimator, "coef_")
 
 
@@ -714,7 +725,6 @@ def test_a_named_backend_that_is_missing_is_an_error(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("solver", ["sgd", "lbfgs"])
-@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")  # of these very numbers
 def test_a_loss_that_is_not_finite(solver: str) -> None:
     with pytest.raises(DivergenceError, match="input_scale='standard'") as caught:
         model(solver=solver, learning_rate=1e300, tol=None).fit(X * 1e290, Y)

@@ -269,6 +269,21 @@ def test_float32_stops_where_it_can_tell_no_more() -> None:
     assert rough.history_.objective[-1] == pytest.approx(exact.history_.objective[-1], rel=1e-6)
 
 
+def test_exact_weights_are_not_told_to_become_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastlin.lbfgs._Run._search", lambda *_: None)
+    rows, labels, _ = problem(3)
+    with pytest.warns(ConvergenceWarning, match="line_search.*input_scale='standard'") as caught:
+        LogisticRegression(solver="lbfgs", backend="numpy").fit(rows, labels)
+    assert "float64" not in str(caught[0].message)
+
+
+def test_no_gap_is_negative() -> None:
+    rows, labels, _ = problem(3)
+    for scale in np.logspace(-3, 3, 13):
+        fit = LogisticRegression(solver="lbfgs", backend="numpy", l2=0.1, tol=None, max_epochs=200)
+        assert fit.fit(rows * scale, labels).history_.gap.min() >= 0
+
+
 def test_the_end_short_of_tol_is_one_warning_that_says_what_to_try() -> None:
     rows, labels, _ = problem(3)
     trained = LogisticRegression(solver="lbfgs", backend="numpy", max_epochs=2, tol=1e-6)

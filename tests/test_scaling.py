@@ -113,6 +113,11 @@ def test_numbers_that_are_mostly_zero_are_not_centred() -> None:
     assert scale.centred(rows.astype(np.uint8)).shift.tolist() == [1, 0, 0, 0]
     assert scale.centred(np.full((2, 4), 1.7e308)) is scale
     assert scale.centred(np.ones((2, 4)), np.zeros(2)) is scale
+    mixed = np.array([[1.0, 1, 1, 1], [1, 0, 0, 0]])
+    for times, is_centred in (([3, 1], True), ([1, 1], True), ([1, 3], False), ([0, 1], False)):
+        repeated = scale.centred(mixed.repeat(times, axis=0))
+        weighted = scale.centred(mixed, np.array(times, float))
+        assert repeated.has_shift is weighted.has_shift is is_centred
 
 
 @pytest.mark.parametrize("option", ["minmax", "standard"])
