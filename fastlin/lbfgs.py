@@ -247,13 +247,19 @@ class _Run:
 
         The larger of half the squared Newton decrement and the latest iterations' decrease: the
         former is too small where steps are not Newton's, the latter where the next ones are better.
-        Where the objective is not ``falling`` any more, the former alone. Nothing below what the
-        weights' type can tell.
+        Where the objective is not ``falling`` any more, the former alone. The first steps may be
+        short because they went astray, and scale the decrement too; until there are enough of them
+        the sampled curvature must agree. Nothing below what the weights' type can tell.
         """
+        size = max(value.objective, self.epsilon)
         decrement = -float(np.vdot(value.gradient, direction)) / 2
         latest = self.objectives[-LATEST:] if falling else []
         decrease = latest[0] - value.objective if latest else 0.0
-        return max(max(decrement, decrease) / max(value.objective, self.epsilon), self.epsilon)
+        estimate = max(decrement, decrease)
+        if len(self.objectives) < LATEST and estimate <= (self.descent.tol or 0.0) * size:
+            sampled = np.vdot(value.gradient, self.curvature.solve(value.gradient))
+            estimate = max(estimate, float(sampled) / 2)
+        return max(estimate / size, self.epsilon)
 
     def _finished(self, value: Value, direction: NDArray[np.float64]) -> str:
         """Return why to stop before the next iteration, or nothing."""

@@ -258,6 +258,21 @@ def test_tol_is_the_distance_from_the_optimum(k: int, dtype: str, tol: float) ->
     assert trained.n_iter_ < 120  # without the curvature some 1000
 
 
+def test_a_short_step_is_not_taken_for_the_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features that the sample hardly holds make the first steps so short that little happens."""
+    generator = np.random.default_rng(0)
+    rows = (generator.random((2000, 60)) < 0.003) * generator.random((2000, 60)) * 255
+    rows[:, 0] = generator.standard_normal(2000)
+    labels = generator.integers(0, 3, 2000)
+    trained = LogisticRegression(solver="lbfgs", backend="numpy", l2=1e-6, max_epochs=5000)
+    least = trained.set_params(tol=1e-5).fit(rows, labels).history_.objective[-1]
+    monkeypatch.setattr(curvature, "LEAST_ROWS", 100)
+    monkeypatch.setattr(curvature, "ROWS_A_FEATURE", 0)
+    history = trained.set_params(tol=1e-4).fit(rows, labels).history_
+    assert history.stop_reason == "tol"
+    assert history.objective[-1] / least - 1 < 1e-2  # it was 4e-2
+
+
 def test_float32_stops_where_it_can_tell_no_more() -> None:
     rows, labels, _ = problem(3)
     options: dict[str, Any] = {"solver": "lbfgs", "backend": "numpy", "l2": L2, "max_epochs": 1000}
