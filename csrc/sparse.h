@@ -666,6 +666,9 @@ static void NAME(shape)(ENGINE *e, const fastlin_samples *samples,
 /* No more threads than have something worth doing between two barriers. */
 static int64_t NAME(useful_threads)(const ENGINE *e, int n_threads) {
     int64_t rows = e->batch_size < e->n_order ? e->batch_size : e->n_order;
+    /* Steps in place change the weights of frequent features, which both threads read, so often that
+     * fetching them from one another takes longer than sharing the work saves. */
+    if (e->plain) return 1;
     int64_t n = e->samples->n_rows;
     double non_zeros = (double)rows * ((double)e->row_starts[n] / (double)n + 8);
     int64_t useful = (int64_t)(non_zeros * (double)(e->n_vectors + 2) / 8000);
