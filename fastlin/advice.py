@@ -35,7 +35,7 @@ class FastlinWarning(UserWarning):
     """Base of every warning that fastlin gives on purpose."""
 
 
-class NotConvergedWarning(FastlinWarning, ConvergenceWarning):  # type: ignore[misc]
+class NotConvergedWarning(FastlinWarning, ConvergenceWarning):  # type: ignore[misc]  # untyped
     """The training ended while the loss was still falling."""
 
 

@@ -62,6 +62,7 @@ def _trains_in_parts(estimator: LogisticRegression) -> bool:
     raise AttributeError("partial_fit needs solver='sgd'; L-BFGS uses all rows at once")
 
 
+# scikit-learn is untyped, here and below.
 class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Logistic regression (two classes) and softmax regression (more), by gradient descent.
 
@@ -268,7 +269,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
 
     # ------------------------------------------------------------------ training
 
-    @with_callbacks  # type: ignore[untyped-decorator]
+    @with_callbacks  # type: ignore[untyped-decorator]  # as above
     def fit(
         self,
         X: ArrayLike,
@@ -345,7 +346,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
                 look_at_descent(self.history_, self.tol, self.patience)
         return self
 
-    @available_if(_trains_in_parts)  # type: ignore[untyped-decorator]
+    @available_if(_trains_in_parts)  # type: ignore[untyped-decorator]  # as above
     def partial_fit(
         self,
         X: ArrayLike,

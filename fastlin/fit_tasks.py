@@ -9,7 +9,7 @@ try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:  # an older scikit-learn
 
-    class CallbackSupportMixin:  # type: ignore[no-redef]
+    class CallbackSupportMixin:  # type: ignore[no-redef]  # the import above failed
         """Nothing: without scikit-learn's callbacks there is no ``set_callbacks``."""
 
     def with_callbacks(method: Any) -> Any:

@@ -76,6 +76,17 @@ def test_instruction_set_is_one_that_the_processor_has(backend: Backend) -> None
     assert needed[str(backend.instruction_set)] <= flags
 
 
+def test_a_matrix_unit_that_one_backend_finds_is_found_by_the_other() -> None:
+    """Else its tests would be skipped, and training be slow, with nobody told."""
+    if not all(BACKENDS[name].available for name in ("c", "numba")):
+        pytest.skip("a compiled backend is missing")
+    compiler, version = str(BACKENDS["c"].version).partition(", ")[2].split()[:2]
+    if compiler != "gcc" or int(version.partition(".")[0]) < 11:
+        pytest.skip("AMX is compiled by GCC 11 and newer only")
+    found = {BACKENDS[name].instruction_set == "amx" for name in ("c", "numba")}
+    assert len(found) == 1
+
+
 @pytest.fixture
 def missing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of backends; those put in this list are missing."""
