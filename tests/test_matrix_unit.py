@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -163,37 +162,3 @@ def test_numba_takes_vectors_where_the_system_refuses(monkeypatch: pytest.Monkey
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
     assert not matrix_unit.permitted()
     assert jit.instruction_set.__wrapped__() == "avx512"
-
-
-def test_what_is_compiled_for_a_matrix_unit_has_types_of_its_own() -> None:
-    """Numba's cache knows functions by the types of their arguments, and by their own file."""
-    tiles = pytest.importorskip("fastlin.kernels.tiles")
-    types = np.dtype(np.uint8), np.dtype(np.float32)
-    kinds = [tiles.kind(*types, 4, 64, unit).dtype for unit in ("vectors", "integers")]
-    assert kinds[0] != kinds[1]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiles, "EMITTER", "another digest")
-        assert tiles.kind(*types, 4, 64, "vectors").dtype != kinds[0]
-
-
-def test_the_key_of_the_cache_holds_all_files_that_machine_code_comes_from() -> None:
-    """Code that was compiled from an older file would write beyond today's buffers."""
-    pytest.importorskip("fastlin.kernels.jit_sparse")
-    from fastlin.kernels import sparse_tiles, tiles
-
-    compiled = {
-        Path(value.py_func.__code__.co_filename).name
-        for name, module in sys.modules.items()
-        if name.startswith("fastlin.kernels.")
-        for value in vars(module).values()
-        if hasattr(value, "py_func")
-    }
-    assert {"jit_loops.py", "jit_sparse_loops.py", "jit_mixture.py"} <= compiled
-    assert compiled <= {*tiles.SOURCES, *sparse_tiles.SOURCES}
-
-    types = np.dtype(np.int32), np.dtype(np.float32)
-    blocks = sparse_tiles.choose_blocks(10, 16)
-    before = sparse_tiles.sparse_kind(*types, blocks, 16).dtype
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sparse_tiles, "DIGEST", "another digest of the files")
-        assert sparse_tiles.sparse_kind(*types, blocks, 16).dtype != before

@@ -14,6 +14,7 @@ There is no current backend: a caller looks one up and passes it on.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -123,6 +124,20 @@ def load_backend(name: str) -> Backend:
     return load()
 
 
+@functools.cache
+def _tell_fallback(taken: str) -> None:
+    """Say, once, why ``"auto"`` does not take the first of the backends."""
+    first = load_backend(BACKEND_NAMES[0])
+    if taken != first.name:
+        logging.getLogger("fastlin").warning(
+            "backend 'auto' takes %r, since %r is not available: %s; %s",
+            taken,
+            first.name,
+            first.reason,
+            first.remedy,
+        )
+
+
 def backends() -> dict[str, Backend]:
     """Return the record of every backend, available or not, by name.
 
@@ -155,6 +170,7 @@ def get_backend(name: Any = "auto") -> Backend:
     if name == "auto":
         for candidate in BACKEND_NAMES:
             if load_backend(candidate).available:
+                _tell_fallback(candidate)
                 return load_backend(candidate)
     if name not in BACKEND_NAMES:
         expected = ", ".join(repr(known) for known in ("auto", *BACKEND_NAMES))

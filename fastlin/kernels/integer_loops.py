@@ -7,10 +7,6 @@ need not save them while a thread waits for others.
 
 from __future__ import annotations
 
-from typing import Any
-
-from numba import njit
-
 from fastlin.kernels.integer_tiles import (
     ABREAST,
     BLOCK,
@@ -31,18 +27,22 @@ from fastlin.kernels.integer_tiles import (
     write_weight_digits,
 )
 from fastlin.kernels.jit_loops import (
+    ARGUMENTS_AT,
     BUFFER,
-    INNER,
     IS_FIRST,
     N_ROWS,
-    SHARE,
+    Arguments,
     Shape,
     Work,
     finish_gradient,
     slice_bound,
     slice_offset,
     vectors_of,
+    work_of_run,
 )
+from fastlin.kernels.kind import this_kind
+from fastlin.kernels.memory import read_record
+from fastlin.kernels.options import inner
 from fastlin.kernels.tiles import N_POINTERS, TILE
 
 # What a thread has for itself, in bytes from the start of its part of ``Work.operands``. Rows of
@@ -67,7 +67,7 @@ def operand_bytes(n_slices: int, n_vectors: int, k_padded: int) -> int:
     return VARYING_AT + max(k_padded * (UNIT_BYTES + 4 * TILE), ROWS_STAGED * longest)
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def slice_digits(shape: Shape, work: Work, part: int) -> None:
     """Write the digits of the weights of a slice."""
     first, stop = slice_bound(shape, part), slice_bound(shape, part + 1)
@@ -82,7 +82,7 @@ def slice_digits(shape: Shape, work: Work, part: int) -> None:
         )
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def slice_products(
     shape: Shape, work: Work, pointers: int, n_rows: int, part: int, own: int, out: int
 ) -> None:
@@ -110,16 +110,19 @@ def slice_products(
                 join_logits(products + t * TILE_BYTES, units + c * 4, out + (c * TILE + row) * 4)
 
 
-@njit(**SHARE)  # type: ignore[untyped-decorator]
-def integer_logits_share(kind: Any, shape: Shape, work: Work, tile: Any, thread: int) -> None:
+def integer_logits_phase(data: int, thread: int, n_threads: int) -> None:
     """One thread's part of phase A on the matrix unit: whole slices."""
+    kind = this_kind()
+    shape = read_record(Shape, data)
+    work = work_of_run(kind, shape, read_record(Arguments, data + ARGUMENTS_AT), thread, n_threads)
+    tile = work.states[0]
     configure_tiles()
     pointers = work.pointers.ctypes.data + 8 * N_POINTERS * tile[BUFFER]
-    own = work.operands + thread * work.operand_bytes
+    own = work.operands
     slice_bytes = shape.k_padded * TILE * shape.size
     for s in range(
-        shape.n_slices * thread // shape.n_threads,
-        shape.n_slices * (thread + 1) // shape.n_threads,
+        shape.n_slices * thread // n_threads,
+        shape.n_slices * (thread + 1) // n_threads,
     ):
         if tile[IS_FIRST]:  # the weights are as the batch before has left them
             slice_digits(shape, work, s)
@@ -130,22 +133,24 @@ def integer_logits_share(kind: Any, shape: Shape, work: Work, tile: Any, thread:
     release_tiles()
 
 
-@njit(**SHARE)  # type: ignore[untyped-decorator]
-def integer_gradient_share(
-    kind: Any, shape: Shape, work: Work, tile: Any, factors: Any, nesterov: bool, thread: int
-) -> None:
-    """One thread's part of phase C on the matrix unit; see ``gradient_share``."""
+def integer_gradient_phase(data: int, thread: int, n_threads: int) -> None:
+    """One thread's part of phase C on the matrix unit; see ``gradient_phase``."""
+    kind = this_kind()
+    shape = read_record(Shape, data)
+    arguments = read_record(Arguments, data + ARGUMENTS_AT)
+    work = work_of_run(kind, shape, arguments, thread, n_threads)
+    tile, factors, nesterov = work.states[1], work.factors, arguments.nesterov != 0
     n_rows = tile[N_ROWS]
     if n_rows == 0:  # before the first tile
         return
     configure_tiles()
-    first_vector, stop_vector = vectors_of(shape, thread)
+    first_vector, stop_vector = vectors_of(shape, thread, n_threads)
     rows = work.pointers.ctypes.data + 8 * N_POINTERS * tile[BUFFER]
     next_rows = work.pointers.ctypes.data + 8 * N_POINTERS * (1 - tile[BUFFER])
-    own = work.operands + thread * work.operand_bytes
+    own = work.operands
     products, units = own + PRODUCTS_AT, own + VARYING_AT
     digits = units + shape.k_padded * UNIT_BYTES
-    sums = work.sums[thread]
+    sums = work.sums
     write_residual_digits(work.residual.ctypes.data, n_rows, shape.k_padded, digits, units)
     buffer = own + INTERLEAVED_AT
     other_buffer = buffer + TILE * 64

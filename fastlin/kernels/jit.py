@@ -19,30 +19,23 @@ from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
-from llvmlite import binding as llvm
 
-from fastlin.kernels import Backend, default_n_threads, integer_loops, integer_tiles, matrix_unit
+from fastlin.kernels import (
+    Backend,
+    compiled,
+    default_n_threads,
+    integer_loops,
+    integer_tiles,
+    jit_loops,
+    matrix_unit,
+)
 from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
-from fastlin.kernels.jit_loops import (
-    Shape,
-    Work,
-    gradient_share,
-    logits_share,
-    one_pass,
-    pass_share,
-    residual_share,
-    run,
-    run_share,
-)
+from fastlin.kernels.jit_loops import Arguments, Shape
+from fastlin.kernels.kind import Kind
 from fastlin.kernels.meeting import MEETING_WORDS
+from fastlin.kernels.memory import words_of
 from fastlin.kernels.threads import note_started_threads, safe_n_threads
-from fastlin.kernels.tiles import (
-    N_POINTERS,
-    TILE,
-    choose_block,
-    kind,
-    register_tiles,
-)
+from fastlin.kernels.tiles import N_POINTERS, TILE, choose_block, register_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,12 +55,36 @@ _workqueue = threading.Lock()
 
 
 def load() -> Backend:
-    """Return the Numba backend."""
+    """Return the Numba backend, or why there is none."""
+    if numba.config.DISABLE_JIT:
+        return Backend(
+            name="numba",
+            reason="NUMBA_DISABLE_JIT is set, so Numba compiles nothing",
+            remedy="unset NUMBA_DISABLE_JIT",
+        )
+    try:
+        layer = threading_layer()
+    except Exception as error:  # whatever Numba raises for a layer that is missing or unknown
+        return Backend(
+            name="numba",
+            reason=f"Numba's threads cannot be started ({_first_line(error)})",
+            remedy="unset NUMBA_THREADING_LAYER and NUMBA_THREADING_LAYER_PRIORITY, or set the "
+            "first to one of: workqueue, omp",
+        )
+    try:
+        compiled.address_of(jit_loops.launch)
+    except Exception as error:  # Numba and LLVM raise errors of many types
+        return Backend(
+            name="numba",
+            reason=f"Numba cannot compile kernels here ({_first_line(error)})",
+            remedy="unset the variables NUMBA_* or install the versions of numba and llvmlite that "
+            "fastlin declares, with: pip install --force-reinstall fastlin",
+        )
     return Backend(
         name="numba",
         version=numba.__version__,
         n_threads=min(default_n_threads(), numba.config.NUMBA_NUM_THREADS),
-        threading_layer=threading_layer(),
+        threading_layer=layer,
         instruction_set=instruction_set(),
         sgd_steps=sgd_steps,
         loss_gradient=loss_gradient,
@@ -76,17 +93,19 @@ def load() -> Backend:
     )
 
 
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].strip(" .:") if lines else type(error).__name__
+
+
 @functools.cache
 def instruction_set() -> str:
     """Return which vectors LLVM may use here: ``"avx512"``, ``"avx2"`` or ``"baseline"``.
 
     Or ``"amx"``, a matrix unit beside the vectors of AVX-512.
     """
-    features = numba.config.CPU_FEATURES
-    if features is None:
-        found = {name for name, has in llvm.get_host_cpu_features().items() if has}
-    else:
-        found = {name[1:] for name in features.split(",") if name.startswith("+")}
+    _, features = compiled.processor()
+    found = {name[1:] for name in features.split(",") if name.startswith("+")}
     if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= found:
         has_unit = found >= matrix_unit.FEATURES and matrix_unit.wanted()
         return "amx" if has_unit and matrix_unit.permitted() else "avx512"
@@ -101,10 +120,7 @@ def threading_layer() -> str:
     if ours:
         os.environ["GOMP_SPINCOUNT"] = SPINS
     try:
-        # Numba chooses at the first launch; there is no public way to ask for it sooner.
-        from numba.np.ufunc.parallel import _launch_threads
-
-        _launch_threads()
+        numba.get_num_threads()  # at the latest now Numba chooses the layer, and starts it
         note_started_threads()
         return str(numba.threading_layer())
     finally:
@@ -134,25 +150,25 @@ def sgd_steps(
     )
     shape = layout.shape(updates=True)
     rows = [parameters.intercept, parameters.intercept_velocity, parameters.intercept_average]
-    intercept = np.zeros((shape.n_threads, 3, shape.k), dtype)
+    intercept = np.zeros((layout.n_threads, 3, shape.k), dtype)
     for row, values in enumerate(rows):
         if values is not None:
             intercept[:, row] = values
     by_class = [parameters.weights, parameters.weights_velocity, parameters.weights_average]
     packed = [layout.packed(values) for values in by_class]
-    work = layout.work(
-        shape,
-        packed,
-        order=np.require(order, np.int64, ["C", "W"]),
-        features=[samples.shift, options.decay, options.gain],
-        intercept=intercept,
-    )
     schedule = np.zeros((2, len(losses_out)), dtype)
     schedule[0] = options.learning_rates
     if options.average_rates is not None:
         schedule[1] = options.average_rates
     constants = [options.momentum, options.intercept_decay, options.intercept_gain]
-    _run(layout, shape, work, schedule, np.array(constants, dtype), options.nesterov, losses_out)
+    arguments = layout.arguments(
+        shape,
+        packed,
+        order=order,
+        features=[samples.shift, options.decay, options.gain],
+        intercept=intercept,
+    )
+    layout.run(shape, arguments, schedule, np.array(constants, dtype), losses_out, options.nesterov)
     for held, values in zip(packed, by_class, strict=True):
         layout.unpack(held, values)
     for row, values in enumerate(rows):
@@ -174,12 +190,21 @@ def loss_gradient(
         return 0.0, gradient, np.zeros(intercept.shape)
     layout = _Layout(samples, weights, n, n, n_threads, steps=True)
     shape = layout.shape(updates=False)
-    work = layout.work(shape, [layout.packed(weights)], intercept=_of_threads(intercept, shape))
+    # A run without updates: one batch of all rows, whose gradient is summed up.
+    gradient_sum = aligned((shape.k_padded * layout.n_vectors * layout.lanes,), np.dtype(float))
+    residual_total = np.zeros((layout.n_threads, shape.k_padded))
+    arguments = layout.arguments(
+        shape,
+        [layout.packed(weights)],
+        intercept=layout.for_threads(intercept),
+        gradient_sum=gradient_sum,
+        residual_total=residual_total,
+    )
     loss_sum = np.zeros(1)
     no_schedule, no_constants = np.zeros((2, 1), weights.dtype), np.zeros(3, weights.dtype)
-    _run(layout, shape, work, no_schedule, no_constants, False, loss_sum)
-    layout.unpack(work.gradient_sum, gradient)
-    intercept_gradient = work.residual_total[: shape.k].copy()
+    layout.run(shape, arguments, no_schedule, no_constants, loss_sum)
+    layout.unpack(gradient_sum, gradient)
+    intercept_gradient = residual_total[0, : shape.k].copy()
     if samples.shift is not None:
         gradient -= np.outer(intercept_gradient, samples.shift)
     return float(loss_sum[0]), gradient, intercept_gradient
@@ -225,62 +250,35 @@ def _pass(
         return losses, n_correct
     layout = _Layout(samples, weights, TILE, n, min(n_threads, n_tiles), steps=False)
     shape = layout.shape(updates=False)
-    work = layout.work(
-        shape, [layout.packed(weights)], intercept=_of_threads(intercept, shape), a_pass=True
+    arguments = layout.arguments(
+        shape,
+        [layout.packed(weights)],
+        intercept=layout.for_threads(intercept),
+        a_pass=True,
+    )._replace(
+        n_tiles=n_tiles,
+        losses=layout.address(losses),
+        n_correct=layout.address(n_correct),
+        logits=layout.address(logits_out) if logits_out.size else 0,
     )
-    with _threads(shape.n_threads):
-        arguments = (layout.kind, shape, work, losses, n_correct, logits_out)
-        share = _address(pass_share, layout.kind, *arguments, 0)
-        one_pass(share, *arguments)
+    start(jit_loops.one_pass, layout.kind, words_of(shape, arguments), layout.n_threads)
     return losses, n_correct
 
 
-def _run(
-    layout: _Layout,
-    shape: Shape,
-    work: Work,
-    schedule: FloatArray,
-    constants: FloatArray,
-    nesterov: bool,
-    losses_out: NDArray[np.float64],
-) -> None:
-    kind, tile, factors = layout.kind, work.states[0], work.factors
-    phase_a, phase_c = layout.phases_with_products
-    shares = (
-        _address(phase_a, kind, kind, shape, work, tile, 0),
-        _address(residual_share, kind, kind, shape, work, tile, 1, 0),
-        _address(phase_c, kind, kind, shape, work, tile, factors, False, 0),
-    )
-    arguments = (shares, kind, shape, work, schedule, constants, bool(nesterov), losses_out)
-    share = _address(run_share, kind, *arguments, 0)
-    with _threads(shape.n_threads):
-        run(share, *arguments)
-
-
-_addresses: dict[tuple[str, Any], int] = {}
-
-
-def _address(function: Any, kind: Any, *arguments: Any) -> int:
-    """Return where the machine code of a compiled function lies; its types follow from ``kind``."""
-    key = (function.__name__, kind.dtype)
-    if key not in _addresses:
-        signature = tuple(numba.typeof(argument) for argument in arguments)
-        function.compile(signature)
-        result = function.overloads[signature]
-        _addresses[key] = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
-    return _addresses[key]
-
-
-def _of_threads(intercept: FloatArray, shape: Shape) -> NDArray[Any]:
-    return np.broadcast_to(intercept, (shape.n_threads, 3, shape.k))
+def start(body: Any, kind: Kind, arguments: NDArray[np.int64], n_threads: int) -> None:
+    """Run a kernel on that many threads; ``arguments``: the words that it reads."""
+    kernel = compiled.address_of(body, kind)
+    if n_threads == 1:  # nothing is launched: right also in a forked child
+        compiled.call(kernel, arguments.ctypes.data, 0, 1)
+        return
+    launch = compiled.address_of(jit_loops.launch)
+    with _threads(n_threads):
+        compiled.call(launch, kernel, arguments.ctypes.data, n_threads)
 
 
 @contextmanager
 def _threads(n_threads: int) -> Iterator[None]:
     """Let Numba use that many threads."""
-    if n_threads == 1:  # nothing is launched: right also in a forked child
-        yield
-        return
     before = numba.get_num_threads()
     numba.set_num_threads(n_threads)
     try:
@@ -294,8 +292,36 @@ def _threads(n_threads: int) -> Iterator[None]:
         numba.set_num_threads(before)
 
 
-class _Layout:
-    """Shapes and memory of one call."""
+class Memory:
+    """The arrays of one call, which kernels get by their addresses.
+
+    ``dtype``: of the weights.
+    """
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self._kept: list[NDArray[Any]] = []
+
+    def zeros(self, *shape: int, dtype: np.dtype[Any] | None = None) -> int:
+        """Return the address of zeros, 0 if there are none."""
+        if not math.prod(shape):
+            return 0
+        return self.address(aligned(shape, dtype or self.dtype))
+
+    def address(self, array: NDArray[Any] | None, dtype: Any = None) -> int:
+        """Return where an array lies, C-ordered and aligned, 0 for None; it lives as long as this.
+
+        It is copied if it is not of that type, C-ordered or aligned.
+        """
+        if array is None:
+            return 0
+        array = np.require(array, dtype, ["C", "A"])
+        self._kept.append(array)
+        return int(array.ctypes.data)
+
+
+class _Layout(Memory):
+    """Shapes and memory of one call on dense rows."""
 
     def __init__(
         self,
@@ -308,10 +334,10 @@ class _Layout:
     ) -> None:
         rows = samples.rows
         assert isinstance(rows, np.ndarray)
-        if rows.strides[1] != rows.itemsize:
-            rows = np.ascontiguousarray(rows)
+        if rows.strides[1] != rows.itemsize or not rows.flags.aligned:
+            rows = np.require(rows, requirements=["C", "A"])
+        super().__init__(weights.dtype)
         self.rows, self.samples, self.weights = rows, samples, weights
-        self._kept: list[NDArray[Any]] = []
         vector_bytes = VECTOR_BYTES[instruction_set()]
         self.lanes = vector_bytes // weights.itemsize
         self.k, self.d = weights.shape
@@ -332,7 +358,7 @@ class _Layout:
             self.n_slices = integer_loops.choose_slices(self.d, self.n_slices)
         self.batch_size, self.n_order = batch_size, n_order
         unit = "integers" if self.integers else "vectors"
-        self.kind = kind(rows.dtype, weights.dtype, self.block, vector_bytes, unit)
+        self.kind = Kind(rows.dtype.name, weights.dtype.name, self.block, self.lanes, unit)
         # Each thread needs a thread of Numba's: they wait for each other.
         of_numba = min(n_threads, numba.config.NUMBA_NUM_THREADS)
         self.n_threads = self._useful_threads(safe_n_threads(of_numba))
@@ -357,11 +383,13 @@ class _Layout:
         return int(max(1, min(products // work, parts, n_threads)))
 
     @property
-    def phases_with_products(self) -> tuple[Any, Any]:
-        """The functions for a thread's part of phases A and C."""
+    def phases(self) -> tuple[Any, Any, Any]:
+        """The functions for a thread's part of phases A, B and C."""
         if self.integers:
-            return integer_loops.integer_logits_share, integer_loops.integer_gradient_share
-        return logits_share, gradient_share
+            phases = integer_loops.integer_logits_phase, integer_loops.integer_gradient_phase
+        else:
+            phases = jit_loops.logits_phase, jit_loops.gradient_phase
+        return phases[0], jit_loops.residual_phase, phases[1]
 
     def shape(self, updates: bool) -> Shape:
         """Return the sizes that the loops need."""
@@ -372,7 +400,6 @@ class _Layout:
             n_vectors=self.n_vectors,
             n_aligned=self.n_vectors - has_tail,
             n_slices=self.n_slices,
-            n_threads=self.n_threads,
             block=self.block,
             n_blocks=self.n_blocks,
             k_padded=self.n_blocks * self.block,
@@ -382,83 +409,108 @@ class _Layout:
             stride=self.rows.strides[0],
             n_wide=self.n_wide,
             n_samples=self.n_samples,
+            n_rows=len(self.rows),
             n_order=self.n_order,
             batch_size=self.batch_size,
             updates=updates,
             shifted=self.samples.shift is not None,
         )
 
-    def work(
+    def arguments(
         self,
         shape: Shape,
         packed: list[NDArray[Any] | None],
         intercept: NDArray[Any],
         order: NDArray[np.int64] | None = None,
         features: Any = None,
+        gradient_sum: NDArray[np.float64] | None = None,
+        residual_total: NDArray[np.float64] | None = None,
         a_pass: bool = False,
-    ) -> Work:
+    ) -> Arguments:
         """Allocate the arrays of a call; all on cache lines of their own, and zero.
 
-        ``packed``: weights, velocity and average.
+        ``packed``: weights, velocity and average; ``intercept``: (n_threads, 3, k).
         """
-        dtype, samples = self.weights.dtype, self.samples
-        copies = shape.n_threads
+        dtype, samples, copies = self.weights.dtype, self.samples, self.n_threads
         parts = copies if a_pass else 2 * shape.n_slices
         n_packed = shape.k_padded * self.n_vectors * self.lanes
-        summed = not shape.updates and not a_pass
-        kept = shape.updates and shape.batch_size > TILE
         packed_features = aligned((3, self.n_vectors * self.lanes), dtype)
         for row, values in zip(packed_features, features or [samples.shift], strict=False):
             if values is not None:
                 held = self.features.ravel() >= 0
                 row[held] = np.asarray(values, dtype)[self.features.ravel()[held]]
-        weights, velocity, average = (*map(self._kept_at, packed), 0, 0)[:3]
-        bytes_ = np.dtype(np.uint8)
-        own_bytes = 0
-        if self.integers:
-            sizes = shape.n_slices, shape.n_vectors, shape.k_padded
-            own_bytes = integer_loops.operand_bytes(*sizes)
-        short = N_POINTERS if self.d < self.lanes else 0
-        return Work(
+        if residual_total is None:
+            residual_total = np.zeros((copies, shape.k_padded))
+        weights, velocity, average = (*map(self.address, packed), 0, 0)[:3]
+        int64, bytes_ = np.dtype(np.int64), np.dtype(np.uint8)
+        arguments = Arguments(
             rows=self.rows.ctypes.data,
-            order=np.empty(0, np.int64) if order is None else order,
-            labels=np.require(samples.labels, np.int32, ["C", "W"]),
-            sample_weight=(
-                np.empty(0)
-                if samples.sample_weight is None
-                else np.require(samples.sample_weight, np.float64, ["C", "W"])
-            ),
+            order=self.address(order, np.int64),
+            labels=self.address(samples.labels, np.int32),
+            sample_weight=self.address(samples.sample_weight, np.float64),
             weights=weights,
             velocity=velocity,
             average=average,
-            gradient=aligned((n_packed if kept else 0,), dtype),
-            gradient_sum=aligned((n_packed if summed else 0,), np.dtype(np.float64)),
-            features=self._kept_at(packed_features),
-            partial=self._kept_at(aligned((parts, shape.k_padded, TILE), dtype)),
-            offset=aligned((parts, shape.k_padded), dtype),
-            residual=aligned((copies * shape.k_padded, TILE), dtype),
-            by_row=aligned((copies * 4, TILE), dtype),
-            pointers=np.zeros((copies * 2, N_POINTERS), np.int64),
-            short_rows=self._kept_at(aligned((copies * 2, short, self.lanes), self.rows.dtype)),
-            sums=aligned((shape.n_threads, 24 * self.lanes), dtype),
-            residual_sum=aligned((copies * shape.k_padded,), dtype),
-            residual_total=np.zeros(copies * shape.k_padded),
-            intercept=np.ascontiguousarray(intercept).reshape(copies * 3, shape.k),
-            states=np.zeros((copies * 2, 5), np.int64),
-            factors=np.zeros(copies * 3, dtype),
-            meeting=self._kept_at(aligned((MEETING_WORDS,), np.dtype(np.int32))),
-            weight_digits=self._kept_at(aligned((4 * n_packed if self.integers else 0,), bytes_)),
-            weight_units=self._kept_at(aligned((shape.n_slices, shape.k_padded), dtype)),
-            operands=self._kept_at(aligned((copies, own_bytes), bytes_)),
+            gradient=self.zeros(n_packed if shape.updates and self.batch_size > TILE else 0),
+            gradient_sum=self.address(gradient_sum),
+            features=self.address(packed_features),
+            partial=self.zeros(parts, shape.k_padded, TILE),
+            offset=self.zeros(parts, shape.k_padded),
+            residual=self.zeros(copies, shape.k_padded, TILE),
+            by_row=self.zeros(copies, 4, TILE),
+            pointers=self.zeros(copies, 2, N_POINTERS, dtype=int64),
+            short_rows=self.zeros(
+                copies if self.d < self.lanes else 0,
+                2 * N_POINTERS,
+                self.lanes,
+                dtype=self.rows.dtype,
+            ),
+            sums=self.zeros(copies, 24 * self.lanes),
+            residual_sum=self.zeros(copies, shape.k_padded),
+            residual_total=self.address(residual_total),
+            intercept=self.address(intercept, dtype),
+            states=self.zeros(copies, 2, 5, dtype=int64),
+            factors=self.zeros(copies, 3),
+            meeting=self.zeros(MEETING_WORDS, dtype=np.dtype(np.int32)),
+        )
+        if not self.integers:
+            return arguments
+        own_bytes = integer_loops.operand_bytes(shape.n_slices, self.n_vectors, shape.k_padded)
+        return arguments._replace(
+            weight_digits=self.zeros(4 * n_packed, dtype=bytes_),
+            weight_units=self.zeros(shape.n_slices, shape.k_padded),
+            operands=self.zeros(copies, own_bytes, dtype=bytes_),
             operand_bytes=own_bytes,
         )
 
-    def _kept_at(self, array: NDArray[Any] | None) -> int:
-        """Return where an array lies, 0 for none; it lives as long as this layout."""
-        if array is None:
-            return 0
-        self._kept.append(array)
-        return int(array.ctypes.data)
+    def run(
+        self,
+        shape: Shape,
+        arguments: Arguments,
+        schedule: FloatArray,
+        constants: FloatArray,
+        losses_out: NDArray[np.float64],
+        nesterov: bool = False,
+    ) -> None:
+        """Run every batch of the call; the arrays: see :class:`.jit_loops.Arguments`."""
+        a, b, c = (compiled.address_of(phase, self.kind) for phase in self.phases)
+        assert losses_out.flags.carray
+        arguments = arguments._replace(
+            schedule=self.address(schedule),
+            n_steps=len(losses_out),
+            constants=self.address(constants),
+            nesterov=nesterov,
+            losses=self.address(losses_out),
+            logits_phase=a,
+            residual_phase=b,
+            gradient_phase=c,
+        )
+        start(jit_loops.run, self.kind, words_of(shape, arguments), self.n_threads)
+
+    def for_threads(self, intercept: FloatArray) -> NDArray[Any]:
+        """Return a copy of the intercept, and of velocity and average, for every thread."""
+        shape = (self.n_threads, 3, self.k)
+        return np.ascontiguousarray(np.broadcast_to(intercept, shape))
 
     def packed(self, weights: FloatArray | None) -> FloatArray | None:
         """Return a packed copy of weights ``(k, d)``."""

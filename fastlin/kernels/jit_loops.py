@@ -11,18 +11,20 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numba
 from numba import njit, prange
 
+from fastlin.kernels.kind import this_kind
 from fastlin.kernels.meeting import all_came, first_to_give_up, wait_for_all
+from fastlin.kernels.memory import WORD_BYTES, array_at, call_kernel, read_record
+from fastlin.kernels.options import OPTIONS, inlined, inner
 from fastlin.kernels.tiles import (
     GROUP,
     N_POINTERS,
     TILE,
     add_logits,
-    bind,
     copy_bytes,
     descend,
-    invoke,
     logit_tile,
     narrow_gradient_tile,
     shift_logit,
@@ -31,24 +33,6 @@ from fastlin.kernels.tiles import (
     sum_rows,
     wide_gradient_tile,
 )
-
-# Of fastmath only what lets a product and a sum be rounded once, as the other backends do: nan and
-# infinity keep their meaning (a diverging loss must be seen), and sums keep their order (the same
-# bits on every run).
-FASTMATH = {"contract"}
-OPTIONS: dict[str, Any] = {
-    "cache": True,
-    "nogil": True,
-    "fastmath": FASTMATH,
-    "error_model": "numpy",
-    # No array is made here, and the caller holds those that are passed. Counting references to
-    # them would let the threads fight for the counters at every call.
-    "_nrt": False,
-}
-# Functions that are called by their address: Python need not be able to.
-SHARE = {**OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-# Functions that only these loops call: each is part of its caller's entry in the cache.
-INNER = {**SHARE, "cache": False}
 
 SERIAL_RESIDUALS = 8192
 """Logits of a tile up to which one thread does phase B sooner than several are started."""
@@ -62,7 +46,6 @@ class Shape(NamedTuple):
     n_vectors: int
     n_aligned: int
     n_slices: int
-    n_threads: int
     block: int
     n_blocks: int
     k_padded: int
@@ -72,53 +55,181 @@ class Shape(NamedTuple):
     stride: int
     n_wide: int
     n_samples: int
+    n_rows: int
     n_order: int
     batch_size: int
-    updates: bool
-    shifted: bool
+    updates: int
+    shifted: int
+
+
+class Arguments(NamedTuple):
+    """Where the arrays of a call lie, and a few numbers; all int64. ``T`` is the weights' type.
+
+    An array that is absent has address 0. Of those with a star each thread has its own, one behind
+    the other. In memory the words of the :class:`Shape` come first, then these.
+    """
+
+    rows: int  # the first row
+    order: int  # (n_order,) int64
+    labels: int  # (n_rows,) int32
+    sample_weight: int  # (n_rows,) float64
+    weights: int  # packed T
+    velocity: int  # packed T
+    average: int  # packed T
+    gradient: int  # packed T; a batch of several tiles
+    gradient_sum: int  # packed float64; without updates
+    features: int  # (3, n_vectors * lanes) T: shift, decay, gain
+    partial: int  # (2 * n_slices, k_padded, TILE) T; a pass: (k_padded, TILE) *
+    offset: int  # (2 * n_slices, k_padded) T; a pass: (1, k_padded) *
+    residual: int  # (k_padded, TILE) T *
+    by_row: int  # (4, TILE) T *: losses, row_weight, targets, of_label
+    pointers: int  # (2, N_POINTERS) int64 *
+    short_rows: int  # (2, N_POINTERS, lanes) *; copies of rows of fewer features
+    sums: int  # (24 * lanes,) T *
+    residual_sum: int  # (k_padded,) T *
+    residual_total: int  # (k_padded,) float64 *: the same over all batches, without updates
+    intercept: int  # (3, k) T *: value, velocity, average
+    states: int  # (2, 5) int64 *: this tile and the one before, see :func:`run`
+    factors: int  # (3,) T *: learning rate, momentum and share of the average of a step
+    meeting: int  # zeros: where the threads wait for each other
+    weight_digits: int = 0  # 4 bytes a packed weight; on a matrix unit, as all below
+    weight_units: int = 0  # (n_slices, k_padded) T
+    operands: int = 0  # (operand_bytes,) *
+    operand_bytes: int = 0
+    schedule: int = 0  # (2, n_steps) T: learning rates and shares of the average; a run, as below
+    n_steps: int = 0
+    constants: int = 0  # (3,) T: momentum, decay and gain of the intercept
+    nesterov: int = 0
+    losses: int = 0  # (n_steps,) float64; a pass: (n_tiles,)
+    logits_phase: int = 0  # the compiled phases
+    residual_phase: int = 0
+    gradient_phase: int = 0
+    n_tiles: int = 0  # a pass, as below
+    n_correct: int = 0  # (n_tiles,) int64
+    logits: int = 0  # (n_order, k) T
 
 
 class Work(NamedTuple):
-    """Arrays of a run; ``T`` is the weights' type. Absent ones are empty, or have address 0.
+    """One thread's view of the :class:`Arguments`: its own part of each array that has one for it.
 
-    Of those with a star each thread has its own, one behind the other; see :func:`own_work`. What
-    intrinsics alone touch is given by its address: an array is seven values to pass and to compile.
+    What intrinsics alone touch stays an address: an array is seven values to compile.
     """
 
-    rows: int  # address of the first row
-    order: Any  # (n_order,) int64
-    labels: Any  # (n,) int32
-    sample_weight: Any  # (n,) float64 or (0,)
-    weights: int  # address of packed T
-    velocity: int  # address of packed T
-    average: int  # address of packed T
-    gradient: Any  # packed T; a batch of several tiles
-    gradient_sum: Any  # packed float64; without updates
-    features: int  # address of (3, n_vectors * lanes) T: shift, decay, gain
-    partial: int  # address of (2 * n_slices, k_padded, TILE) T; a pass: (k_padded, TILE) *
-    offset: Any  # (2 * n_slices, k_padded) T; a pass: (1, k_padded) *
-    residual: Any  # (k_padded, TILE) T *
-    by_row: Any  # (4, TILE) T *: losses, row_weight, targets, of_label
-    pointers: Any  # (2, N_POINTERS) int64 *
-    short_rows: int  # address of (2, N_POINTERS, lanes) *; copies of rows of fewer features
-    sums: Any  # (n_threads, 24 * lanes) T
-    residual_sum: Any  # (k_padded,) T *
-    residual_total: Any  # (k_padded,) float64 *: the same over all batches, without updates
-    intercept: Any  # (3, k) T *: value, velocity, average
-    states: Any  # (2, 5) int64 *: this tile and the one before, see :func:`run`
-    factors: Any  # (3,) T *: learning rate, momentum and share of the average of a step
-    meeting: int  # address of zeros: where the threads wait for each other
-    weight_digits: int  # address of 4 bytes a packed weight; on a matrix unit, as all below
-    weight_units: int  # address of (n_slices, k_padded) T
-    operands: int  # address of (n_threads, operand_bytes)
-    operand_bytes: int
+    rows: int
+    order: Any
+    labels: Any
+    sample_weight: Any
+    weights: int
+    velocity: int
+    average: int
+    gradient: Any
+    gradient_sum: Any
+    features: int
+    partial: int
+    offset: Any
+    residual: Any
+    by_row: Any
+    pointers: Any
+    short_rows: int
+    sums: Any
+    residual_sum: Any
+    residual_total: Any
+    intercept: Any
+    states: Any
+    factors: Any
+    weight_digits: int
+    weight_units: int
+    operands: int
 
 
 LOSSES, ROW_WEIGHT, TARGETS, OF_LABEL = range(4)
 FIRST, N_ROWS, IS_FIRST, IS_LAST, BUFFER = range(5)
 
+ARGUMENTS_AT = WORD_BYTES * len(Shape._fields)
 
-@njit(**INNER)  # type: ignore[untyped-decorator]  # numba is untyped, here and below
+
+@inner
+def shares_residuals(shape: Shape, n_threads: int) -> bool:
+    """Return whether the threads share phase B, instead of each doing all of it for itself."""
+    return n_threads > 1 and shape.k_padded * TILE > SERIAL_RESIDUALS
+
+
+@inner
+def work_of_run(kind: Any, shape: Shape, arguments: Arguments, thread: int, n_threads: int) -> Work:
+    """Return a thread's part of the arrays of a run."""
+    # Where threads share phase B they share its arrays too; those then write the same numbers
+    # wherever two of them write.
+    owner = 0 if shares_residuals(shape, n_threads) else thread
+    offset = array_at(kind, arguments.offset, (2 * shape.n_slices, shape.k_padded))
+    return own_work(kind, shape, arguments, thread, owner, arguments.partial, offset)
+
+
+@inner
+def work_of_pass(kind: Any, shape: Shape, arguments: Arguments, thread: int) -> Work:
+    """Return a thread's part of the arrays of a pass."""
+    row_bytes = shape.k_padded * shape.size
+    partial = arguments.partial + thread * row_bytes * TILE
+    offset = array_at(kind, arguments.offset + thread * row_bytes, (1, shape.k_padded))
+    return own_work(kind, shape, arguments, thread, thread, partial, offset)
+
+
+@inner
+def own_work(
+    kind: Any,
+    shape: Shape,
+    arguments: Arguments,
+    thread: int,
+    owner: int,
+    partial: int,
+    offset: Any,
+) -> Work:
+    """Return a thread's part of each array; ``owner``: whose residual and values by row it uses."""
+    size, k_padded = shape.size, shape.k_padded
+    short_bytes = 2 * N_POINTERS * shape.lanes * shape.row_size
+    n_packed = k_padded * shape.n_vectors * shape.lanes
+    n_sums = 24 * shape.lanes
+    return Work(
+        arguments.rows,
+        array_at(numba.int64, arguments.order, (shape.n_order if arguments.order else 0,)),
+        array_at(numba.int32, arguments.labels, (shape.n_rows,)),
+        array_at(
+            numba.float64,
+            arguments.sample_weight,
+            (shape.n_rows if arguments.sample_weight else 0,),
+        ),
+        arguments.weights,
+        arguments.velocity,
+        arguments.average,
+        array_at(kind, arguments.gradient, (n_packed if arguments.gradient else 0,)),
+        array_at(
+            numba.float64, arguments.gradient_sum, (n_packed if arguments.gradient_sum else 0,)
+        ),
+        arguments.features,
+        partial,
+        offset,
+        array_at(kind, arguments.residual + owner * k_padded * TILE * size, (k_padded, TILE)),
+        array_at(kind, arguments.by_row + owner * 4 * TILE * size, (4, TILE)),
+        array_at(
+            numba.int64,
+            arguments.pointers + thread * 2 * N_POINTERS * WORD_BYTES,
+            (2, N_POINTERS),
+        ),
+        arguments.short_rows + thread * short_bytes,
+        array_at(kind, arguments.sums + thread * n_sums * size, (n_sums,)),
+        array_at(kind, arguments.residual_sum + thread * k_padded * size, (k_padded,)),
+        array_at(
+            numba.float64, arguments.residual_total + thread * k_padded * WORD_BYTES, (k_padded,)
+        ),
+        array_at(kind, arguments.intercept + thread * 3 * shape.k * size, (3, shape.k)),
+        array_at(numba.int64, arguments.states + thread * 2 * 5 * WORD_BYTES, (2, 5)),
+        array_at(kind, arguments.factors + thread * 3 * size, (3,)),
+        arguments.weight_digits,
+        arguments.weight_units,
+        arguments.operands + thread * arguments.operand_bytes,
+    )
+
+
+@inner
 def slice_bound(shape: Shape, part: int) -> int:
     """Return the first feature vector of a slice."""
     if part >= shape.n_slices:
@@ -126,7 +237,7 @@ def slice_bound(shape: Shape, part: int) -> int:
     return shape.n_vectors * part // shape.n_slices // 8 * 8
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def column(shape: Shape, vector: int) -> int:
     """Return the first feature of a vector; the last one holds the last ``lanes`` features."""
     if vector < shape.n_vectors - 1 or shape.d < shape.lanes:
@@ -134,7 +245,7 @@ def column(shape: Shape, vector: int) -> int:
     return shape.d - shape.lanes
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def gather(kind: Any, shape: Shape, work: Work, first: int, n_rows: int, which: int) -> None:
     """Note the addresses of a tile's rows; entries after the last repeat it."""
     for i in range(N_POINTERS):
@@ -148,7 +259,7 @@ def gather(kind: Any, shape: Shape, work: Work, first: int, n_rows: int, which: 
             work.pointers[which, i] = to
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def weigh(shape: Shape, work: Work, first: int, n_rows: int, divisor: float) -> None:
     """Note the factor of each row's loss, and for the sigmoid its target."""
     for i in range(TILE):
@@ -162,7 +273,7 @@ def weigh(shape: Shape, work: Work, first: int, n_rows: int, divisor: float) -> 
         work.by_row[ROW_WEIGHT, i] = weight
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def slice_logits(
     kind: Any,
     shape: Shape,
@@ -181,7 +292,8 @@ def slice_logits(
     vector_bytes = shape.lanes * shape.size
     for b in range(shape.n_blocks):
         at = (b * shape.n_vectors + first_vector) * shape.block * vector_bytes
-        for i in range(rows[0], rows[1], shape.n_samples):
+        i = rows[0]
+        while i < rows[1]:  # a range of steps of unknown size could raise
             logit_tile(
                 kind,
                 pointers + 8 * i,
@@ -191,9 +303,10 @@ def slice_logits(
                 work.weights + at,
                 out + (b * shape.block * TILE + i) * shape.size,
             )
+            i += shape.n_samples
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def slice_offset(
     kind: Any, shape: Shape, work: Work, first_vector: int, stop_vector: int, part: int
 ) -> None:
@@ -209,16 +322,19 @@ def slice_offset(
         work.offset[part, c] = shift_logit(kind, stop_vector - first_vector, at, shift)
 
 
-@njit(**SHARE)  # type: ignore[untyped-decorator]
-def logits_share(kind: Any, shape: Shape, work: Work, tile: Any, thread: int) -> None:
+def logits_phase(data: int, thread: int, n_threads: int) -> None:
     """One thread's part of phase A: whole slices, or some rows of one."""
+    kind = this_kind()
+    shape = read_record(Shape, data)
+    work = work_of_run(kind, shape, read_record(Arguments, data + ARGUMENTS_AT), thread, n_threads)
+    tile = work.states[0]
     first_slice, stop_slice = (
-        shape.n_slices * thread // shape.n_threads,
-        shape.n_slices * (thread + 1) // shape.n_threads,
+        shape.n_slices * thread // n_threads,
+        shape.n_slices * (thread + 1) // n_threads,
     )
     part, n_parts = 0, 1
-    if shape.n_threads > shape.n_slices:
-        first_slice, part, n_parts = part_of_slice(shape, thread)
+    if n_threads > shape.n_slices:
+        first_slice, part, n_parts = part_of_slice(shape, thread, n_threads)
         stop_slice = first_slice + 1
     groups = (tile[N_ROWS] + GROUP - 1) // GROUP
     rows = (groups * part // n_parts * GROUP, groups * (part + 1) // n_parts * GROUP)
@@ -233,24 +349,24 @@ def logits_share(kind: Any, shape: Shape, work: Work, tile: Any, thread: int) ->
             slice_offset(kind, shape, work, vectors[0], vectors[1], buffered)
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
-def part_of_slice(shape: Shape, thread: int) -> tuple[int, int, int]:
+@inner
+def part_of_slice(shape: Shape, thread: int, n_threads: int) -> tuple[int, int, int]:
     """Return a thread's slice, its number among the threads of that slice, and their number."""
-    s = thread * shape.n_slices // shape.n_threads
-    first = (s * shape.n_threads + shape.n_slices - 1) // shape.n_slices
-    stop = ((s + 1) * shape.n_threads + shape.n_slices - 1) // shape.n_slices
+    s = thread * shape.n_slices // n_threads
+    first = (s * n_threads + shape.n_slices - 1) // shape.n_slices
+    stop = ((s + 1) * n_threads + shape.n_slices - 1) // shape.n_slices
     return s, thread - first, stop - first
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
-def vectors_of(shape: Shape, thread: int) -> tuple[int, int]:
+@inner
+def vectors_of(shape: Shape, thread: int, n_threads: int) -> tuple[int, int]:
     """Return the feature vectors of a thread's part of phase C."""
-    if shape.n_threads <= shape.n_slices:
+    if n_threads <= shape.n_slices:
         return (
-            slice_bound(shape, shape.n_slices * thread // shape.n_threads),
-            slice_bound(shape, shape.n_slices * (thread + 1) // shape.n_threads),
+            slice_bound(shape, shape.n_slices * thread // n_threads),
+            slice_bound(shape, shape.n_slices * (thread + 1) // n_threads),
         )
-    s, part, n_parts = part_of_slice(shape, thread)
+    s, part, n_parts = part_of_slice(shape, thread, n_threads)
     first, stop = slice_bound(shape, s), slice_bound(shape, s + 1)
     size = stop - first
     return (
@@ -259,7 +375,7 @@ def vectors_of(shape: Shape, thread: int) -> tuple[int, int]:
     )
 
 
-@njit(forceinline=True, **INNER)  # type: ignore[untyped-decorator]
+@inlined
 def finish_gradient(
     kind: Any,
     shape: Shape,
@@ -310,21 +426,23 @@ def finish_gradient(
     )
 
 
-@njit(**SHARE)  # type: ignore[untyped-decorator]
-def gradient_share(
-    kind: Any, shape: Shape, work: Work, tile: Any, factors: Any, nesterov: bool, thread: int
-) -> None:
+def gradient_phase(data: int, thread: int, n_threads: int) -> None:
     """One thread's part of phase C: the gradient of its features, and with the last tile the step.
 
-    ``factors``: (3,) T, learning rate, momentum and share of the average.
+    It works on the tile before the present one.
     """
+    kind = this_kind()
+    shape = read_record(Shape, data)
+    arguments = read_record(Arguments, data + ARGUMENTS_AT)
+    work = work_of_run(kind, shape, arguments, thread, n_threads)
+    tile, factors, nesterov = work.states[1], work.factors, arguments.nesterov != 0
     n_rows = tile[N_ROWS]
     if n_rows == 0:  # before the first tile
         return
-    vector, stop_vector = vectors_of(shape, thread)
+    vector, stop_vector = vectors_of(shape, thread, n_threads)
     rows = work.pointers.ctypes.data + 8 * N_POINTERS * tile[BUFFER]
     next_rows = work.pointers.ctypes.data + 8 * N_POINTERS * (1 - tile[BUFFER])
-    sums = work.sums[thread]
+    sums = work.sums
     while vector < stop_vector:
         wide = vector + shape.n_wide <= min(stop_vector, shape.n_aligned)
         n_here = shape.n_wide if wide else 1
@@ -341,7 +459,7 @@ def gradient_share(
         vector += n_here
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def whole_logits(kind: Any, shape: Shape, work: Work, slices: tuple[int, int], group: int) -> None:
     """Phase B, first half: the logits of one vector of rows.
 
@@ -364,7 +482,7 @@ def whole_logits(kind: Any, shape: Shape, work: Work, slices: tuple[int, int], g
         )
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def cross_entropy(kind: Any, shape: Shape, work: Work, n_rows: int, group: int) -> None:
     """Phase B, second half: the losses of one vector of rows, and their gradient by the logits."""
     first = group * shape.lanes
@@ -390,7 +508,7 @@ def cross_entropy(kind: Any, shape: Shape, work: Work, n_rows: int, group: int) 
         work.residual[int(work.by_row[TARGETS, i]), i] -= work.by_row[ROW_WEIGHT, i]
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def step_intercept(
     shape: Shape, work: Work, factors: Any, decay: Any, gain: Any, nesterov: bool
 ) -> None:
@@ -408,19 +526,23 @@ def step_intercept(
             averages[c] += share * (values[c] - averages[c])
 
 
-@njit(**SHARE)  # type: ignore[untyped-decorator]
-def residual_share(
-    kind: Any, shape: Shape, work: Work, tile: Any, n_threads: int, thread: int
-) -> None:
-    """One thread's part of phase B: some vectors of rows."""
+def residual_phase(data: int, thread: int, n_threads: int) -> None:
+    """One thread's part of phase B: some vectors of rows, or all of them."""
+    kind = this_kind()
+    shape = read_record(Shape, data)
+    work = work_of_run(kind, shape, read_record(Arguments, data + ARGUMENTS_AT), thread, n_threads)
+    tile = work.states[0]
+    part, n_parts = 0, 1
+    if shares_residuals(shape, n_threads):
+        part, n_parts = thread, n_threads
     groups = (tile[N_ROWS] + shape.lanes - 1) // shape.lanes
     slices = (tile[BUFFER] * shape.n_slices, shape.n_slices)
-    for group in range(groups * thread // n_threads, groups * (thread + 1) // n_threads):
+    for group in range(groups * part // n_parts, groups * (part + 1) // n_parts):
         whole_logits(kind, shape, work, slices, group)
         cross_entropy(kind, shape, work, tile[N_ROWS], group)
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def begin_tile(kind: Any, shape: Shape, work: Work, tile: Any) -> None:
     """Note the rows of the tile that starts at ``tile[FIRST]``; ``tile``: see :func:`run`."""
     first = tile[FIRST]
@@ -431,7 +553,7 @@ def begin_tile(kind: Any, shape: Shape, work: Work, tile: Any) -> None:
     gather(kind, shape, work, first, tile[N_ROWS], tile[BUFFER])
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def next_tile(kind: Any, shape: Shape, work: Work, tile: Any, previous: Any) -> None:
     """Make the next tile the present one."""
     for i in range(len(tile)):
@@ -442,7 +564,7 @@ def next_tile(kind: Any, shape: Shape, work: Work, tile: Any, previous: Any) -> 
         begin_tile(kind, shape, work, tile)
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def weigh_tile(shape: Shape, work: Work, tile: Any) -> None:
     """Note the factors of a tile's losses: weights, over the size of the batch where it steps."""
     batch_first = tile[FIRST] // shape.batch_size * shape.batch_size
@@ -450,7 +572,7 @@ def weigh_tile(shape: Shape, work: Work, tile: Any) -> None:
     weigh(shape, work, tile[FIRST], tile[N_ROWS], float(batch_rows) if shape.updates else 1.0)
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def end_residual(
     kind: Any,
     shape: Shape,
@@ -482,120 +604,61 @@ def end_residual(
         step_intercept(shape, work, factors, constants[1], constants[2], nesterov)
 
 
-@njit(**SHARE)  # type: ignore[untyped-decorator]
-def run_share(
-    shares: Any,
-    kind: Any,
-    shape: Shape,
-    works: Work,
-    schedule: Any,
-    constants: Any,
-    nesterov: bool,
-    losses_out: Any,
-    thread: int,
-) -> None:
-    """One thread's part of a run, of all its tiles and phases; see :func:`run`."""
-    meeting = works.meeting
-    if shape.n_threads > 1 and not all_came(meeting, shape.n_threads):
+def run(data: int, thread: int, n_threads: int) -> None:
+    """One thread's part of a run: all batches, tile by tile and phase by phase.
+
+    A tile is described by five int64: first position of the order, number of rows, whether it is
+    the batch's first and last, and which buffer holds its rows' addresses and its partial logits.
+    """
+    kind = this_kind()
+    shape = read_record(Shape, data)
+    arguments = read_record(Arguments, data + ARGUMENTS_AT)
+    meeting = arguments.meeting
+    if n_threads > 1 and not all_came(meeting, n_threads):
         # The layer runs the parts one after the other. The first that gave up does all the work;
         # the bits do not depend on the number of threads.
         if not first_to_give_up(meeting):
             return
-        shape, thread = alone(shape), 0
-    n_threads = shape.n_threads
+        thread, n_threads = 0, 1
     # Where threads share a slice, the weights that one changes in C another reads in A.
     apart = n_threads > shape.n_slices
-    many = n_threads > 1 and shape.k_padded * TILE > SERIAL_RESIDUALS
-    own = own_work(shape, works, thread, 0 if many else thread, works.partial, works.offset)
-    tile, previous, factors = own.states[0], own.states[1], own.factors
-    logits = bind(shares[0], kind, shape, own, tile)
-    residual = bind(shares[1], kind, shape, own, tile, n_threads if many else 1)
-    gradient = bind(shares[2], kind, shape, own, previous, factors, nesterov)
-    begin_tile(kind, shape, own, tile)
+    many = shares_residuals(shape, n_threads)
+    work = work_of_run(kind, shape, arguments, thread, n_threads)
+    schedule = array_at(kind, arguments.schedule, (2, arguments.n_steps))
+    constants = array_at(kind, arguments.constants, (3,))
+    losses_out = array_at(numba.float64, arguments.losses, (arguments.n_steps,))
+    nesterov = arguments.nesterov != 0
+    tile, previous, factors = work.states[0], work.states[1], work.factors
+    begin_tile(kind, shape, work, tile)
     while tile[FIRST] < shape.n_order:
-        invoke(logits, thread)
+        call_kernel(arguments.logits_phase, data, thread, n_threads)
         wait_for_all(meeting, n_threads)
-        weigh_tile(shape, own, tile)
-        invoke(residual, thread if many else 0)
+        weigh_tile(shape, work, tile)
+        call_kernel(arguments.residual_phase, data, thread, n_threads)
         if many:
             wait_for_all(meeting, n_threads)
         end_residual(
-            kind, shape, own, tile, factors, schedule, constants, nesterov, losses_out, thread
+            kind, shape, work, tile, factors, schedule, constants, nesterov, losses_out, thread
         )
-        next_tile(kind, shape, own, tile, previous)
-        invoke(gradient, thread)
+        next_tile(kind, shape, work, tile, previous)
+        call_kernel(arguments.gradient_phase, data, thread, n_threads)
         if apart and previous[IS_LAST]:
             wait_for_all(meeting, n_threads)
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
-def alone(shape: Shape) -> Shape:
-    """Return the sizes of the same run on one thread."""
-    return Shape(
-        shape.d,
-        shape.k,
-        shape.n_vectors,
-        shape.n_aligned,
-        shape.n_slices,
-        1,
-        shape.block,
-        shape.n_blocks,
-        shape.k_padded,
-        shape.lanes,
-        shape.size,
-        shape.row_size,
-        shape.stride,
-        shape.n_wide,
-        shape.n_samples,
-        shape.n_order,
-        shape.batch_size,
-        shape.updates,
-        shape.shifted,
-    )
-
-
-@njit(parallel=True, **SHARE)  # type: ignore[untyped-decorator]
-def start_threads(bound: Any, n_threads: int) -> None:
-    """Let each thread do its part of a bound function."""
+@njit(parallel=True, **OPTIONS)  # type: ignore[untyped-decorator]  # numba is untyped
+def start_threads(kernel: int, data: int, n_threads: int) -> None:
+    """Let each thread run a kernel."""
     for thread in prange(n_threads):
-        invoke(bound, thread)
+        call_kernel(kernel, data, thread, n_threads)
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
-def launch(bound: Any, n_threads: int) -> None:
-    """Run a bound function on some threads; on one without starting any."""
-    if n_threads > 1:
-        start_threads(bound, n_threads)
-    else:
-        invoke(bound, 0)
+def launch(kernel: int, data: int, n_threads: int) -> None:
+    """Run a kernel on several threads; compiled, it is a kernel's kind of function itself."""
+    start_threads(kernel, data, n_threads)
 
 
-@njit(**OPTIONS)  # type: ignore[untyped-decorator]
-def run(
-    share: int,
-    shares: Any,
-    kind: Any,
-    shape: Shape,
-    works: Work,
-    schedule: Any,
-    constants: Any,
-    nesterov: bool,
-    losses_out: Any,
-) -> None:
-    """Work off all batches.
-
-    ``share``: address of the compiled :func:`run_share`; ``shares``: those of the phases
-    :func:`logits_share`, :func:`residual_share` and :func:`gradient_share`; ``schedule``:
-    (2, steps) T, learning rates and shares of the average; ``constants``: (3,) T, momentum, decay
-    and gain of the intercept; ``losses_out``: (steps,). A tile is described by five int64: first
-    position of the order, number of rows, whether it is the batch's first and last, and which
-    buffer holds its rows' addresses and its partial logits.
-    """
-    bound = bind(share, shares, kind, shape, works, schedule, constants, nesterov, losses_out)
-    launch(bound, shape.n_threads)
-
-
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def is_correct(shape: Shape, logits: Any, row: int, label: int) -> bool:
     """Return whether a label has the first of the largest logits; ``logits``: [class][row]."""
     if shape.k == 1:
@@ -607,33 +670,26 @@ def is_correct(shape: Shape, logits: Any, row: int, label: int) -> bool:
     return True
 
 
-@njit(**SHARE)  # type: ignore[untyped-decorator]
-def pass_share(
-    kind: Any,
-    shape: Shape,
-    works: Work,
-    losses_out: Any,
-    n_correct_out: Any,
-    logits_out: Any,
-    thread: int,
-) -> None:
-    """One thread's part of a pass: some tiles of rows."""
-    partial = works.partial + thread * shape.k_padded * TILE * shape.size
-    offset = works.offset[thread : thread + 1]
-    work = own_work(shape, works, thread, thread, partial, offset)
-    slice_offset(kind, shape, work, 0, shape.n_vectors, 0)
-    n_tiles = len(losses_out)
-    first_tile, stop_tile = (
-        n_tiles * thread // shape.n_threads,
-        n_tiles * (thread + 1) // shape.n_threads,
+def one_pass(data: int, thread: int, n_threads: int) -> None:
+    """One thread's part of a pass over all rows: some tiles of rows."""
+    kind = this_kind()
+    shape = read_record(Shape, data)
+    arguments = read_record(Arguments, data + ARGUMENTS_AT)
+    n_tiles = arguments.n_tiles
+    losses_out = array_at(numba.float64, arguments.losses, (n_tiles,))
+    n_correct_out = array_at(numba.int64, arguments.n_correct, (n_tiles,))
+    logits_out = array_at(
+        kind, arguments.logits, (shape.n_order if arguments.logits else 0, shape.k)
     )
-    for tile in range(first_tile, stop_tile):
+    work = work_of_pass(kind, shape, arguments, thread)
+    slice_offset(kind, shape, work, 0, shape.n_vectors, 0)
+    for tile in range(n_tiles * thread // n_threads, n_tiles * (thread + 1) // n_threads):
         first = tile * TILE
         n_rows = min(shape.n_order - first, TILE)
         gather(kind, shape, work, first, n_rows, 0)
         rows = (0, (n_rows + GROUP - 1) // GROUP * GROUP)
         vectors = (0, shape.n_vectors)
-        slice_logits(kind, shape, work, work.pointers.ctypes.data, rows, vectors, partial)
+        slice_logits(kind, shape, work, work.pointers.ctypes.data, rows, vectors, work.partial)
         weigh(shape, work, first, n_rows, 1.0)
         for group in range((n_rows + shape.lanes - 1) // shape.lanes):
             whole_logits(kind, shape, work, (0, 1), group)
@@ -646,65 +702,3 @@ def pass_share(
             cross_entropy(kind, shape, work, n_rows, group)
         for i in range(n_rows):
             losses_out[tile] += work.by_row[LOSSES, i]
-
-
-@njit(**OPTIONS)  # type: ignore[untyped-decorator]
-def one_pass(
-    share: int,
-    kind: Any,
-    shape: Shape,
-    works: Any,
-    losses_out: Any,
-    n_correct_out: Any,
-    logits_out: Any,
-) -> None:
-    """Go over all rows once; threads split the tiles.
-
-    ``share``: address of the compiled :func:`pass_share`; ``works`` holds the arrays of all
-    threads, see :func:`own_work`. ``losses_out`` and ``n_correct_out``: (tiles,); ``logits_out``:
-    (n, k) or (0, 0).
-    """
-    bound = bind(share, kind, shape, works, losses_out, n_correct_out, logits_out)
-    launch(bound, shape.n_threads)
-
-
-@njit(**INNER)  # type: ignore[untyped-decorator]
-def own_work(
-    shape: Shape, works: Work, thread: int, residual: int, partial: int, offset: Any
-) -> Work:
-    """Return one thread's work: its own part of each array that has one for each thread.
-
-    ``residual``: whose residual and values by row it uses. Threads that share those write the same
-    numbers wherever two of them write.
-    """
-    short_bytes = 2 * N_POINTERS * shape.lanes * shape.row_size
-    k_padded = shape.k_padded
-    return Work(
-        works.rows,
-        works.order,
-        works.labels,
-        works.sample_weight,
-        works.weights,
-        works.velocity,
-        works.average,
-        works.gradient,
-        works.gradient_sum,
-        works.features,
-        partial,
-        offset,
-        works.residual[residual * k_padded : (residual + 1) * k_padded],
-        works.by_row[4 * residual : 4 * (residual + 1)],
-        works.pointers[2 * thread : 2 * (thread + 1)],
-        works.short_rows + thread * short_bytes,
-        works.sums,
-        works.residual_sum[k_padded * thread : k_padded * (thread + 1)],
-        works.residual_total[k_padded * thread : k_padded * (thread + 1)],
-        works.intercept[3 * thread : 3 * (thread + 1)],
-        works.states[2 * thread : 2 * (thread + 1)],
-        works.factors[3 * thread : 3 * (thread + 1)],
-        works.meeting,
-        works.weight_digits,
-        works.weight_units,
-        works.operands,
-        works.operand_bytes,
-    )

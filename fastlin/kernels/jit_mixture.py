@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from numba import njit
-
-from fastlin.kernels.jit_loops import INNER
+from fastlin.kernels.options import inner
 
 GROWTH = 64.0
 """How much the coordinates may grow by a mixture before they are made values again."""
@@ -34,7 +32,7 @@ class Mixture(NamedTuple):
     aa: float
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]  # numba is untyped, here and below
+@inner
 def step_mixture(
     arrays: tuple[int, int],
     rate: float,
@@ -61,7 +59,7 @@ def step_mixture(
     return mixture, (to_weights, 1.0, share * to_weights)
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def after(step: Mixture, before: Mixture) -> Mixture:
     """Return the mixture of a step after another mixture."""
     return Mixture(
@@ -75,14 +73,14 @@ def after(step: Mixture, before: Mixture) -> Mixture:
     )
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def has_grown(mixture: Mixture) -> bool:
     """Return whether coordinates have become much larger or smaller than what they stand for."""
     size = abs(mixture.ww * mixture.vv - mixture.wv * mixture.vw)
     return not (1 / GROWTH <= size <= GROWTH and abs(mixture.aa) >= 1 / GROWTH)
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def coordinates(mixture: Mixture, change: tuple[float, float, float]) -> tuple[float, float, float]:
     """Return the coordinates of a change of weights, velocity and average."""
     size = mixture.ww * mixture.vv - mixture.wv * mixture.vw

@@ -11,21 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numba
 import numpy as np
 
-from fastlin.kernels import jit
+from fastlin.kernels import jit, jit_sparse_loops
 from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
-from fastlin.kernels.jit_sparse_loops import (
-    GROUP,
-    PARTS,
-    TILE,
-    SparseShape,
-    SparseWork,
-    one_pass,
-    pass_share,
-    run,
-    run_share,
-)
+from fastlin.kernels.jit_sparse_loops import GROUP, PARTS, TILE, SparseArguments, SparseShape
+from fastlin.kernels.kind import Kind
 from fastlin.kernels.meeting import MEETING_WORDS
-from fastlin.kernels.sparse_tiles import choose_blocks, sparse_kind
+from fastlin.kernels.memory import words_of
+from fastlin.kernels.sparse_tiles import choose_blocks
 from fastlin.kernels.threads import safe_n_threads
 
 if TYPE_CHECKING:
@@ -80,29 +72,24 @@ def sgd_steps(
     )
     rows = [parameters.intercept, parameters.intercept_velocity, parameters.intercept_average]
     intercept = layout.intercepts(rows)
-    gain = np.require(options.gain, requirements=["C", "W"])
-    work = layout.work(
-        shape,
-        intercept,
-        order=np.require(order, np.int64, ["C", "W"]),
-        state=layout.state(present),
-        gain=gain if np.ptp(gain) else gain[:1],
-    )
+    gain = options.gain if np.ptp(options.gain) else options.gain[:1]
+    state = layout.state(present)
     schedule = np.zeros((2, len(losses_out)))
     schedule[0] = options.learning_rates
     if options.average_rates is not None:
         schedule[1] = options.average_rates
-    constants = (
-        float(options.momentum),
+    constants = [
+        options.momentum,
         options.decay_of_all,
-        float(options.intercept_decay),
-        float(options.intercept_gain),
-    )
-    _run(layout, shape, work, schedule, constants, options.nesterov, losses_out)
+        options.intercept_decay,
+        options.intercept_gain,
+    ]
+    arguments = layout.arguments(shape, intercept, state, order=order, gain=gain)
+    layout.run(shape, arguments, schedule, constants, losses_out, options.nesterov)
     for array, weights in enumerate(present):
         for first in range(0, layout.d, UNPACKED_AT_ONCE):
             part = slice(first, first + UNPACKED_AT_ONCE)
-            weights[:, part] = work.state[part, array, : layout.k].T
+            weights[:, part] = state[part, array, : layout.k].T
     for row, values in enumerate(rows):
         if values is not None:
             values[:] = intercept[0, row, : layout.k]
@@ -114,10 +101,18 @@ def loss_gradient(
     """See :func:`fastlin.kernels.reference.loss_gradient`."""
     layout = _Layout(samples, weights, TILE, len(samples.rows), n_threads)
     shape = layout.shape(updates=False)
-    work = layout.work(shape, layout.intercepts([intercept]), state=layout.state([weights]))
+    gradient = np.zeros(weights.shape)
+    residual_sum = np.zeros((layout.n_threads, shape.k_padded))
+    arguments = layout.arguments(
+        shape,
+        layout.intercepts([intercept]),
+        layout.state([weights]),
+        gradient_out=gradient,
+        residual_sum=residual_sum,
+    )
     loss_sum = np.zeros(1)
-    _run(layout, shape, work, np.zeros((2, 1)), (0.0, 0.0, 0.0, 0.0), False, loss_sum)
-    return float(loss_sum[0]), work.gradient_out, work.residual_sum[0, : layout.k].copy()
+    layout.run(shape, arguments, np.zeros((2, 1)), [0.0] * 4, loss_sum)
+    return float(loss_sum[0]), gradient, residual_sum[0, : layout.k].copy()
 
 
 def score(
@@ -152,32 +147,20 @@ def _pass(
         return losses, n_correct
     layout = _Layout(samples, weights, TILE, n, min(n_threads, n_tiles))
     shape = layout.shape(updates=False)
-    work = layout.work(
-        shape, layout.intercepts([intercept]), state=layout.state([weights]), a_pass=True
+    arguments = layout.arguments(
+        shape, layout.intercepts([intercept]), layout.state([weights]), a_pass=True
+    )._replace(
+        n_tiles=n_tiles,
+        losses=layout.address(losses),
+        n_correct=layout.address(n_correct),
+        logits=layout.address(logits_out) if logits_out.size else 0,
     )
-    with jit._threads(shape.n_threads):
-        arguments = (layout.kind, shape, work, losses, n_correct, logits_out)
-        share = jit._address(pass_share, layout.kind, *arguments, 0)
-        one_pass(share, *arguments)
+    words = words_of(shape, arguments)
+    jit.start(jit_sparse_loops.one_pass, layout.kind, words, layout.n_threads)
     return losses, n_correct
 
 
-def _run(
-    layout: _Layout,
-    shape: SparseShape,
-    work: SparseWork,
-    schedule: NDArray[np.float64],
-    constants: tuple[float, float, float, float],
-    nesterov: bool,
-    losses_out: NDArray[np.float64],
-) -> None:
-    arguments = (layout.kind, shape, work, schedule, constants, bool(nesterov), losses_out)
-    share = jit._address(run_share, layout.kind, *arguments, 0)
-    with jit._threads(shape.n_threads):
-        run(share, *arguments)
-
-
-class _Layout:
+class _Layout(jit.Memory):
     """Shapes and memory of one call."""
 
     def __init__(
@@ -189,11 +172,19 @@ class _Layout:
         n_threads: int,
     ) -> None:
         assert isinstance(samples.rows, CsrRows)
-        self.samples, self.rows, self.dtype = samples, samples.rows, weights.dtype
+        super().__init__(weights.dtype)
+        self.samples, self.rows = samples, samples.rows
         self.k, self.d = weights.shape
         most_lanes = jit.VECTOR_BYTES[jit.instruction_set()] // weights.itemsize
         self.blocks = choose_blocks(self.k, most_lanes)
-        self.kind = sparse_kind(self.rows.columns.dtype, weights.dtype, self.blocks, most_lanes)
+        self.kind = Kind(
+            self.dtype.name,
+            self.dtype.name,
+            self.blocks.block,
+            most_lanes,
+            columns=self.rows.columns.dtype.name,
+            class_lanes=self.blocks.lanes,
+        )
         self.row_lanes = most_lanes
         self.batch_size, self.n_order = min(batch_size, n_order), n_order
         self.bounds = self._bounds()
@@ -242,7 +233,7 @@ class _Layout:
             size=self.dtype.itemsize,
             column_size=self.rows.columns.itemsize,
             n_slices=self.n_slices,
-            n_threads=self.n_threads,
+            n_rows=len(self.rows),
             n_order=self.n_order,
             batch_size=self.batch_size,
             flush_interval=flush_interval,
@@ -273,44 +264,68 @@ class _Layout:
                 out[:, row, : self.k] = values
         return out
 
-    def work(
+    def arguments(
         self,
         shape: SparseShape,
         intercept: NDArray[Any],
         state: NDArray[Any],
         order: NDArray[np.int64] | None = None,
         gain: FloatArray | None = None,
+        gradient_out: NDArray[np.float64] | None = None,
+        residual_sum: NDArray[np.float64] | None = None,
         a_pass: bool = False,
-    ) -> SparseWork:
+    ) -> SparseArguments:
         """Allocate the arrays of a call; all on cache lines of their own, and zero."""
-        samples, rows, dtype, k_padded = self.samples, self.rows, self.dtype, shape.k_padded
-        n_rows = self.n_threads * TILE if a_pass else -(-shape.batch_size // GROUP) * GROUP
+        samples, rows, k_padded = self.samples, self.rows, shape.k_padded
+        capacity = self.n_threads * TILE if a_pass else -(-shape.batch_size // GROUP) * GROUP
         tiles = (1, self.n_threads) if a_pass else (2, shape.n_slices)
-        summed = not shape.updates and not a_pass
-        kept = (shape.updates and not shape.in_place) or summed
-        is_class = jit.aligned((k_padded,), dtype)
+        kept = (shape.updates and not shape.in_place) or gradient_out is not None
+        is_class = jit.aligned((k_padded,), self.dtype)
         is_class[: self.k] = 1
-        return SparseWork(
-            values=rows.values.ctypes.data,
-            columns=rows.columns.ctypes.data,
-            row_starts=rows.row_starts.astype(np.int64),
-            order=np.empty(0, np.int64) if order is None else order,
-            labels=np.require(samples.labels, np.int32, ["C", "W"]),
-            sample_weight=(
-                np.empty(0)
-                if samples.sample_weight is None
-                else np.require(samples.sample_weight, np.float64, ["C", "W"])
-            ),
-            bounds=self.bounds,
-            state=state,
-            gain=np.ones(1, dtype) if gain is None else gain,
-            gradient=jit.aligned((self.d if kept else 0, k_padded), dtype),
-            gradient_out=np.zeros((self.k, self.d if summed else 0)),
-            partial=jit.aligned((*tiles, TILE, k_padded), dtype),
-            residual=jit.aligned((n_rows, k_padded), dtype),
-            by_row=jit.aligned((4, n_rows), dtype),
-            is_class=is_class,
-            intercept=intercept,
-            residual_sum=np.zeros((self.n_threads, k_padded)),
-            meeting=jit.aligned((MEETING_WORDS,), np.dtype(np.int32)),
+        if gain is None:
+            gain = np.ones(1, self.dtype)
+        if residual_sum is None:
+            residual_sum = np.zeros((self.n_threads, k_padded))
+        return SparseArguments(
+            values=self.address(rows.values),
+            columns=self.address(rows.columns),
+            row_starts=self.address(rows.row_starts, np.int64),
+            order=self.address(order, np.int64),
+            labels=self.address(samples.labels, np.int32),
+            sample_weight=self.address(samples.sample_weight, np.float64),
+            bounds=self.address(self.bounds),
+            state=self.address(state),
+            n_arrays=state.shape[1],
+            gain=self.address(gain, self.dtype),
+            n_gain=len(gain),
+            gradient=self.zeros(self.d if kept else 0, k_padded),
+            gradient_out=self.address(gradient_out),
+            partial=self.zeros(*tiles, TILE, k_padded),
+            residual=self.zeros(capacity, k_padded),
+            by_row=self.zeros(4, capacity),
+            capacity=capacity,
+            is_class=self.address(is_class),
+            intercept=self.address(intercept),
+            residual_sum=self.address(residual_sum),
+            meeting=self.zeros(MEETING_WORDS, dtype=np.dtype(np.int32)),
         )
+
+    def run(
+        self,
+        shape: SparseShape,
+        arguments: SparseArguments,
+        schedule: NDArray[np.float64],
+        constants: list[float],
+        losses_out: NDArray[np.float64],
+        nesterov: bool = False,
+    ) -> None:
+        """Run every batch of the call; the arrays: see :class:`.SparseArguments`."""
+        assert losses_out.flags.carray
+        arguments = arguments._replace(
+            schedule=self.address(schedule),
+            n_steps=len(losses_out),
+            constants=self.address(np.array(constants, np.float64)),
+            nesterov=nesterov,
+            losses=self.address(losses_out),
+        )
+        jit.start(jit_sparse_loops.run, self.kind, words_of(shape, arguments), self.n_threads)

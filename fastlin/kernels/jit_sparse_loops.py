@@ -13,12 +13,15 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
-from numba import njit
 
-from fastlin.kernels.jit_loops import INNER, OPTIONS, is_correct, launch
+from fastlin.kernels.jit_loops import is_correct
 from fastlin.kernels.jit_mixture import Mixture, after, coordinates, has_grown, step_mixture
+from fastlin.kernels.kind import this_kind
 from fastlin.kernels.meeting import all_came, first_to_give_up, wait_for_all
+from fastlin.kernels.memory import WORD_BYTES, array_at, read_record
+from fastlin.kernels.options import inner
 from fastlin.kernels.sparse_tiles import (
     add_products,
     column_at,
@@ -29,7 +32,7 @@ from fastlin.kernels.sparse_tiles import (
     touch_bytes,
     touch_segment,
 )
-from fastlin.kernels.tiles import bind, sigmoid_loss
+from fastlin.kernels.tiles import sigmoid_loss
 
 TILE = 256
 """Rows between two meetings of the threads at most, so that partial logits stay in the cache."""
@@ -60,49 +63,116 @@ class SparseShape(NamedTuple):
     size: int
     column_size: int
     n_slices: int
-    n_threads: int
+    n_rows: int
     n_order: int
     batch_size: int
     flush_interval: int
     feature_bytes: int
     velocity: int
     average: int
-    updates: bool
-    in_place: bool
+    updates: int
+    in_place: int
+
+
+class SparseArguments(NamedTuple):
+    """Where the arrays of a call lie, and a few numbers; all int64. ``T`` is the weights' type.
+
+    An array that is absent has address 0. In memory the words of the :class:`SparseShape` come
+    first, then these. ``state`` holds, of each feature, weights, velocity and average in the
+    mixture's coordinates, those that there are one behind the other; ``SparseShape.velocity`` and
+    ``average`` say which, and are 0 where there is none.
+    """
+
+    values: int  # the first
+    columns: int  # the first
+    row_starts: int  # (n_rows + 1,) int64
+    order: int  # (n_order,) int64
+    labels: int  # (n_rows,) int32
+    sample_weight: int  # (n_rows,) float64
+    bounds: int  # (n_slices * PARTS + 1,) int64: first feature of each part of each slice
+    state: int  # (d, n_arrays, k_padded) T
+    n_arrays: int
+    gain: int  # (n_gain,) T
+    n_gain: int  # d, or 1 if it is the same for all
+    gradient: int  # (d, k_padded) T, zero between two sums; not in place
+    gradient_out: int  # (k, d) float64; without updates
+    partial: int  # (2, n_slices, TILE, k_padded) T; a pass: (1, n_threads, TILE, k_padded)
+    residual: int  # (capacity, k_padded) T
+    by_row: int  # (4, capacity) T: losses, row_weight, targets, largest
+    capacity: int  # whole groups of rows: a batch's; a pass: n_threads tiles
+    is_class: int  # (k_padded,) T: 1 for a class, else 0
+    intercept: int  # (n_threads, 3, k_padded) T: value, velocity, average
+    residual_sum: int  # (n_threads, k_padded) float64
+    meeting: int  # zeros: where the threads wait for each other
+    schedule: int = 0  # (2, n_steps) float64: learning rates and shares of the average; a run
+    n_steps: int = 0
+    constants: int = 0  # (4,) float64: momentum, decay, and decay and gain of the intercept
+    nesterov: int = 0
+    losses: int = 0  # (n_steps,) float64; a pass: (n_tiles,)
+    n_tiles: int = 0  # a pass, as below
+    n_correct: int = 0  # (n_tiles,) int64
+    logits: int = 0  # (n_rows, k) T
 
 
 class SparseWork(NamedTuple):
-    """Arrays of a run; ``T`` is the weights' type. Absent ones are empty.
+    """The arrays of :class:`SparseArguments`, as arrays."""
 
-    ``state`` holds, of each feature, weights, velocity and average in the mixture's coordinates,
-    those that there are one behind the other; ``SparseShape.velocity`` and ``average`` say which,
-    and are 0 where there is none.
-    """
-
-    values: int  # address of the first
-    columns: int  # address of the first
-    row_starts: Any  # (n + 1,) int64
-    order: Any  # (n_order,) int64 or (0,)
-    labels: Any  # (n,) int32
-    sample_weight: Any  # (n,) float64 or (0,)
-    bounds: Any  # (n_slices * PARTS + 1,) int64: first feature of each part of each slice
-    state: Any  # (d, arrays, k_padded) T
-    gain: Any  # (d,) T, or (1,) for all
-    gradient: Any  # (d, k_padded) T, zero between two sums; not in place
-    gradient_out: Any  # (k, d) float64; without updates
-    partial: Any  # (2, n_slices, TILE, k_padded) T; a pass: (1, n_threads, TILE, k_padded)
-    residual: Any  # (rows, k_padded) T; whole groups of rows: a batch's; a pass: n_threads tiles
-    by_row: Any  # (4, rows) T: losses, row_weight, targets, largest
-    is_class: Any  # (k_padded,) T: 1 for a class, else 0
-    intercept: Any  # (n_threads, 3, k_padded) T: value, velocity, average
-    residual_sum: Any  # (n_threads, k_padded) float64
-    meeting: Any  # (n_words,) int32, zero: where the threads wait for each other
+    values: int
+    columns: int
+    row_starts: Any
+    order: Any
+    labels: Any
+    sample_weight: Any
+    bounds: Any
+    state: Any
+    gain: Any
+    gradient: Any
+    gradient_out: Any
+    partial: Any
+    residual: Any
+    by_row: Any
+    is_class: Any
+    intercept: Any
+    residual_sum: Any
 
 
 LOSSES, ROW_WEIGHT, TARGETS, LARGEST = range(4)
 
+ARGUMENTS_AT = WORD_BYTES * len(SparseShape._fields)
 
-@njit(**INNER)  # type: ignore[untyped-decorator]  # numba is untyped, here and below
+
+@inner
+def work_of(
+    kind: Any, shape: SparseShape, arguments: SparseArguments, parts: Any, n_threads: int
+) -> SparseWork:
+    """Return the arrays of a call; ``parts``: the first two sizes of ``partial``."""
+    d, k, k_padded = shape.d, shape.k, shape.k_padded
+    return SparseWork(
+        arguments.values,
+        arguments.columns,
+        array_at(numba.int64, arguments.row_starts, (shape.n_rows + 1,)),
+        array_at(numba.int64, arguments.order, (shape.n_order if arguments.order else 0,)),
+        array_at(numba.int32, arguments.labels, (shape.n_rows,)),
+        array_at(
+            numba.float64,
+            arguments.sample_weight,
+            (shape.n_rows if arguments.sample_weight else 0,),
+        ),
+        array_at(numba.int64, arguments.bounds, (shape.n_slices * PARTS + 1,)),
+        array_at(kind, arguments.state, (d, arguments.n_arrays, k_padded)),
+        array_at(kind, arguments.gain, (arguments.n_gain,)),
+        array_at(kind, arguments.gradient, (d if arguments.gradient else 0, k_padded)),
+        array_at(numba.float64, arguments.gradient_out, (k, d if arguments.gradient_out else 0)),
+        array_at(kind, arguments.partial, (parts[0], parts[1], TILE, k_padded)),
+        array_at(kind, arguments.residual, (arguments.capacity, k_padded)),
+        array_at(kind, arguments.by_row, (4, arguments.capacity)),
+        array_at(kind, arguments.is_class, (k_padded,)),
+        array_at(kind, arguments.intercept, (n_threads, 3, k_padded)),
+        array_at(numba.float64, arguments.residual_sum, (n_threads, k_padded)),
+    )
+
+
+@inner
 def make_values(
     kind: Any, shape: SparseShape, work: SparseWork, mixture: Mixture, features: Any
 ) -> None:
@@ -124,30 +194,32 @@ def make_values(
         mix(kind, n_vectors, arrays, factors)
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
-def part_of_slice(shape: SparseShape, thread: int) -> tuple[int, int, int]:
+@inner
+def part_of_slice(shape: SparseShape, thread: int, n_threads: int) -> tuple[int, int, int]:
     """Return a thread's slice, its number among the threads of that slice, and their number."""
-    s = thread * shape.n_slices // shape.n_threads
-    first = (s * shape.n_threads + shape.n_slices - 1) // shape.n_slices
-    stop = ((s + 1) * shape.n_threads + shape.n_slices - 1) // shape.n_slices
+    s = thread * shape.n_slices // n_threads
+    first = (s * n_threads + shape.n_slices - 1) // shape.n_slices
+    stop = ((s + 1) * n_threads + shape.n_slices - 1) // shape.n_slices
     return s, thread - first, stop - first
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
-def features_of(shape: SparseShape, work: SparseWork, thread: int) -> tuple[int, int]:
+@inner
+def features_of(
+    shape: SparseShape, work: SparseWork, thread: int, n_threads: int
+) -> tuple[int, int]:
     """Return the features of a thread in phase C."""
-    n_slices, n_threads = shape.n_slices, shape.n_threads
+    n_slices = shape.n_slices
     first, stop = n_slices * thread // n_threads, n_slices * (thread + 1) // n_threads
     if n_threads <= n_slices:
         return work.bounds[first * PARTS], work.bounds[stop * PARTS]
-    s, part, n_parts = part_of_slice(shape, thread)
+    s, part, n_parts = part_of_slice(shape, thread, n_threads)
     return (
         work.bounds[s * PARTS + PARTS * part // n_parts],
         work.bounds[s * PARTS + PARTS * (part + 1) // n_parts],
     )
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def first_from(
     kind: Any, shape: SparseShape, work: SparseWork, start: int, stop: int, bound: int
 ) -> int:
@@ -164,13 +236,13 @@ def first_from(
     return start
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def row_at(work: SparseWork, position: int) -> int:
     """Return the row at a position of the order."""
     return work.order[position] if len(work.order) else position
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def segment_at(
     kind: Any, shape: SparseShape, work: SparseWork, position: int, features: Any
 ) -> tuple[int, int]:
@@ -181,7 +253,7 @@ def segment_at(
     return start, first_from(kind, shape, work, start, stop, features[1])
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def touch_row(kind: Any, shape: SparseShape, work: SparseWork, position: int) -> None:
     """Ask for what is stored of a row that comes soon, and where that of a later one starts."""
     last = shape.n_order - 1
@@ -193,7 +265,7 @@ def touch_row(kind: Any, shape: SparseShape, work: SparseWork, position: int) ->
     touch_bytes(kind, work.values + start * shape.size, count * shape.size)
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def write_logits(
     kind: Any,
     shape: SparseShape,
@@ -229,19 +301,25 @@ def write_logits(
             )
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
-def logits_share(
-    kind: Any, shape: SparseShape, work: SparseWork, tile: Any, mixture: Mixture, thread: int
+@inner
+def logits_phase(
+    kind: Any,
+    shape: SparseShape,
+    work: SparseWork,
+    tile: Any,
+    mixture: Mixture,
+    thread: int,
+    n_threads: int,
 ) -> None:
     """One thread's part of phase A: whole slices, or some rows of one.
 
     ``tile``: first and last position, and which half of ``partial`` to use.
     """
-    n_slices, n_threads = shape.n_slices, shape.n_threads
+    n_slices = shape.n_slices
     first_slice, stop_slice = n_slices * thread // n_threads, n_slices * (thread + 1) // n_threads
     part, n_parts = 0, 1
     if n_threads > n_slices:
-        first_slice, part, n_parts = part_of_slice(shape, thread)
+        first_slice, part, n_parts = part_of_slice(shape, thread, n_threads)
         stop_slice = first_slice + 1
     first, stop, buffer = tile
     n_rows = stop - first
@@ -271,7 +349,7 @@ def logits_share(
         )
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def sum_logits(
     kind: Any,
     shape: SparseShape,
@@ -303,7 +381,7 @@ def sum_logits(
         work.by_row[TARGETS, at] = work.labels[row]
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def cross_entropy(kind: Any, shape: SparseShape, work: SparseWork, rows: tuple[int, int]) -> None:
     """Phase B, second half: the losses of some rows, and their gradients in place of the logits.
 
@@ -313,7 +391,8 @@ def cross_entropy(kind: Any, shape: SparseShape, work: SparseWork, rows: tuple[i
     is_class = work.is_class.ctypes.data
     if shape.k == 1:
         by_row, of_array = work.by_row.ctypes.data, work.by_row.shape[1] * shape.size
-        for at in range(rows[0], rows[1], shape.lanes):
+        at = rows[0]
+        while at < rows[1]:  # a range of steps of unknown size could raise
             here = at * shape.size
             sigmoid_loss(
                 kind,
@@ -322,6 +401,7 @@ def cross_entropy(kind: Any, shape: SparseShape, work: SparseWork, rows: tuple[i
                 by_row + ROW_WEIGHT * of_array + here,
                 by_row + LOSSES * of_array + here,
             )
+            at += shape.lanes
         return
     for at in range(rows[0], rows[1]):
         logits, label = work.residual[at], int(work.by_row[TARGETS, at])
@@ -338,16 +418,22 @@ def cross_entropy(kind: Any, shape: SparseShape, work: SparseWork, rows: tuple[i
         logits[label] -= weight
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
-def residual_share(
-    kind: Any, shape: SparseShape, work: SparseWork, tile: Any, batch: Any, thread: int
+@inner
+def residual_phase(
+    kind: Any,
+    shape: SparseShape,
+    work: SparseWork,
+    tile: Any,
+    batch: Any,
+    thread: int,
+    n_threads: int,
 ) -> None:
     """One thread's part of phase B: some groups of a tile's rows; ``batch``: first and stop."""
     first, stop, buffer = tile
     divisor = float(batch[1] - batch[0]) if shape.updates else 1.0
     groups = (stop - first + GROUP - 1) // GROUP
-    start = first + groups * thread // shape.n_threads * GROUP
-    stop = min(first + groups * (thread + 1) // shape.n_threads * GROUP, stop)
+    start = first + groups * thread // n_threads * GROUP
+    stop = min(first + groups * (thread + 1) // n_threads * GROUP, stop)
     partial = work.partial[buffer, 0].ctypes.data
     partial += (start - first) * shape.k_padded * shape.size
     rows = start - batch[0], stop - batch[0]
@@ -355,7 +441,7 @@ def residual_share(
     cross_entropy(kind, shape, work, rows)
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def factor_of(shape: SparseShape, change: tuple[float, float, float], array: int) -> float:
     """Return the part of a change that belongs to one of the arrays of the state."""
     if array == 0:
@@ -363,8 +449,8 @@ def factor_of(shape: SparseShape, change: tuple[float, float, float], array: int
     return change[1] if array == shape.velocity else change[2]
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
-def update_share(
+@inner
+def update_phase(
     kind: Any, shape: SparseShape, work: SparseWork, batch: Any, features: Any, change: Any
 ) -> None:
     """One thread's part of phase C: add its features' gradients to their sums, or step with them.
@@ -403,7 +489,7 @@ def update_share(
                 )
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def descend(shape: SparseShape, work: SparseWork, features: Any, change: Any) -> None:
     """Step with the gradients that were summed up for some features, which become zero."""
     for j in range(features[0], features[1]):
@@ -415,7 +501,7 @@ def descend(shape: SparseShape, work: SparseWork, features: Any, change: Any) ->
         work.gradient[j] = 0
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def flush(shape: SparseShape, work: SparseWork, features: Any) -> None:
     """Add the gradients that were summed up for some features to the result, and make them zero."""
     for first in range(features[0], features[1], FLUSHED_AT_ONCE):
@@ -426,7 +512,7 @@ def flush(shape: SparseShape, work: SparseWork, features: Any) -> None:
         work.gradient[first:stop] = 0
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def add_residuals(shape: SparseShape, work: SparseWork, n_rows: int, thread: int) -> float:
     """Sum up a batch's residuals over its rows; return the sum of the losses."""
     sums = work.residual_sum[thread]
@@ -440,7 +526,7 @@ def add_residuals(shape: SparseShape, work: SparseWork, n_rows: int, thread: int
     return loss
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
+@inner
 def step_intercept(
     shape: SparseShape, work: SparseWork, step: Mixture, change: Any, gain: float, thread: int
 ) -> None:
@@ -458,31 +544,33 @@ def step_intercept(
         averages[c] = step.aw * b + step.av * v + step.aa * mean + change[2] * gradient
 
 
-@njit(**OPTIONS)  # type: ignore[untyped-decorator]
-def run_share(
-    kind: Any,
-    shape: SparseShape,
-    work: SparseWork,
-    schedule: Any,
-    constants: Any,
-    nesterov: bool,
-    losses_out: Any,
-    thread: int,
-) -> None:
-    """One thread's part of a run, of all its tiles and phases; see :func:`run`."""
-    meeting = work.meeting.ctypes.data
-    n_threads = shape.n_threads
+def run(data: int, thread: int, n_threads: int) -> None:
+    """One thread's part of a run: all batches, tile by tile and phase by phase."""
+    kind = this_kind()
+    shape = read_record(SparseShape, data)
+    arguments = read_record(SparseArguments, data + ARGUMENTS_AT)
+    meeting = arguments.meeting
     if n_threads > 1 and not all_came(meeting, n_threads):
         # The layer runs the parts one after the other. The first that gave up does all the work;
         # the bits do not depend on the number of threads.
         if not first_to_give_up(meeting):
             return
-        shape, thread, n_threads = alone(shape), 0, 1
-    momentum, decay, intercept_decay, intercept_gain = constants
+        thread, n_threads = 0, 1
+    work = work_of(kind, shape, arguments, (2, shape.n_slices), n_threads)
+    schedule = array_at(numba.float64, arguments.schedule, (2, arguments.n_steps))
+    losses_out = array_at(numba.float64, arguments.losses, (arguments.n_steps,))
+    constants = array_at(numba.float64, arguments.constants, (4,))
+    momentum, decay, intercept_decay, intercept_gain = (
+        constants[0],
+        constants[1],
+        constants[2],
+        constants[3],
+    )
+    nesterov = arguments.nesterov != 0
     mixture = Mixture(1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0)
-    features = features_of(shape, work, thread)
+    features = features_of(shape, work, thread, n_threads)
     arrays = shape.velocity, shape.average
-    # Of a type of its own: a tuple of literal numbers would have the shares compiled once more.
+    # Of a type of its own: a tuple of literal numbers would have the phases compiled once more.
     zero: Any = np.int64(0)
     n_batches, first = zero, zero
     while first < shape.n_order:
@@ -491,9 +579,9 @@ def run_share(
         # A and B, tile by tile, whose halves of `partial` take turns.
         while first < batch[1]:
             tile = (first, min(first + TILE, batch[1]), buffer)
-            logits_share(kind, shape, work, tile, mixture, thread)
+            logits_phase(kind, shape, work, tile, mixture, thread, n_threads)
             wait_for_all(meeting, n_threads)
-            residual_share(kind, shape, work, tile, batch, thread)
+            residual_phase(kind, shape, work, tile, batch, thread, n_threads)
             buffer = 1 - buffer
             first = tile[1]
         wait_for_all(meeting, n_threads)
@@ -517,7 +605,7 @@ def run_share(
         elif thread == 0:
             losses_out[0] += loss
         n_batches += 1
-        update_share(kind, shape, work, batch, features, change)
+        update_phase(kind, shape, work, batch, features, change)
         if shape.updates and not shape.in_place:
             descend(shape, work, features, change)
         elif not shape.updates and n_batches % shape.flush_interval == 0:
@@ -531,70 +619,22 @@ def run_share(
         flush(shape, work, features)
 
 
-@njit(**INNER)  # type: ignore[untyped-decorator]
-def alone(shape: SparseShape) -> SparseShape:
-    """Return the sizes of the same run on one thread."""
-    return SparseShape(
-        shape.d,
-        shape.k,
-        shape.k_padded,
-        shape.lanes,
-        shape.block,
-        shape.block_bytes,
-        shape.n_blocks,
-        shape.size,
-        shape.column_size,
-        shape.n_slices,
-        1,
-        shape.n_order,
-        shape.batch_size,
-        shape.flush_interval,
-        shape.feature_bytes,
-        shape.velocity,
-        shape.average,
-        shape.updates,
-        shape.in_place,
+def one_pass(data: int, thread: int, n_threads: int) -> None:
+    """One thread's part of a pass over all rows: some tiles of rows."""
+    kind = this_kind()
+    shape = read_record(SparseShape, data)
+    arguments = read_record(SparseArguments, data + ARGUMENTS_AT)
+    n_tiles = arguments.n_tiles
+    work = work_of(kind, shape, arguments, (1, n_threads), n_threads)
+    losses_out = array_at(numba.float64, arguments.losses, (n_tiles,))
+    n_correct_out = array_at(numba.int64, arguments.n_correct, (n_tiles,))
+    logits_out = array_at(
+        kind, arguments.logits, (shape.n_rows if arguments.logits else 0, shape.k)
     )
-
-
-@njit(**OPTIONS)  # type: ignore[untyped-decorator]
-def run(
-    share: int,
-    kind: Any,
-    shape: SparseShape,
-    work: SparseWork,
-    schedule: Any,
-    constants: Any,
-    nesterov: bool,
-    losses_out: Any,
-) -> None:
-    """Work off all batches.
-
-    ``share``: address of the compiled :func:`run_share`; ``schedule``: (2, steps), learning rates
-    and shares of the average; ``constants``: momentum, decay, and decay and gain of the intercept;
-    all float64; ``losses_out``: (steps,), or (1,) for the sum without updates.
-    """
-    launch(
-        bind(share, kind, shape, work, schedule, constants, nesterov, losses_out), shape.n_threads
-    )
-
-
-@njit(**OPTIONS)  # type: ignore[untyped-decorator]
-def pass_share(
-    kind: Any,
-    shape: SparseShape,
-    work: SparseWork,
-    losses_out: Any,
-    n_correct_out: Any,
-    logits_out: Any,
-    thread: int,
-) -> None:
-    """One thread's part of a pass: some tiles of rows."""
-    n_tiles = len(losses_out)
     mixture = Mixture(1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0)
     partial = work.partial[0, thread].ctypes.data
-    first_tile = n_tiles * thread // shape.n_threads
-    stop_tile = n_tiles * (thread + 1) // shape.n_threads
+    first_tile = n_tiles * thread // n_threads
+    stop_tile = n_tiles * (thread + 1) // n_threads
     for tile in range(first_tile, stop_tile):
         first = tile * TILE
         n_rows = min(TILE, shape.n_order - first)
@@ -617,21 +657,3 @@ def pass_share(
         cross_entropy(kind, shape, work, rows)
         for at in range(rows[0], rows[1]):
             losses_out[tile] += work.by_row[LOSSES, at]
-
-
-@njit(**OPTIONS)  # type: ignore[untyped-decorator]
-def one_pass(
-    share: int,
-    kind: Any,
-    shape: SparseShape,
-    work: SparseWork,
-    losses_out: Any,
-    n_correct_out: Any,
-    logits_out: Any,
-) -> None:
-    """Go over all rows once; threads split the tiles.
-
-    ``share``: address of the compiled :func:`pass_share`; ``losses_out`` and ``n_correct_out``:
-    (tiles,); ``logits_out``: (n, k) or (0, 0).
-    """
-    launch(bind(share, kind, shape, work, losses_out, n_correct_out, logits_out), shape.n_threads)

@@ -5,26 +5,19 @@ and their number. Weights lie feature by feature, ``[feature][class]``, so that 
 a row touches one run of classes. All arrays are given by the address of their first element of
 interest, an integer.
 
-Every intrinsic's first argument is a :func:`sparse_kind`: a value whose Numba type alone matters.
+Every intrinsic's first argument is a :class:`.Kind`, whose Numba type alone matters.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastlin.kernels.simd import INT64, Vector, VectorUnit
-from fastlin.kernels.tiles import EMITTER, digest_of
-
-SOURCES = ("sparse_tiles.py", "jit_mixture.py", "jit_sparse_loops.py")
-DIGEST = digest_of(SOURCES, EMITTER)
-"""Of these files and those that :mod:`.tiles` names: part of every :func:`sparse_kind`, for the
-same reason."""
 
 LARGEST_BLOCK = 4
 """Vectors of classes that a pass over a segment keeps in registers."""
@@ -56,25 +49,6 @@ def choose_blocks(n_classes: int, most_lanes: int) -> Blocks:
     return Blocks(lanes, -(-n_vectors // n_blocks), n_blocks)
 
 
-def sparse_kind(
-    columns: np.dtype[Any], weights: np.dtype[Any], blocks: Blocks, row_lanes: int
-) -> Any:
-    """Return the value whose type tells the intrinsics what to emit; see :func:`.tiles.kind`.
-
-    ``row_lanes``: of vectors of rows, which :mod:`.tiles` works on.
-    """
-    fields = [
-        ("row", weights),
-        ("weight", weights),
-        ("column", columns),
-        ("block", "u1", (blocks.block,)),
-        ("lanes", "u1", (row_lanes,)),
-        ("class_lanes", "u1", (blocks.lanes,)),
-        (f"emitter_{DIGEST[:16]}", "u1"),
-    ]
-    return np.empty(0, np.dtype(fields))
-
-
 class _Kind(NamedTuple):
     double: bool
     column_bits: int
@@ -84,13 +58,13 @@ class _Kind(NamedTuple):
 
 
 def _read(kind_type: Any) -> _Kind:
-    fields = {name: field.type for name, field in kind_type.dtype.fields.items()}
+    kind = kind_type.kind
     return _Kind(
-        double=fields["weight"].bitwidth == 64,
-        column_bits=fields["column"].bitwidth,
-        block=fields["block"].shape[0],
-        lanes=fields["class_lanes"].shape[0],
-        weight=fields["weight"],
+        double=kind.double,
+        column_bits=64 if kind.columns == "int64" else 32,
+        block=kind.block,
+        lanes=kind.class_lanes,
+        weight=kind.weight,
     )
 
 

@@ -5,42 +5,21 @@ number of classes at hand. All arrays are given by the address of their first el
 an integer; all but rows are aligned to whole vectors. ``TILE`` is the distance from one class to
 the next wherever it says ``[class][row]``.
 
-Every intrinsic's first argument is a :func:`kind`: a value whose Numba type alone matters.
+Every intrinsic's first argument is a :class:`.Kind`, whose Numba type alone matters.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastlin.kernels.kind import Kind
 from fastlin.kernels.simd import INT64, Vector, VectorUnit
-
-
-def digest_of(names: tuple[str, ...], before: str = "") -> str:
-    """Return a digest of files of this folder, and of another digest."""
-    content = b"".join(Path(__file__).with_name(name).read_bytes() for name in names)
-    return hashlib.sha256(before.encode() + content).hexdigest()
-
-
-SOURCES = (
-    "tiles.py",
-    "simd.py",
-    "meeting.py",
-    "integer_tiles.py",
-    "jit_loops.py",
-    "integer_loops.py",
-)
-EMITTER = digest_of(SOURCES)
-"""Numba's cache notes changes of the file that holds a function, not of others that emit its code
-or hold what it calls; so these files' digest is part of every :func:`kind`."""
 
 TILE = 128
 """Rows of a tile: few enough to stay in a core's cache from the logits to the gradient."""
@@ -81,50 +60,12 @@ def choose_block(n_classes: int, vector_bytes: int) -> int:
     return min(sorted(register_tiles(vector_bytes), reverse=True), key=cost)
 
 
-def kind(
-    rows: np.dtype[Any], weights: np.dtype[Any], block: int, vector_bytes: int, unit: str
-) -> Any:
-    """Return the value whose type tells the intrinsics what to emit.
-
-    An empty array of records: types of rows and weights, number of classes in a block and of lanes
-    in a vector, and what does the products, all in its type. So they are part of a signature, and
-    of the key of the cache, and pass through ``prange``, which takes arrays.
-    """
-    lanes = vector_bytes // weights.itemsize
-    fields = [
-        ("row", rows),
-        ("weight", weights),
-        ("block", "u1", (block,)),
-        ("lanes", "u1", (lanes,)),
-        (f"{unit}_{EMITTER}", "u1"),
-    ]
-    return np.empty(0, np.dtype(fields))
+def _tile(of: Kind) -> tuple[int, int]:
+    """Return a kind's register tile: rows at once for logits, vectors for the gradient."""
+    return register_tiles(of.lanes * (8 if of.double else 4))[of.block]
 
 
-class _Kind(NamedTuple):
-    row_bytes: int
-    double: bool
-    block: int
-    lanes: int
-    weight: Any
-
-    @property
-    def tile(self) -> tuple[int, int]:
-        return register_tiles(self.lanes * (8 if self.double else 4))[self.block]
-
-
-def _read(kind_type: Any) -> _Kind:
-    fields = {name: field.type for name, field in kind_type.dtype.fields.items()}
-    return _Kind(
-        row_bytes=fields["row"].bitwidth // 8,
-        double=fields["weight"].bitwidth == 64,
-        block=fields["block"].shape[0],
-        lanes=fields["lanes"].shape[0],
-        weight=fields["weight"],
-    )
-
-
-def _unit(builder: Any, of: _Kind) -> VectorUnit:
+def _unit(builder: Any, of: Kind) -> VectorUnit:
     return VectorUnit(builder, of.lanes, of.double)
 
 
@@ -145,8 +86,8 @@ def logit_tile(
     vectors follow each other, and one more lies at byte ``tail`` unless that is negative;
     ``weights``: [vector][class][lane] of the run; ``out``: [class][row] at the first row.
     """
-    of = _read(kind)
-    n_samples, _ = of.tile
+    of: Kind = kind.kind
+    n_samples, _ = _tile(of)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, rows, column, n_full, tail, weights, out = args
@@ -218,8 +159,8 @@ def _gradient_tile(wide: bool) -> Any:
         ``residual``: [class][row] of the block; ``sums_out``: [vector][class][lane]. Touches the
         next tile's rows on its way, one cache line at a time.
         """
-        of = _read(kind)
-        n_vectors = of.tile[1] if wide else 1
+        of: Kind = kind.kind
+        n_vectors = _tile(of)[1] if wide else 1
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             _, rows, next_rows, column, n_rows, residual, sums_out = args
@@ -267,7 +208,7 @@ def add_logits(
     logits: Any,
 ) -> Any:
     """One class's logits of a vector of rows: the slices' parts and a constant, summed up."""
-    of = _read(kind)
+    of: Kind = kind.kind
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, n_slices, slice_bytes, partial, constant, logits = args
@@ -301,7 +242,7 @@ def softmax_loss(
     ``logits``: [class][row]; the others: a vector each. The caller takes ``row_weight`` off at the
     label.
     """
-    of = _read(kind)
+    of: Kind = kind.kind
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, n_classes, logits, of_label, row_weight, losses = args
@@ -341,7 +282,7 @@ def sigmoid_loss(
     typingctx: Any, kind: Any, logits: Any, targets: Any, row_weight: Any, losses: Any
 ) -> Any:
     """Residual ``sigmoid(z) - y`` of a vector of rows in place of their logits, and the losses."""
-    of = _read(kind)
+    of: Kind = kind.kind
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, logits, targets, row_weight, losses = args
@@ -363,7 +304,7 @@ def sigmoid_loss(
 @intrinsic  # type: ignore[untyped-decorator]
 def sum_rows(typingctx: Any, kind: Any, values: Any, n_vectors: Any) -> Any:
     """Return the sum of ``n_vectors`` vectors' lanes."""
-    of = _read(kind)
+    of: Kind = kind.kind
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, values, n_vectors = args
@@ -385,7 +326,7 @@ def shift_logit(typingctx: Any, kind: Any, n_vectors: Any, weights: Any, shift: 
 
     ``weights``: the class's, one vector in each block.
     """
-    of = _read(kind)
+    of: Kind = kind.kind
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, n_vectors, weights, shift = args
@@ -421,7 +362,7 @@ def descend(
     or 0); ``features`` = (shift, decay, gain) from the tile's first vector on; ``residual_sum``:
     of the block's classes; ``factors`` = (learning rate, momentum, share of the average).
     """
-    of = _read(kind)
+    of: Kind = kind.kind
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, count, sums, at, arrays, features, residual_sum, factors, nesterov = args
@@ -487,57 +428,3 @@ def copy_bytes(typingctx: Any, kind: Any, to: Any, source: Any, count: Any) -> A
         return context.get_dummy_value()
 
     return types.none(kind, *[types.int64] * 3), codegen
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def bind(typingctx: Any, address: Any, *arguments: Any) -> Any:
-    """Bind all arguments but the last, a thread's number, of a compiled function without a result.
-
-    Returns what :func:`invoke` takes: two addresses, valid until the caller returns. Called by its
-    address, a function is not copied into every caller's code and compiled there again; bound, it
-    costs a ``prange`` two numbers, whatever its arguments are.
-    """
-    bound_types = tuple(types.unliteral(argument) for argument in arguments)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer_type = context.call_conv.get_function_type(
-            types.none, (*bound_types, types.int64)
-        ).as_pointer()
-        values = [args[0], *cgutils.unpack_tuple(builder, args[1])]
-        data = cgutils.alloca_once_value(builder, cgutils.pack_struct(builder, values))
-
-        entry = ir.Function(
-            builder.module,
-            ir.FunctionType(ir.VoidType(), [INT64, INT64]),
-            builder.module.get_unique_name(f"{builder.function.name}.entry"),
-        )
-        entry.linkage = "internal"
-        inside = ir.IRBuilder(entry.append_basic_block())
-        loaded = inside.load(inside.inttoptr(entry.args[0], data.type))
-        target, *bound = cgutils.unpack_tuple(inside, loaded)
-        context.call_conv.call_function(
-            inside,
-            inside.inttoptr(target, pointer_type),
-            types.none,
-            (*bound_types, types.int64),
-            [*bound, entry.args[1]],
-        )
-        inside.ret_void()
-        pair = [builder.ptrtoint(entry, INT64), builder.ptrtoint(data, INT64)]
-        return context.make_tuple(builder, signature.return_type, pair)
-
-    pair = types.UniTuple(types.int64, 2)
-    return pair(types.int64, types.StarArgTuple(bound_types)), codegen
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def invoke(typingctx: Any, bound: Any, thread: Any) -> Any:
-    """Call what :func:`bind` bound, as one of its threads."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        entry, data = cgutils.unpack_tuple(builder, args[0])
-        function = ir.FunctionType(ir.VoidType(), [INT64, INT64]).as_pointer()
-        builder.call(builder.inttoptr(entry, function), [data, args[1]])
-        return context.get_dummy_value()
-
-    return types.none(types.UniTuple(types.int64, 2), types.int64), codegen

@@ -1,0 +1,75 @@
+"""Compile every kind of kernel of the Numba backend, in an order that a seed gives.
+
+Run as a script. Prints a line of JSON: for each kernel its name, the symbols that its object file
+defines, whether its code may raise exceptions, and the digest of its machine code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from fastlin.kernels import compiled, integer_loops, jit_loops, jit_sparse_loops
+from fastlin.kernels.kind import Kind
+
+PHASES = (jit_loops.logits_phase, jit_loops.residual_phase, jit_loops.gradient_phase)
+UNIT_PHASES = (integer_loops.integer_logits_phase, integer_loops.integer_gradient_phase)
+# Of steps and loss_gradient the runs and their phases, of score and logits the passes.
+DENSE = (*PHASES, jit_loops.run, jit_loops.one_pass)
+SPARSE = (jit_sparse_loops.run, jit_sparse_loops.one_pass)
+
+
+def kernels(with_unit: bool) -> list[tuple[Any, Kind | None]]:
+    """Return functions and what to compile them for."""
+    found: list[tuple[Any, Kind | None]] = [(jit_loops.launch, None)]
+    for kind in (Kind("uint8", "float32", 10, 16), Kind("float64", "float64", 1, 8)):
+        found += [(body, kind) for body in DENSE]
+    # Two that differ in nothing that an argument's type shows: classes of a block.
+    found += [(jit_loops.residual_phase, Kind("float64", "float64", block, 8)) for block in (2, 3)]
+    if with_unit:
+        unit = Kind("uint8", "float32", 4, 16, "integers")
+        found += [(body, unit) for body in (*UNIT_PHASES, jit_loops.residual_phase)]
+    sparse = [
+        Kind("float32", "float32", 1, 16, columns="int32", class_lanes=16),
+        Kind("float64", "float64", 1, 8, columns="int64", class_lanes=4),
+    ]
+    return found + [(body, kind) for kind in sparse for body in SPARSE]
+
+
+def defined_symbols(code: bytes) -> list[str]:
+    """Return the symbols of an object file that a linker sees."""
+    with tempfile.NamedTemporaryFile(suffix=".o") as file:
+        Path(file.name).write_bytes(code)
+        command = ["nm", "--extern-only", "--defined-only", file.name]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [line.split()[-1] for line in done.stdout.splitlines()]
+
+
+def main(seed: int, with_unit: bool) -> None:
+    todo = kernels(with_unit)
+    random.Random(seed).shuffle(todo)
+    results = []
+    for body, kind in todo:
+        name = compiled.kernel_name(body, kind)
+        function = compiled.compile_body(body, kind)
+        code = compiled.object_of(name, function)
+        results.append(
+            {
+                "kernel": f"{body.__module__}.{body.__name__} {kind}",
+                "name": name,
+                "symbols": defined_symbols(code),
+                "raises": "numba_exception_output" in function.inspect_llvm(),
+                "sha256": hashlib.sha256(code).hexdigest(),
+            }
+        )
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2] == "unit")

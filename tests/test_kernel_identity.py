@@ -1,0 +1,103 @@
+"""What a compiled kernel is called: its content decides, in every process the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastlin.kernels import load_backend
+
+pytestmark = pytest.mark.skipif(
+    not load_backend("numba").available, reason="backend 'numba' is not available"
+)
+
+
+def compile_all(seed: int) -> list[dict[str, Any]]:
+    """Compile every kind of kernel in a process of its own, in an order of its own."""
+    from fastlin.kernels import compiled, matrix_unit
+
+    environment, has_unit = dict(os.environ), platform.machine() == "x86_64"
+    if has_unit:  # compiled, never run, so any processor will do
+        name, features = compiled.processor()
+        wanted = [*matrix_unit.FEATURES, "avx512f", "avx512bw", "avx512dq", "avx512vl"]
+        features = ",".join([features, *(f"+{feature}" for feature in wanted)])
+        environment |= {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
+    script = Path(__file__).with_name("compile_kernels.py")
+    command = [sys.executable, script, str(seed), "unit" if has_unit else "vectors"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.skipif(shutil.which("nm") is None, reason="nm is not installed")
+def test_kernels_are_named_by_their_content_in_every_process() -> None:
+    one, other = compile_all(1), compile_all(2)
+    assert [kernel["kernel"] for kernel in one] != [kernel["kernel"] for kernel in other]
+    for kernels in (one, other):
+        names = [kernel["name"] for kernel in kernels]
+        assert len(set(names)) == len(names) >= 20
+        for kernel in kernels:
+            # Nothing else that a linker could take for another kernel's.
+            assert kernel["symbols"] == [kernel["name"]]
+            # Only a kernel's launch checks for errors (a number of threads below 1).
+            assert kernel["raises"] == (".launch" in kernel["kernel"]), kernel["kernel"]
+    by_kernel = [{kernel["kernel"]: kernel for kernel in kernels} for kernels in (one, other)]
+    assert by_kernel[0] == by_kernel[1]
+
+
+def test_another_version_processor_or_option_gives_other_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import numba
+
+    from fastlin.kernels import compiled, jit_loops
+    from fastlin.kernels.kind import Kind
+
+    kind = Kind("float32", "float32", 10, 16)
+
+    def name() -> str:
+        compiled.stamp.cache_clear()
+        compiled.processor.cache_clear()
+        return compiled.kernel_name(jit_loops.run, kind)
+
+    names = {name(), name()}
+    assert len(names) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(numba, "__version__", "0.99.0")
+        names.add(name())
+    with monkeypatch.context() as patch:
+        patch.setattr(numba.config, "CPU_FEATURES", "+avx2")
+        names.add(name())
+    with monkeypatch.context() as patch:
+        patch.setattr(numba.config, "OPT", 1)
+        names.add(name())
+    assert len(names) == 4
+    name()
+
+
+def test_the_sources_of_all_kernels_are_part_of_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code that was compiled from an older file would write beyond today's buffers."""
+    from fastlin.kernels import compiled
+
+    folder = Path(compiled.__file__).parent
+    before = compiled.stamp.__wrapped__()
+    read = Path.read_bytes
+    for source in sorted(folder.glob("*.py")):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                Path,
+                "read_bytes",
+                lambda path, source=source: read(path) + b"#" * (path == source),
+            )
+            assert compiled.stamp.__wrapped__() != before, source
