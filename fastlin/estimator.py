@@ -318,9 +318,9 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             validation = check_validation_set(self, X_val, y_val)
             generator = self._generator()
             seen = {"X": X, "y": y, "sample_weight": sample_weight}
-            if validation is None and self.early_stopping:
+            if validation is None and self._options.early_stopping:
                 part, val_part = split_validation_set(
-                    labels, self.validation_fraction, generator, weights
+                    labels, self._options.validation_fraction, generator, weights
                 )
                 validation = take_rows(rows, val_part), labels[val_part]
                 rows, labels = take_rows(rows, part), labels[part]
@@ -330,7 +330,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
                         name: None if values is None else _safe_indexing(values, part)
                         for name, values in seen.items()
                     }
-            start = self if self.warm_start and hasattr(self, "coef_") else None
+            start = self if self._options.warm_start and hasattr(self, "coef_") else None
             if start is not None:
                 require_same_model(classes, rows.shape[1], start.classes_, start.coef_.shape[1])
             look_at_labels(classes, len(labels))
@@ -339,11 +339,11 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             self.classes_ = classes
             self._position = None
             self._train(backend, rows, labels, weights, validation, generator, start, seen)
-        if not self.early_stopping:
-            if self.l2 == 0 and self._separates(backend, rows, labels):
+        if not self._options.early_stopping:
+            if self._options.l2 == 0 and self._separates(backend, rows, labels):
                 tell_of_separation(len(labels))
             elif self.solver == "sgd":
-                look_at_descent(self.history_, self.tol, self.patience)
+                look_at_descent(self.history_, self._options.tol, self._options.patience)
         return self
 
     @available_if(_trains_in_parts)  # type: ignore[untyped-decorator]  # as above
@@ -440,7 +440,11 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         )
         n_models = 1 if len(self.classes_) == 2 else len(self.classes_)
         # L-BFGS has neither velocities nor averages.
-        extras = (self.momentum, self.average) if self.solver == "sgd" else (0.0, False)
+        extras = (
+            (self._options.momentum, self._options.average)
+            if self.solver == "sgd"
+            else (0.0, False)
+        )
         parameters = new_parameters(n_models, rows.shape[1], dtype, *extras)
         if start is not None:
             parameters.weights[...] = start.coef_
@@ -454,7 +458,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
 
         tasks = None
         if seen is not None and self._has_callbacks:
-            tasks = FitTasks(self, self.max_epochs, seen, model)
+            tasks = FitTasks(self, self._options.max_epochs, seen, model)
         known = self._step_size if goes_on else None
         step_size = self._step_size_for(samples, scale, n_models, dtype, known)
         descent = self._descent(
@@ -463,7 +467,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             self._bind_validation(validation, scale, dtype),
             scale,
             step_size,
-            1 if seen is None else self.max_epochs,
+            1 if seen is None else self._options.max_epochs,
             position,
             tasks,
         )
@@ -478,7 +482,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         self.n_iter_ = self.history_.stopped_epoch + 1
         self.backend_ = backend.name
         self.learning_rate_ = step_size.learning_rate
-        measured = self.solver == "sgd" and self.learning_rate == "auto"
+        measured = self.solver == "sgd" and self._options.learning_rate == "auto"
         self._step_size = step_size if measured else None
         self._input_scale = scale
         if tasks is not None:
@@ -489,6 +493,10 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         """Whether scikit-learn's ``set_callbacks`` gave any."""
         return bool(getattr(self, "_skl_callbacks", None))
 
+    @property
+    def _options(self) -> _PlainOptions:
+        return _PlainOptions(self)
+
     def _step_size_for(
         self,
         samples: Samples,
@@ -497,31 +505,31 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         dtype: np.dtype[Any],
         known: StepSize | None,
     ) -> StepSize:
-        if self.learning_rate != "auto":
-            return StepSize(float(self.learning_rate), 1.0)
+        if self._options.learning_rate != "auto":
+            return StepSize(self._options.learning_rate, 1.0)
         if self.solver == "lbfgs":  # which searches along a line
             return StepSize(np.nan, 1.0)
         return known or safe_step_size(
             samples,
             scale,
             n_models,
-            self.batch_size,
-            self.l2,
-            self.fit_intercept,
+            self._options.batch_size,
+            self._options.l2,
+            self._options.fit_intercept,
             dtype,
-            self.momentum,
+            self._options.momentum,
             self._intercept_decay,
         )
 
     @property
     def _centres(self) -> bool:
         """Whether gradient descent may choose the features' origin, as well as its own pace."""
-        intercept_is_free = self.fit_intercept and not self.regularize_intercept
-        return self.solver == "sgd" and self.learning_rate == "auto" and intercept_is_free
+        intercept_is_free = self._options.fit_intercept and not self._options.regularize_intercept
+        return self.solver == "sgd" and self._options.learning_rate == "auto" and intercept_is_free
 
     @property
     def _intercept_decay(self) -> float:
-        return 2 * self.l2 if self.regularize_intercept else 0.0
+        return 2 * self._options.l2 if self._options.regularize_intercept else 0.0
 
     def _solve(
         self,
@@ -546,38 +554,38 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         tasks: FitTasks | None,
     ) -> Descent:
         dtype = weight_type(samples.rows, self.dtype)
-        callbacks = [*(self.callbacks or ()), *([_print_epoch] if self.verbose else ())]
+        callbacks = [*(self.callbacks or ()), *([_print_epoch] if self._options.verbose else ())]
         return Descent(
             backend=backend,
             samples=samples,
             validation=validation,
             batches=Batches(
                 len(samples.rows),
-                self.batch_size,
-                self.drop_last and self.solver == "sgd",
-                self.shuffle,
-                self.checks_per_epoch,
+                self._options.batch_size,
+                self._options.drop_last and self.solver == "sgd",
+                self._options.shuffle,
+                self._options.checks_per_epoch,
             ),
             learning_rate=step_size.learning_rate,
-            decay=np.full(samples.rows.shape[1], 2 * self.l2, dtype),
+            decay=np.full(samples.rows.shape[1], 2 * self._options.l2, dtype),
             gain=scale.gain(dtype),
-            schedule=self.schedule,
+            schedule=self._options.schedule,
             intercept_decay=self._intercept_decay,
-            fit_intercept=self.fit_intercept,
+            fit_intercept=self._options.fit_intercept,
             intercept_gain=step_size.intercept_gain,
-            momentum=self.momentum,
-            nesterov=self.nesterov,
-            average=self.average,
+            momentum=self._options.momentum,
+            nesterov=self._options.nesterov,
+            average=self._options.average,
             max_epochs=max_epochs,
-            tol=self.tol,
-            patience=self.patience,
-            early_stopping=self.early_stopping,
+            tol=self._options.tol,
+            patience=self._options.patience,
+            early_stopping=self._options.early_stopping,
             n_threads=self._threads(backend),
             callbacks=callbacks if tasks is None else [*callbacks, tasks],
             before_epoch=() if tasks is None else (tasks.begin_epoch,),
             epochs_done=position.epochs_done,
             steps_done=position.steps_done,
-            horizon=self.max_epochs,
+            horizon=self._options.max_epochs,
         )
 
     # ------------------------------------------------------------------ prediction
@@ -713,7 +721,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         return backend.score(samples, *model, self._threads(backend))[1] == len(labels)
 
     def _threads(self, backend: Backend) -> int:
-        return backend.n_threads if self.n_threads is None else int(self.n_threads)
+        return backend.n_threads if self._options.n_threads is None else self._options.n_threads
 
     def _generator(self) -> np.random.Generator:
         return np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
@@ -728,6 +736,21 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             return None
         rows, labels = validation
         return make_samples(rows, encode_labels(labels, self.classes_, "y_val"), scale, dtype)
+
+
+class _PlainOptions:
+    """An estimator's parameters, numbers as Python's own: NumPy's small ones overflow in sums."""
+
+    def __init__(self, estimator: LogisticRegression) -> None:
+        self._estimator = estimator
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._estimator, name)
+        if isinstance(value, bool | np.bool_):
+            return bool(value)
+        if isinstance(value, Integral):
+            return int(value)
+        return float(value) if isinstance(value, Real) else value
 
 
 def _print_epoch(progress: Progress) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
@@ -792,3 +793,31 @@ def test_rows_at_any_distance_are_read_where_they_lie(name: str) -> None:
     for model in models[1:]:
         np.testing.assert_array_equal(model.coef_, models[0].coef_)
     assert kernel_rows(every_other, np.dtype(np.float32)) is every_other
+
+
+@pytest.mark.parametrize("backend", [b.name for b in backends().values() if b.available])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_options_may_be_small_numbers_of_numpy(backend: str, sparse: bool) -> None:
+    rng = np.random.default_rng(0)
+    dense = rng.standard_normal((1500, 6))
+    labels = (dense[:, 0] > 0).astype(int)
+    rows = csr_array(np.where(rng.random(dense.shape) < 0.5, dense, 0)) if sparse else dense
+
+    def fit(**options: Any) -> LogisticRegression:
+        fixed = {"max_epochs": 3, "tol": None, "random_state": 0, "schedule": "invscaling"}
+        return LogisticRegression(backend=backend, **{**fixed, **options}).fit(rows, labels)
+
+    plain = fit(batch_size=32)  # before the others, as a search over an array of sizes has it
+    for number in (np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.uint64):
+        same = fit(batch_size=number(32))
+        np.testing.assert_array_equal(same.coef_, plain.coef_)
+    for name, value in {
+        "max_epochs": np.int8(3),
+        "n_threads": np.int8(2),
+        "l2": np.float16(0.25),
+        "momentum": np.float16(0.5),
+        "learning_rate": np.float32(0.25),
+        "nesterov": np.bool_(False),
+        "shuffle": np.bool_(True),
+    }.items():
+        np.testing.assert_array_equal(fit(**{name: value}).coef_, fit(**{name: value.item()}).coef_)
