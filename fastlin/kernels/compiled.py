@@ -164,14 +164,17 @@ def _settings_of_the_import() -> Iterator[None]:
     """
     name, number = "NUMBA_NUM_THREADS", str(numba.config.NUMBA_NUM_THREADS)
     before = os.environ.get(name)
-    if before in (None, number):
+    if (before or str(numba.config.NUMBA_DEFAULT_NUM_THREADS)) == number:
         yield
         return
     os.environ[name] = number
     try:
         yield
     finally:
-        os.environ[name] = before
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def object_of(name: str, function: Any) -> bytes:
