@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastlin.kernels import Backend, default_n_threads, reference
+from fastlin.kernels import Backend, reference
 from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def load() -> Backend:
     return Backend(
         name="numpy",
         version=np.__version__,
-        n_threads=default_n_threads(),
+        n_threads=sys.maxsize,
         threading_layer=blas,
         instruction_set=used[-1] if used else None,
         sgd_steps=sgd_steps,
