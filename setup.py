@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sysconfig
-import tempfile
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -29,9 +28,11 @@ if SKIP_C and REQUIRE_C:
         "FASTLIN_SKIP_C and FASTLIN_REQUIRE_C contradict each other: set one of them at most"
     )
 
+THREADS = ["-pthread"]
 UNIX_OPTIONS = [
     "-std=gnu11",
     "-O3",
+    *THREADS,
     # Products may be summed up by fused multiply-add, here as in the other backends' libraries.
     "-ffp-contract=fast",
     # Nobody reads errno, the exception flags or the sign of a zero. What -ffast-math assumes of
@@ -82,9 +83,8 @@ class BuildNative(build_ext):
                 "install fastlin again without FASTLIN_SKIP_C",
             )
         if self.compiler.compiler_type == "unix":
-            openmp = self._openmp_options()
-            ext.extra_compile_args = [*UNIX_OPTIONS, *openmp]
-            ext.extra_link_args = openmp
+            ext.extra_compile_args = UNIX_OPTIONS
+            ext.extra_link_args = THREADS
         try:
             super().build_extension(ext)
         except Exception as error:
@@ -128,24 +128,6 @@ class BuildNative(build_ext):
         """Name, for an editable install, what was really built, and where it lies."""
         mapping = super().get_output_mapping()
         return {built: path for built, path in mapping.items() if Path(path).exists()}
-
-    def _openmp_options(self) -> list[str]:
-        """Return what turns OpenMP on, or nothing where the compiler has none."""
-        options = ["-fopenmp"]
-        with tempfile.TemporaryDirectory() as folder:
-            source = Path(folder) / "openmp.c"
-            source.write_text(
-                "#include <omp.h>\nint main(void) { return omp_get_max_threads(); }\n"
-            )
-            try:
-                objects = self.compiler.compile([str(source)], folder, extra_postargs=options)
-                self.compiler.link_executable(
-                    objects, str(Path(folder) / "openmp"), extra_postargs=options
-                )
-            except Exception:
-                self.warn("the compiler has no OpenMP: the C backend will run on one thread")
-                return []
-        return options
 
     def _package_folders(self) -> list[Path]:
         """Return where the package is built; the last one is where it is imported from."""

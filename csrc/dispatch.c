@@ -1,5 +1,4 @@
 /* Picks the kernels for this machine and for the types at hand. */
-#define _GNU_SOURCE /* syscall */
 #include "common.h"
 #if HAS_AMX
 #include <cpuid.h>
@@ -125,13 +124,7 @@ const char *fastlin_instruction_sets(void) {
     return names;
 }
 
-int fastlin_openmp_version(void) {
-#if defined(_OPENMP)
-    return _OPENMP;
-#else
-    return 0;
-#endif
-}
+int fastlin_has_threads(void) { return HAS_THREADS; }
 
 const char *fastlin_compiler(void) {
 #if defined(__clang__)
@@ -170,14 +163,11 @@ static const kernels *kernels_of(const fastlin_samples *samples,
     return &set->of_types[place];
 }
 
-/* Calls a kernel that takes n_rows rows at a time; again with one thread where the machine gave
- * fewer than asked. */
-#define CALL(n_rows, kernel, ...)                                                            \
-    do {                                                                                     \
-        const kernels *found = kernels_of(samples, parameters, n_rows);                      \
-        if (!found) return FASTLIN_BAD_TYPE;                                                 \
-        int status = found->kernel(__VA_ARGS__, n_threads);                                  \
-        return status == FASTLIN_FEWER_THREADS ? found->kernel(__VA_ARGS__, 1) : status;     \
+/* Calls a kernel that takes n_rows rows at a time. */
+#define CALL(n_rows, kernel, ...)                                       \
+    do {                                                                \
+        const kernels *found = kernels_of(samples, parameters, n_rows); \
+        return found ? found->kernel(__VA_ARGS__, n_threads) : FASTLIN_BAD_TYPE; \
     } while (0)
 
 int fastlin_sgd_steps(const fastlin_samples *samples, const int64_t *order, int64_t n_order,

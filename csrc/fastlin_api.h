@@ -19,8 +19,7 @@ enum fastlin_type {
 enum fastlin_status {
     FASTLIN_OK = 0,
     FASTLIN_NO_MEMORY = 1,
-    FASTLIN_BAD_TYPE = 2,
-    FASTLIN_FEWER_THREADS = 3 /* within the library: asked again with one thread */
+    FASTLIN_BAD_TYPE = 2
 };
 
 /* Read, never written. `weight_type` is that of every (T) array below. Where `row_starts` is not
@@ -85,8 +84,8 @@ const char *fastlin_choose_instruction_set(const char *forced);
 /* Names of the instruction sets that this machine can run, best first, separated by spaces. */
 const char *fastlin_instruction_sets(void);
 
-/* 0 where the library was built without OpenMP, else the date of its specification, yyyymm. */
-int fastlin_openmp_version(void);
+/* 0 where the library was built without threads, else 1. */
+int fastlin_has_threads(void);
 const char *fastlin_compiler(void);
 
 #endif

@@ -595,11 +595,14 @@ static void NAME(shape)(ENGINE *e, const fastlin_samples *samples,
     if (INTEGER_TILES && e->d >= 4096) e->n_slices = e->d / 1024 < 64 ? e->d / 1024 : e->d / 32768 + 64;
 }
 
-/* No more threads than have something worth doing between two barriers. */
+/* No more threads than have something worth doing between two barriers, and in all. */
 static int64_t NAME(useful_threads)(const ENGINE *e, int n_threads) {
     int64_t rows = e->batch_size < TILE ? e->batch_size : TILE;
     if (rows > e->n_order) rows = e->n_order;
-    int64_t useful = rows * e->d * (e->k_padded + 16) / (INTEGER_TILES ? 800000 : 200000);
+    int64_t of_row = e->d * (e->k_padded + 16) / (INTEGER_TILES ? 4 : 1);
+    int64_t useful = rows * of_row / 200000;
+    int64_t in_all = 1 + e->n_order * of_row / PRODUCTS_WORTH_A_START;
+    if (useful > in_all) useful = in_all;
     if (INTEGER_TILES && useful > e->n_slices) useful = e->n_slices;
     int64_t parts = e->n_vectors / 2 > 1 ? e->n_vectors / 2 : 1;
     if (useful > parts) useful = parts;
@@ -682,9 +685,9 @@ static void NAME(lay_out)(ENGINE *e, arena *memory, SHARE *shares) {
     for (int64_t t = 0; t < e->n_threads; t++) NAME(share_of)(e, memory, t, &shares[t]);
 }
 
-/* Build the engine and its memory, all zero. */
-static int NAME(set_up)(ENGINE *e, int n_threads, arena *memory, SHARE **shares) {
-    e->n_threads = NAME(useful_threads)(e, n_threads);
+/* Build the memory of an engine for n_threads threads, all zero. */
+static int NAME(set_up)(ENGINE *e, int64_t n_threads, arena *memory, SHARE **shares) {
+    e->n_threads = n_threads;
     e->residual_shared = e->k_padded * TILE > 8192;
     *shares = calloc(e->n_threads, sizeof(SHARE));
     if (!*shares) return FASTLIN_NO_MEMORY;
@@ -703,19 +706,15 @@ static int NAME(set_up)(ENGINE *e, int n_threads, arena *memory, SHARE **shares)
     return FASTLIN_OK;
 }
 
-static int NAME(run_threads)(const ENGINE *e, SHARE *shares) {
-    if (e->n_threads == 1) {
-        NAME(run)(e, &shares[0]);
-        return FASTLIN_OK;
-    }
-    int status = FASTLIN_OK;
-    PARALLEL(e->n_threads) {
-        if (TEAM_SIZE == e->n_threads)
-            NAME(run)(e, &shares[THREAD_NUMBER]);
-        else if (THREAD_NUMBER == 0)
-            status = FASTLIN_FEWER_THREADS;
-    }
-    return status;
+/* What a thread of a team needs. */
+typedef struct {
+    const ENGINE *engine;
+    SHARE *shares;
+} NAME(job);
+
+static void NAME(run_member)(void *context, int64_t thread) {
+    NAME(job) *job = context;
+    NAME(run)(job->engine, &job->shares[thread]);
 }
 
 /* ---------------------------------------------------------------- entry points */
@@ -735,8 +734,13 @@ int NAME(sgd_steps)(const fastlin_samples *samples, const int64_t *order, int64_
     NAME(shape)(&e, samples, p);
     arena memory = {0};
     SHARE *shares;
-    int status = NAME(set_up)(&e, n_threads, &memory, &shares);
-    if (status != FASTLIN_OK) return status;
+    team threads;
+    int64_t size = start_team(&threads, NAME(useful_threads)(&e, n_threads));
+    int status = NAME(set_up)(&e, size, &memory, &shares);
+    if (status != FASTLIN_OK) {
+        finish_team(&threads, NULL, NULL);
+        return status;
+    }
     if (e.velocity) NAME(pack)(&e, e.velocity, p->weights_velocity);
     if (e.average) NAME(pack)(&e, e.average, p->weights_average);
     NAME(pack_features)(&e, e.decay, options->decay);
@@ -746,15 +750,13 @@ int NAME(sgd_steps)(const fastlin_samples *samples, const int64_t *order, int64_
         if (e.velocity) memcpy(shares[t].intercept_velocity, p->intercept_velocity, bytes);
         if (e.average) memcpy(shares[t].intercept_average, p->intercept_average, bytes);
     }
-    status = NAME(run_threads)(&e, shares);
-    if (status == FASTLIN_OK) {
-        NAME(unpack)(&e, p->weights, e.weights);
-        if (e.velocity) NAME(unpack)(&e, p->weights_velocity, e.velocity);
-        if (e.average) NAME(unpack)(&e, p->weights_average, e.average);
-    }
+    finish_team(&threads, NAME(run_member), &(NAME(job)){&e, shares});
+    NAME(unpack)(&e, p->weights, e.weights);
+    if (e.velocity) NAME(unpack)(&e, p->weights_velocity, e.velocity);
+    if (e.average) NAME(unpack)(&e, p->weights_average, e.average);
     free(shares);
     release(&memory);
-    return status;
+    return FASTLIN_OK;
 }
 
 int NAME(loss_gradient)(const fastlin_samples *samples, const fastlin_parameters *p,
@@ -770,10 +772,15 @@ int NAME(loss_gradient)(const fastlin_samples *samples, const fastlin_parameters
     if (samples->n_rows == 0) return FASTLIN_OK;
     arena memory = {0};
     SHARE *shares;
-    int status = NAME(set_up)(&e, n_threads, &memory, &shares);
-    if (status != FASTLIN_OK) return status;
-    status = NAME(run_threads)(&e, shares);
-    for (int64_t c = 0; c < e.k && status == FASTLIN_OK; c++) {
+    team threads;
+    int64_t size = start_team(&threads, NAME(useful_threads)(&e, n_threads));
+    int status = NAME(set_up)(&e, size, &memory, &shares);
+    if (status != FASTLIN_OK) {
+        finish_team(&threads, NULL, NULL);
+        return status;
+    }
+    finish_team(&threads, NAME(run_member), &(NAME(job)){&e, shares});
+    for (int64_t c = 0; c < e.k; c++) {
         intercept_gradient_out[c] = e.intercept_gradient_sum[c];
         for (int64_t v = 0; v < e.n_vectors; v++) {
             const double *from = e.gradient_sum + NAME(packed_at)(&e, c, v);
@@ -786,7 +793,7 @@ int NAME(loss_gradient)(const fastlin_samples *samples, const fastlin_parameters
     }
     free(shares);
     release(&memory);
-    return status;
+    return FASTLIN_OK;
 }
 
 #if !INTEGER_TILES
@@ -801,7 +808,47 @@ INLINE bool NAME(is_correct)(const WEIGHT *logits, int64_t k, int32_t label) {
 }
 
 /* A pass over all rows that keeps nothing but what it is for: the sum of losses and the number of
- * correct predictions, or the logits where logits_out is not NULL. Threads split the rows. */
+ * correct predictions, or the logits where logits_out is not NULL. */
+typedef struct {
+    const ENGINE *engine;
+    SHARE *shares;
+    int64_t n_tiles;
+    WEIGHT *of_threads;                 /* [n_threads][2][k_padded][TILE] */
+    double *tile_loss;                  /* (n_tiles) */
+    int64_t *tile_correct;              /* (n_tiles) */
+    WEIGHT *logits_out;
+} NAME(scan);
+
+/* One thread's tiles. */
+static void NAME(scan_member)(void *context, int64_t thread) {
+    NAME(scan) *scan = context;
+    const ENGINE *e = scan->engine;
+    SHARE *share = &scan->shares[thread];
+    WEIGHT *partial = scan->of_threads + thread * 2 * e->k_padded * TILE;
+    WEIGHT *logits = partial + e->k_padded * TILE;
+    int32_t labels[TILE];
+    int64_t stop = scan->n_tiles * (thread + 1) / e->n_threads;
+    for (int64_t tile = scan->n_tiles * thread / e->n_threads; tile < stop; tile++) {
+        int64_t first = tile * TILE;
+        int64_t n_rows = e->n_order - first < TILE ? e->n_order - first : TILE;
+        NAME(gather)(e, first, n_rows, share->rows[0], share->short_rows[0]);
+        NAME(slice_logits)(e, (const ROW *const *)share->rows[0], 0, (n_rows + 7) / 8 * 8, 0,
+                           e->n_vectors, partial);
+        NAME(weigh)(e, first, n_rows, 1.0, share->row_weight, labels);
+        NAME(cross_entropy)(e, partial, e->offset, 1, share->intercept, share->row_weight, labels,
+                            n_rows, 0, (n_rows + LANES - 1) / LANES * LANES, false, logits,
+                            partial);
+        for (int64_t i = 0; i < n_rows; i++) {
+            scan->tile_loss[tile] += partial[i];
+            scan->tile_correct[tile] += NAME(is_correct)(logits + i, e->k, labels[i]);
+            if (scan->logits_out)
+                for (int64_t c = 0; c < e->k; c++)
+                    scan->logits_out[(first + i) * e->k + c] = logits[c * TILE + i];
+        }
+    }
+}
+
+/* Threads split the rows. */
 static int NAME(pass)(const fastlin_samples *samples, const fastlin_parameters *p,
                       double *loss_sum_out, int64_t *n_correct_out, WEIGHT *logits_out,
                       int n_threads) {
@@ -810,46 +857,32 @@ static int NAME(pass)(const fastlin_samples *samples, const fastlin_parameters *
     int64_t n_tiles = (samples->n_rows + TILE - 1) / TILE;
     if (loss_sum_out) *loss_sum_out = 0, *n_correct_out = 0;
     if (n_tiles == 0) return FASTLIN_OK;
-    arena memory = {0};
+    arena memory = {0}, logits_memory = {0};
     SHARE *shares;
-    int status = NAME(set_up)(&e, n_threads > n_tiles ? (int)n_tiles : n_threads, &memory, &shares);
-    if (status != FASTLIN_OK) return status;
+    team threads;
+    int64_t useful = NAME(useful_threads)(&e, n_threads);
+    int64_t size = start_team(&threads, useful > n_tiles ? n_tiles : useful);
+    int status = NAME(set_up)(&e, size, &memory, &shares);
+    if (status != FASTLIN_OK) {
+        finish_team(&threads, NULL, NULL);
+        return status;
+    }
     double *tile_loss = calloc(n_tiles, sizeof(double));
     int64_t *tile_correct = calloc(n_tiles, sizeof(int64_t));
-    size_t tile_bytes = e.k_padded * TILE * sizeof(WEIGHT);
-    arena logits_memory = {0};
-    if (!tile_loss || !tile_correct || !reserve(&logits_memory, e.n_threads * 2 * tile_bytes)) {
+    size_t bytes = size * 2 * e.k_padded * TILE * sizeof(WEIGHT);
+    if (!tile_loss || !tile_correct || !reserve(&logits_memory, bytes)) {
+        finish_team(&threads, NULL, NULL);
         status = FASTLIN_NO_MEMORY;
     } else {
-        WEIGHT *of_threads = take(&logits_memory, e.n_threads * 2 * tile_bytes);
+        NAME(scan) scan = {.engine = &e,
+                           .shares = shares,
+                           .n_tiles = n_tiles,
+                           .of_threads = take(&logits_memory, bytes),
+                           .tile_loss = tile_loss,
+                           .tile_correct = tile_correct,
+                           .logits_out = logits_out};
         if (samples->shift) NAME(slice_offset)(&e, 0, e.n_vectors, e.offset);
-        PARALLEL(e.n_threads) {
-            SHARE *share = &shares[THREAD_NUMBER];
-            int32_t labels[TILE];
-            if (TEAM_SIZE != e.n_threads && THREAD_NUMBER == 0) status = FASTLIN_FEWER_THREADS;
-            WEIGHT *partial = of_threads + THREAD_NUMBER * 2 * e.k_padded * TILE;
-            WEIGHT *logits = partial + e.k_padded * TILE;
-            int64_t stop = n_tiles * (share->thread + 1) / e.n_threads;
-            if (TEAM_SIZE != e.n_threads) stop = 0;
-            for (int64_t tile = n_tiles * share->thread / e.n_threads; tile < stop; tile++) {
-                int64_t first = tile * TILE;
-                int64_t n_rows = e.n_order - first < TILE ? e.n_order - first : TILE;
-                NAME(gather)(&e, first, n_rows, share->rows[0], share->short_rows[0]);
-                NAME(slice_logits)(&e, (const ROW *const *)share->rows[0], 0, (n_rows + 7) / 8 * 8, 0, e.n_vectors,
-                                   partial);
-                NAME(weigh)(&e, first, n_rows, 1.0, share->row_weight, labels);
-                NAME(cross_entropy)(&e, partial, e.offset, 1, share->intercept, share->row_weight,
-                                    labels, n_rows, 0, (n_rows + LANES - 1) / LANES * LANES, false,
-                                    logits, partial);
-                for (int64_t i = 0; i < n_rows; i++) {
-                    tile_loss[tile] += partial[i];
-                    tile_correct[tile] += NAME(is_correct)(logits + i, e.k, labels[i]);
-                    if (logits_out)
-                        for (int64_t c = 0; c < e.k; c++)
-                            logits_out[(first + i) * e.k + c] = logits[c * TILE + i];
-                }
-            }
-        }
+        finish_team(&threads, NAME(scan_member), &scan);
         for (int64_t tile = 0; tile < n_tiles && loss_sum_out; tile++) {
             *loss_sum_out += tile_loss[tile];
             *n_correct_out += tile_correct[tile];

@@ -663,15 +663,22 @@ static void NAME(shape)(ENGINE *e, const fastlin_samples *samples,
                e->batch_size <= MOST_ROWS_IN_PLACE;
 }
 
-/* No more threads than have something worth doing between two barriers. */
+/* Work on so many rows: their non-zeros, and some more for each row, times vectors. */
+static double NAME(work)(const ENGINE *e, int64_t rows) {
+    int64_t n = e->samples->n_rows;
+    double non_zeros = (double)rows * ((double)e->row_starts[n] / (double)n + 8);
+    return non_zeros * (double)(e->n_vectors + 2);
+}
+
+/* No more threads than have something worth doing between two barriers, and in all. */
 static int64_t NAME(useful_threads)(const ENGINE *e, int n_threads) {
     int64_t rows = e->batch_size < e->n_order ? e->batch_size : e->n_order;
     /* Steps in place change the weights of frequent features, which both threads read, so often that
      * fetching them from one another takes longer than sharing the work saves. */
     if (e->plain) return 1;
-    int64_t n = e->samples->n_rows;
-    double non_zeros = (double)rows * ((double)e->row_starts[n] / (double)n + 8);
-    int64_t useful = (int64_t)(non_zeros * (double)(e->n_vectors + 2) / 8000);
+    int64_t useful = (int64_t)(NAME(work)(e, rows) / 8000);
+    int64_t in_all = 1 + (int64_t)(NAME(work)(e, e->n_order) / NON_ZEROS_WORTH_A_START);
+    if (useful > in_all) useful = in_all;
     if (useful > e->d) useful = e->d;
     if (useful > n_threads) useful = n_threads;
     return useful < 1 ? 1 : useful;
@@ -736,18 +743,16 @@ static int NAME(set_up)(ENGINE *e, int64_t n_threads, arena *memory) {
     return NAME(share_out)(e);
 }
 
-static int NAME(run_threads)(const ENGINE *e) {
-    if (e->n_threads == 1) {
-        NAME(run)(e, 0);
-        return FASTLIN_OK;
-    }
-    int status = FASTLIN_OK;
-    PARALLEL(e->n_threads) {
-        if (TEAM_SIZE == e->n_threads)
-            NAME(run)(e, THREAD_NUMBER);
-        else if (THREAD_NUMBER == 0)
-            status = FASTLIN_FEWER_THREADS;
-    }
+static void NAME(run_member)(void *context, int64_t thread) { NAME(run)(context, thread); }
+
+/* Set up an engine for as many threads as there are, and run it on them. */
+static int NAME(set_up_and_run)(ENGINE *e, int n_threads) {
+    arena memory = {0};
+    team threads;
+    int64_t size = start_team(&threads, NAME(useful_threads)(e, n_threads));
+    int status = NAME(set_up)(e, size, &memory);
+    finish_team(&threads, status == FASTLIN_OK ? NAME(run_member) : NULL, e);
+    release(&memory);
     return status;
 }
 
@@ -768,11 +773,7 @@ int NAME(sgd_steps)(const fastlin_samples *samples, const int64_t *order, int64_
     const WEIGHT *gain = options->gain;
     e.decay = *(const WEIGHT *)options->decay;
     for (int64_t f = 1; f < e.d; f++) e.one_gain &= gain[f] == gain[0];
-    arena memory = {0};
-    int status = NAME(set_up)(&e, NAME(useful_threads)(&e, n_threads), &memory);
-    if (status == FASTLIN_OK) status = NAME(run_threads)(&e);
-    release(&memory);
-    return status;
+    return NAME(set_up_and_run)(&e, n_threads);
 }
 
 int NAME(loss_gradient)(const fastlin_samples *samples, const fastlin_parameters *p,
@@ -792,11 +793,7 @@ int NAME(loss_gradient)(const fastlin_samples *samples, const fastlin_parameters
     /* Adding a gradient to the result costs as much as some non-zeros for every feature. */
     int64_t batches = (n + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE;
     e.flush_interval = 16 * e.d * batches / ((int64_t)e.row_starts[n] + 1) + 4;
-    arena memory = {0};
-    int status = NAME(set_up)(&e, NAME(useful_threads)(&e, n_threads), &memory);
-    if (status == FASTLIN_OK) status = NAME(run_threads)(&e);
-    release(&memory);
-    return status;
+    return NAME(set_up_and_run)(&e, n_threads);
 }
 
 /* Whether a row's label has the first of its largest logits. */
@@ -827,7 +824,33 @@ static void NAME(pass_tile)(const ENGINE *e, int64_t tile, double *loss_out, int
 }
 
 /* A pass over all rows: the sum of losses and the number of correct predictions, or the logits
- * where logits_out is not NULL. Threads split the rows. */
+ * where logits_out is not NULL. */
+typedef struct {
+    const ENGINE *engine;
+    const WEIGHT *weights;  /* (k, d), as they come */
+    int64_t n_threads, n_tiles;
+    barrier meeting;
+    char *of_threads;       /* [n_threads] residuals and losses of a tile */
+    size_t of_thread;       /* bytes of one thread */
+    double *tile_loss;      /* (n_tiles) */
+    int64_t *tile_correct;  /* (n_tiles) */
+    WEIGHT *logits_out;
+} NAME(scan);
+
+/* One thread's features to be packed, then its tiles. */
+static void NAME(scan_member)(void *context, int64_t thread) {
+    NAME(scan) *scan = context;
+    const ENGINE *e = scan->engine;
+    int64_t size = scan->n_threads, stop = scan->n_tiles * (thread + 1) / size;
+    WEIGHT *residual = (WEIGHT *)(scan->of_threads + thread * scan->of_thread);
+    NAME(pack)(e, e->weights, scan->weights, e->d * thread / size, e->d * (thread + 1) / size);
+    wait_for_all(&scan->meeting, size);
+    for (int64_t tile = scan->n_tiles * thread / size; tile < stop; tile++)
+        NAME(pass_tile)(e, tile, &scan->tile_loss[tile], &scan->tile_correct[tile],
+                        scan->logits_out, residual, residual + TILE * e->stride);
+}
+
+/* Threads split the rows. */
 static int NAME(pass)(const fastlin_samples *samples, const fastlin_parameters *p,
                       double *loss_sum_out, int64_t *n_correct_out, WEIGHT *logits_out,
                       int n_threads) {
@@ -836,34 +859,32 @@ static int NAME(pass)(const fastlin_samples *samples, const fastlin_parameters *
     int64_t n_tiles = (samples->n_rows + TILE - 1) / TILE;
     if (loss_sum_out) *loss_sum_out = 0, *n_correct_out = 0;
     if (n_tiles == 0) return FASTLIN_OK;
-    if (n_threads > n_tiles) n_threads = (int)n_tiles;
+    int64_t useful = 1 + (int64_t)(NAME(work)(&e, e.n_order) / NON_ZEROS_WORTH_A_START);
+    if (useful > n_threads) useful = n_threads;
+    if (useful > n_tiles) useful = n_tiles;
     arena memory = {0}, rows_memory = {0};
-    size_t of_thread = (TILE * (e.stride + 1) * sizeof(WEIGHT) + 63) / 64 * 64;
-    double *tile_loss = calloc(n_tiles, sizeof(double));
-    int64_t *tile_correct = calloc(n_tiles, sizeof(int64_t));
+    team threads;
+    NAME(scan) scan = {.engine = &e,
+                       .weights = p->weights,
+                       .n_threads = start_team(&threads, useful),
+                       .n_tiles = n_tiles,
+                       .of_thread = (TILE * (e.stride + 1) * sizeof(WEIGHT) + 63) / 64 * 64,
+                       .tile_loss = calloc(n_tiles, sizeof(double)),
+                       .tile_correct = calloc(n_tiles, sizeof(int64_t)),
+                       .logits_out = logits_out};
     int status = NAME(set_up)(&e, 1, &memory);
-    if (!tile_loss || !tile_correct || !reserve(&rows_memory, n_threads * of_thread + 64))
+    size_t bytes = scan.n_threads * scan.of_thread;
+    if (!scan.tile_loss || !scan.tile_correct || !reserve(&rows_memory, bytes + 64))
         status = FASTLIN_NO_MEMORY;
-    if (status == FASTLIN_OK) {
-        char *of_threads = take(&rows_memory, n_threads * of_thread);
-        PARALLEL(n_threads) {
-            /* With fewer threads than asked for each takes more tiles: nobody waits for anybody. */
-            int64_t team = TEAM_SIZE, thread = THREAD_NUMBER;
-            WEIGHT *residual = (WEIGHT *)(of_threads + thread * of_thread);
-            NAME(pack)(&e, e.weights, p->weights, e.d * thread / team, e.d * (thread + 1) / team);
-            WAIT_FOR_TEAM
-            for (int64_t tile = n_tiles * thread / team; tile < n_tiles * (thread + 1) / team;
-                 tile++)
-                NAME(pass_tile)(&e, tile, &tile_loss[tile], &tile_correct[tile], logits_out,
-                                residual, residual + TILE * e.stride);
-        }
-        for (int64_t tile = 0; tile < n_tiles && loss_sum_out; tile++) {
-            *loss_sum_out += tile_loss[tile];
-            *n_correct_out += tile_correct[tile];
-        }
+    else
+        scan.of_threads = take(&rows_memory, bytes);
+    finish_team(&threads, status == FASTLIN_OK ? NAME(scan_member) : NULL, &scan);
+    for (int64_t tile = 0; tile < n_tiles && loss_sum_out && status == FASTLIN_OK; tile++) {
+        *loss_sum_out += scan.tile_loss[tile];
+        *n_correct_out += scan.tile_correct[tile];
     }
-    free(tile_loss);
-    free(tile_correct);
+    free(scan.tile_loss);
+    free(scan.tile_correct);
     release(&rows_memory);
     release(&memory);
     return status;

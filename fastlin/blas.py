@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +25,56 @@ def threadpools() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def one_blas_thread() -> AbstractContextManager[Any]:
+class _OneThread:
+    """The limit that all who want it share: the number of BLAS's threads is the whole process'."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._within: list[int] = []  # Python threads, as often as they have entered
+        self._limit: Any = None
+
+    def enter(self) -> None:
+        pools = threadpools()
+        with self._lock:
+            limit = pools.limit(limits=1, user_api="blas")
+            # The first knows what there was before; later ones make sure that it is still 1.
+            if not self._within:
+                self._limit = limit
+            self._within.append(threading.get_ident())
+
+    def leave(self) -> None:
+        with self._lock:
+            self._within.remove(threading.get_ident())
+            if not self._within:
+                self._restore()
+
+    def _restore(self) -> None:
+        limit, self._limit = self._limit, None
+        limit.restore_original_limits()
+
+    def after_fork_in_child(self) -> None:
+        """Forget the threads that the child does not have, one that held the lock among them."""
+        self._lock = threading.Lock()
+        self._within = [thread for thread in self._within if thread == threading.get_ident()]
+        if self._limit is not None and not self._within:
+            self._restore()
+
+
+_one_thread = _OneThread()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_one_thread.after_fork_in_child)
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
     """Return a context in which BLAS runs on the calling thread alone.
 
     How BLAS shares a product out changes the order of its sums, thus their last bits; and its idle
-    threads spin on the cores that the kernels want.
+    threads spin on the cores that the kernels want. The number of threads is the whole process':
+    of fits in several Python threads the first sets it, and the last puts back what was before.
     """
-    limit: AbstractContextManager[Any] = threadpools().limit(limits=1, user_api="blas")
-    return limit
+    _one_thread.enter()
+    try:
+        yield
+    finally:
+        _one_thread.leave()

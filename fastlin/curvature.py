@@ -10,7 +10,6 @@ information in optimization methods for machine learning", 2011).
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from scipy.sparse import issparse
 from fastlin.blas import one_blas_thread
 from fastlin.data import take_rows
 from fastlin.kernels.arguments import CsrRows
+from fastlin.kernels.threads import map_in_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -163,11 +163,8 @@ class Curvature:
             matrix[first:stop, :stop] = block
             matrix[:stop, first:stop] = block.T
 
-        with (
-            one_blas_thread(),
-            ThreadPoolExecutor(self.objective.descent.n_threads) as threads,
-        ):
-            list(threads.map(fill, range(0, d, COLUMNS_AT_ONCE)))
+        with one_blas_thread():
+            map_in_threads(fill, range(0, d, COLUMNS_AT_ONCE), self.objective.descent.n_threads)
         return matrix
 
 

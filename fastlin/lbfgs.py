@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections import deque
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -93,9 +92,7 @@ class Solution:
 
 def solve(objective: Objective, curvature: Curvature, parameters: Parameters) -> Solution:
     """Do what :func:`minimize` says, for an objective and a sample that serve more than one run."""
-    # NumPy's kernels are made of BLAS calls, and want its threads.
-    in_numpy = objective.descent.backend.name == "numpy"
-    with nullcontext() if in_numpy else one_blas_thread():
+    with one_blas_thread():
         return _Run(objective, curvature, parameters).run()
 
 

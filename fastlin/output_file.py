@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import secrets
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fastlin.errors import OutputError
+
+LONGEST_SUFFIX = 64
+"""Bytes of a suffix that a temporary name takes over: a name has 255 at most."""
 
 
 @contextmanager
@@ -15,8 +20,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary path; move what was written there to `path` once all went well.
 
     The temporary file lies in the same folder, so the move is atomic: whoever
-    opens `path` finds the old content or the new, never a part. After any
-    exception, Ctrl-C included, `path` is as it was and the temporary file is gone.
+    opens `path` finds the old content or the new, never a part. Threads, processes
+    and machines that write to one path do not meet: each has a temporary file of its
+    own, and the last to be done is found there. After any exception, Ctrl-C included,
+    `path` is as it was and the temporary file is gone. A file that is replaced passes
+    its permissions on; a new one has those of any new file.
 
     Parameters
     ----------
@@ -33,14 +41,34 @@ def replacing(path: str | Path) -> Iterator[Path]:
     OutputError
         If the file cannot be written there.
     """
-    final, temporary = _places(path)
+    final = _file_behind(path)
     try:
-        yield temporary
-        temporary.replace(final)
+        temporary = _new_file_beside(final)
+        try:
+            yield temporary
+            move_over(temporary, final)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(_refusal(path, error.strerror or str(error))) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def move_over(temporary: Path, final: Path) -> None:
+    """Move a file to where another may be, and keep that one's mode and, where possible, owner."""
+    try:
+        before = final.stat()
+    except FileNotFoundError:
+        temporary.replace(final)
+        return
+    # A file of another group would open to it what the mode grants a group.
+    with suppress(OSError):
+        os.chown(temporary, -1, before.st_gid)
+    with suppress(OSError):
+        os.chown(temporary, before.st_uid, -1)
+    mode = stat.S_IMODE(before.st_mode)
+    if stat.S_IMODE(temporary.stat().st_mode) != mode:
+        temporary.chmod(mode)
+    temporary.replace(final)
 
 
 def check_writable(path: str | Path) -> None:
@@ -57,27 +85,47 @@ def check_writable(path: str | Path) -> None:
         If `path` is a folder or a device, if its folder is missing or cannot be
         written to, or if an existing file is write-protected.
     """
-    final, temporary = _places(path)
+    final = _file_behind(path)
     try:
-        temporary.touch()  # permission bits alone say little to root or on a full disk
+        _new_file_beside(
+            final
+        ).unlink()  # permission bits alone say little to root or on a full disk
     except OSError as error:
         raise OutputError(_refusal(path, error.strerror or str(error))) from error
-    finally:
-        temporary.unlink(missing_ok=True)
     if final.exists() and not os.access(final, os.W_OK):
         raise OutputError(_refusal(path, "the file is write-protected"))
 
 
-def _places(path: str | Path) -> tuple[Path, Path]:
-    """Return the file behind `path` and the temporary file beside it."""
+def _file_behind(path: str | Path) -> Path:
+    """Return the file that is written for `path`, in a folder that is there."""
     final = Path(path).resolve()
-    if final.is_dir():
-        raise OutputError(_refusal(path, "it is a folder; a file name is needed"))
-    if final.exists() and not final.is_file():
-        raise OutputError(_refusal(path, "it is no regular file; a file name is needed"))
-    if not final.parent.is_dir():
+    try:
+        there_is_a_folder = final.parent.is_dir()
+        mode = final.stat().st_mode if there_is_a_folder else 0
+    except FileNotFoundError:
+        return final
+    except OSError as error:  # a name that is too long, for one
+        raise OutputError(_refusal(path, error.strerror or str(error))) from error
+    if not there_is_a_folder:
         raise OutputError(_refusal(path, f"there is no folder '{final.parent}'; create it first"))
-    return final, final.with_name(f".{final.stem}.{os.getpid()}{final.suffix}")
+    if stat.S_ISDIR(mode):
+        raise OutputError(_refusal(path, "it is a folder; a file name is needed"))
+    if not stat.S_ISREG(mode):
+        raise OutputError(_refusal(path, "it is no regular file; a file name is needed"))
+    return final
+
+
+def _new_file_beside(final: Path) -> Path:
+    """Make an empty file in the folder of `final`, under a name that nobody else has or guesses.
+
+    Where `final` is new, with the mode of any new file, which ``tempfile`` would not give it; else
+    for the user alone until it takes over the mode of `final`.
+    """
+    suffix = final.suffix if len(os.fsencode(final.suffix)) <= LONGEST_SUFFIX else ""
+    temporary = final.with_name(f".fastlin-{secrets.token_hex(8)}{suffix}")
+    mode = 0o600 if final.exists() else 0o666
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+    return temporary
 
 
 def _refusal(path: str | Path, reason: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastlin.blas import one_blas_thread
 from fastlin.errors import InputError
 from fastlin.kernels.arguments import CsrRows
 
@@ -30,6 +31,7 @@ class InputScale:
     scale: NDArray[np.float64]
 
     @classmethod
+    @one_blas_thread()
     def from_option(
         cls, option: Any, rows: Rows, sample_weight: NDArray[np.float64] | None = None
     ) -> InputScale:
@@ -81,6 +83,7 @@ class InputScale:
             raise InputError("input_scale=(shift, scale) needs finite shifts and positive scales")
         return cls(shift, scale)
 
+    @one_blas_thread()
     def centred(
         self, rows: NDArray[Any], sample_weight: NDArray[np.float64] | None = None
     ) -> InputScale:
@@ -118,10 +121,12 @@ class InputScale:
             )
         return gain
 
+    @one_blas_thread()
     def raw_intercept(self, weights: NDArray[Any], intercept: NDArray[Any]) -> NDArray[Any]:
         """Return the intercept ``(k,)`` that goes with folded ``weights (k, d)`` on raw rows."""
         return (intercept - weights.astype(np.float64) @ self.shift).astype(weights.dtype)
 
+    @one_blas_thread()
     def shifted_intercept(self, weights: NDArray[Any], intercept: NDArray[Any]) -> NDArray[Any]:
         """Undo :meth:`raw_intercept`."""
         return (intercept + weights.astype(np.float64) @ self.shift).astype(weights.dtype)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fastlin.blas import one_blas_thread
 from fastlin.errors import InputError
 from fastlin.kernels.arguments import CsrRows
 
@@ -50,6 +51,7 @@ class StepSize(NamedTuple):
     intercept_gain: float
 
 
+@one_blas_thread()
 def safe_step_size(
     samples: Samples,
     scale: InputScale,

@@ -12,6 +12,7 @@ import pytest
 from command_line import Run, assert_mistake
 
 import fastlin
+from fastlin.kernels import native
 
 FASTLIN = Path(fastlin.__file__).parent
 NUMBA = ("numba", "llvmlite")
@@ -95,3 +96,60 @@ def test_a_missing_backend_that_is_named_is_an_error(
 ) -> None:
     done = numpy_alone.run("train", "--backend", name)
     assert_mistake(done, f"backend '{name}' is not available", reason, remedy)
+
+
+def with_another_library(folder: Path, name: bytes) -> Interpreter:
+    """Return an interpreter whose C backend asks for the shared library `name`."""
+    if not fastlin.backends()["c"].available:
+        pytest.skip("the C backend was not built here")
+    found = interpreter(folder, without_c=True)
+    (library,) = FASTLIN.glob("_native*.so")
+    content = library.read_bytes()
+    needed = b"\0libc.so.6\0"  # every C extension asks for it
+    if content.count(needed) != 1 or len(name) > len(needed) - 2:
+        pytest.skip("the library names what it needs in another way")
+    (folder / "fastlin" / library.name).write_bytes(
+        content.replace(needed, b"\0" + name.ljust(len(needed) - 2, b"\0") + b"\0")
+    )
+    return found
+
+
+def test_a_shared_library_that_is_missing_is_named_with_a_remedy(tmp_path: Path) -> None:
+    found = with_another_library(tmp_path, b"libq.so.9")
+    lines = found.run("info").out.splitlines()
+    (at,) = [number for number, line in enumerate(lines) if line.startswith("  c ")]
+    assert "missing: its library cannot be loaded (libq.so.9: cannot open" in lines[at]
+    assert "remedy: install the package of libq.so.9 (Debian, Ubuntu: " in lines[at + 1]
+    assert_mistake(found.run("train", "--backend", "c"), "'c' is not available", "libq.so.9")
+    assert "numpy backend" in found.run("train", "--epochs", "2", "--quiet").out
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "remedy"),
+    [
+        (
+            ImportError("libgomp.so.1: cannot open shared object file: No such file or directory"),
+            "libgomp.so.1",
+            "apt install libgomp1",
+        ),
+        (
+            ImportError("/lib/libc.so.6: version `GLIBC_2.99' not found (required by _native.so)"),
+            "GLIBC_2.99",
+            "install fastlin again",
+        ),
+        (
+            ModuleNotFoundError("No module named '_cffi_backend'", name="_cffi_backend"),
+            "cffi is missing",
+            "pip install cffi",
+        ),
+        (SystemError("initialization failed"), "initialization failed", "install fastlin again"),
+    ],
+)
+def test_each_way_to_be_unloadable_has_its_remedy(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str, remedy: str
+) -> None:
+    monkeypatch.setattr(native, "IMPORT_ERROR", error)
+    record = native.load()
+    assert not record.available
+    assert reason in str(record.reason)
+    assert remedy in str(record.remedy)

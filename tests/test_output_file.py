@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,84 @@ def test_the_new_file_has_ordinary_permissions(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "result").stat().st_mode) == stat.S_IMODE(
         (tmp_path / "ordinary").stat().st_mode
     )
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("bits", [0o640, 0o600, 0o664, 0o444])
+def test_a_file_that_is_replaced_keeps_its_mode(tmp_path: Path, bits: int) -> None:
+    path = tmp_path / "result.csv"
+    path.write_text("old")
+    path.chmod(bits)
+    with replacing(path) as temporary:
+        assert mode(temporary) & ~mode(path) & 0o077 == 0, "nobody else reads it meanwhile"
+        temporary.write_text("new")
+    assert mode(path) == bits
+    assert path.read_text() == "new"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_that_is_replaced_keeps_its_owner(tmp_path: Path) -> None:
+    path = tmp_path / "result.csv"
+    path.write_text("old")
+    os.chown(path, 12345, 54321)
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert (path.stat().st_uid, path.stat().st_gid) == (12345, 54321)
+
+
+@pytest.mark.parametrize("name", ["n" * 251 + ".csv", "n." + "s" * 253, "." * 2 + "n" * 253])
+def test_the_longest_names(tmp_path: Path, name: str) -> None:
+    assert len(name) == 255
+    check_writable(tmp_path / name)
+    with replacing(tmp_path / name) as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / name).read_text() == "new"
+    for write in (check_writable, lambda path: replacing(path).__enter__()):
+        with pytest.raises(OutputError, match="too long"):
+            write(tmp_path / (name + "n"))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_each_has_a_temporary_file_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "result.csv"
+    with replacing(path) as one, replacing(path) as other:
+        assert one != other
+        one.write_text("one")
+        other.write_text("other")
+    assert path.read_text() == "one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_readers_of_what_many_write_find_it_whole(tmp_path: Path) -> None:
+    path = tmp_path / "result.csv"
+    texts = {f"{number}" * 20_000 for number in range(4)}
+    wrong: list[str] = []
+    start = threading.Barrier(len(texts))
+
+    def write(text: str) -> None:
+        start.wait(timeout=60)
+        for _ in range(40):
+            try:
+                with replacing(path) as temporary, temporary.open("w") as file:
+                    for first in range(0, len(text), 5_000):
+                        file.write(text[first : first + 5_000])
+                        file.flush()
+                found = path.read_text()
+                if found not in texts:
+                    wrong.append(found[:20])
+            except OSError as error:
+                wrong.append(str(error))
+
+    threads = [threading.Thread(target=write, args=(text,)) for text in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+    assert not wrong
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_checking_writes_nothing(tmp_path: Path) -> None:

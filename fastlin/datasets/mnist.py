@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ import numpy as np
 from fastlin.datasets import idx, mirrors, mnist_wheel
 from fastlin.datasets.dataset import Dataset, Listing
 from fastlin.errors import DatasetError
+from fastlin.output_file import replacing
 
 logger = logging.getLogger("fastlin")
 
@@ -215,21 +215,14 @@ def _check(collection: Collection, files: dict[str, bytes]) -> None:
 
 
 def _store(files: dict[str, bytes], folder: Path) -> None:
-    """Write each file under a name of its own, then rename it: readers never see a part.
-
-    Two processes that fetch at once write the same bytes; the second rename wins.
-    """
+    """Write each file whole or not at all. Two processes that fetch at once write the same."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in files.items():
-            part = folder / f"{name}.{uuid.uuid4().hex}.part"
-            try:
+            with replacing(folder / name) as part:
                 part.write_bytes(data)
-                part.replace(folder / name)
-            finally:
-                part.unlink(missing_ok=True)
     except OSError as error:
         raise DatasetError(
-            f"cannot write to the data folder {folder} ({error.strerror}); choose another one "
-            "with FASTLIN_DATA_DIR"
+            f"cannot write to the data folder {folder} ({error.strerror or error}); choose another "
+            "one with FASTLIN_DATA_DIR"
         ) from error

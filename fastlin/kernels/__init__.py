@@ -17,11 +17,12 @@ import functools
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fastlin.errors import BackendUnavailableError, InputError
 from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
+from fastlin.kernels.thread_limits import default_n_threads
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +70,7 @@ class Backend:
     version : str or None
         Of the library that runs the kernels.
     n_threads : int
-        Threads used unless told otherwise.
+        Threads used unless told otherwise, by the limits that held when the record was asked for.
     threading_layer : str or None
         What starts the threads.
     instruction_set : str or None
@@ -98,24 +99,19 @@ class Backend:
         return self.reason is None
 
 
-def default_n_threads() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 @functools.cache
 def load_backend(name: str) -> Backend:
-    """Return the record of one backend, made on first use."""
+    """Return the record of one backend, made on first use: with as many threads as it can use."""
     if name == "numba":
         try:
             from fastlin.kernels.jit import load
         except Exception as error:  # numba refuses to load in many ways, a wrong NumPy among them
+            remedy = "install a numba that fits this NumPy with: pip install --upgrade numba"
+            if any(variable.startswith("NUMBA_") for variable in os.environ):
+                remedy = f"unset the variables NUMBA_*, or {remedy}"
+            lines = str(error).strip().splitlines() or [type(error).__name__]
             return Backend(
-                name="numba",
-                reason=f"numba cannot be imported ({error})",
-                remedy="install a numba that fits this NumPy with: pip install --upgrade numba",
+                name="numba", reason=f"numba cannot be imported ({lines[0]})", remedy=remedy
             )
     elif name == "c":
         from fastlin.kernels.native import load
@@ -154,7 +150,12 @@ def backends() -> dict[str, Backend]:
     >>> fastlin.backends()["numpy"].available
     True
     """
-    return {name: load_backend(name) for name in BACKEND_NAMES}
+    return {name: _limited(load_backend(name)) for name in BACKEND_NAMES}
+
+
+def _limited(backend: Backend) -> Backend:
+    """Return a record with the number of threads that is the default at this moment."""
+    return replace(backend, n_threads=min(backend.n_threads, default_n_threads()))
 
 
 def get_backend(name: Any = "auto") -> Backend:
@@ -171,7 +172,7 @@ def get_backend(name: Any = "auto") -> Backend:
         for candidate in BACKEND_NAMES:
             if load_backend(candidate).available:
                 _tell_fallback(candidate)
-                return load_backend(candidate)
+                return _limited(load_backend(candidate))
     if name not in BACKEND_NAMES:
         expected = ", ".join(repr(known) for known in ("auto", *BACKEND_NAMES))
         raise InputError(f"backend {name!r} is unknown; choose one of {expected}")
@@ -181,4 +182,4 @@ def get_backend(name: Any = "auto") -> Backend:
             f"backend {name!r} is not available: {backend.reason}; {backend.remedy}, "
             "or choose backend 'auto'"
         )
-    return backend
+    return _limited(backend)

@@ -23,7 +23,6 @@ import numpy as np
 from fastlin.kernels import (
     Backend,
     compiled,
-    default_n_threads,
     integer_loops,
     integer_tiles,
     jit_loops,
@@ -83,7 +82,7 @@ def load() -> Backend:
     return Backend(
         name="numba",
         version=numba.__version__,
-        n_threads=min(default_n_threads(), numba.config.NUMBA_NUM_THREADS),
+        n_threads=numba.config.NUMBA_NUM_THREADS,
         threading_layer=layer,
         instruction_set=instruction_set(),
         sgd_steps=sgd_steps,

@@ -15,9 +15,8 @@ import numpy as np
 
 from fastlin import __version__
 from fastlin.errors import InputError
-from fastlin.kernels import Backend, default_n_threads
+from fastlin.kernels import Backend
 from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
-from fastlin.kernels.threads import safe_n_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,12 +26,17 @@ if TYPE_CHECKING:
 BUILD_RECORD = Path(__file__).parents[1] / "_native_build.json"
 REINSTALL = "install fastlin again with FASTLIN_REQUIRE_C=1, which shows all the compiler says"
 
+MOST_THREADS = 1024
+"""More are never started: it is in C's ``int``, and each has memory of its own."""
+
+PACKAGES = {"libgomp.so.1": "libgomp1", "libgcc_s.so.1": "libgcc-s1", "libomp.so.5": "libomp5"}
+"""Debian's packages of libraries that compilers link with."""
+
+IMPORT_ERROR: Exception | None = None
 try:
     from fastlin._native import ffi, lib
-except ImportError as error:
-    IMPORT_ERROR: str | None = str(error)
-else:
-    IMPORT_ERROR = None
+except Exception as error:  # whatever it is, the other backends must run
+    IMPORT_ERROR = error
 
 
 def load() -> Backend:
@@ -47,12 +51,12 @@ def load() -> Backend:
         raise InputError(
             f"FASTLIN_ISA={forced} is no instruction set of this machine; set one of: {known}"
         )
-    openmp = lib.fastlin_openmp_version()
+    threads = bool(lib.fastlin_has_threads())
     return Backend(
         name="c",
         version=f"{__version__}, {ffi.string(lib.fastlin_compiler()).decode()}",
-        n_threads=default_n_threads() if openmp else 1,
-        threading_layer=f"OpenMP {openmp}" if openmp else "none: built without OpenMP",
+        n_threads=MOST_THREADS if threads else 1,
+        threading_layer="pthreads" if threads else "none: built without threads",
         instruction_set=ffi.string(chosen).decode(),
         sgd_steps=sgd_steps,
         loss_gradient=loss_gradient,
@@ -96,7 +100,7 @@ def sgd_steps(
             arrays.parameters(parameters),
             c_options,
             arrays.output(losses_out),
-            safe_n_threads(n_threads),
+            min(n_threads, MOST_THREADS),
         )
     )
 
@@ -116,7 +120,7 @@ def loss_gradient(
             arrays.output(loss_sum),
             arrays.output(weights_gradient),
             arrays.output(intercept_gradient),
-            safe_n_threads(n_threads),
+            min(n_threads, MOST_THREADS),
         )
     )
     return float(loss_sum[0]), weights_gradient, intercept_gradient
@@ -135,7 +139,7 @@ def score(
             arrays.model(weights, intercept),
             loss_sum,
             n_correct,
-            safe_n_threads(n_threads),
+            min(n_threads, MOST_THREADS),
         )
     )
     return float(loss_sum[0]), int(n_correct[0])
@@ -152,7 +156,7 @@ def logits(
             arrays.samples(samples, weights.dtype),
             arrays.model(weights, intercept),
             arrays.output(out),
-            safe_n_threads(n_threads),
+            min(n_threads, MOST_THREADS),
         )
     )
     return out
@@ -262,9 +266,23 @@ def _check(status: int) -> None:
         raise InputError("the C backend has no kernel for these types of rows and weights")
 
 
-def _why_missing(import_error: str) -> tuple[str, str]:
-    try:
-        record = json.loads(BUILD_RECORD.read_text())
-        return record["reason"], record["remedy"]
-    except (OSError, ValueError, KeyError):
-        return f"its library cannot be loaded ({import_error})", REINSTALL
+def _why_missing(error: Exception) -> tuple[str, str]:
+    """Return why the library cannot be loaded, and what to do about it."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, ModuleNotFoundError):
+        if error.name == "_cffi_backend":
+            return f"cffi is missing ({said})", "install it with: pip install cffi"
+        try:
+            record = json.loads(BUILD_RECORD.read_text())
+            return record["reason"], record["remedy"]
+        except (OSError, ValueError, KeyError):
+            pass
+    reason = f"its library cannot be loaded ({said})"
+    library, _, problem = said.partition(": ")
+    if problem.startswith("cannot open shared object file: No such file"):
+        known = library in PACKAGES
+        how = f"apt install {PACKAGES[library]}" if known else f"apt-file search {library} names it"
+        return reason, (
+            f"install the package of {library} (Debian, Ubuntu: {how}), or install fastlin again"
+        )
+    return reason, REINSTALL

@@ -1,17 +1,27 @@
-"""The NumPy backend: the specification, but for steps on sparse rows that can cost less."""
+"""The NumPy backend: the specification, but for steps on sparse rows that can cost less.
+
+BLAS runs on one thread meanwhile: with several, the last bits of its products depend on how many.
+"""
 
 from __future__ import annotations
 
+import functools
+import sys
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
 
-from fastlin.kernels import Backend, default_n_threads, reference
+from fastlin.blas import one_blas_thread
+from fastlin.kernels import Backend, reference
 from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def load() -> Backend:
@@ -23,14 +33,23 @@ def load() -> Backend:
     return Backend(
         name="numpy",
         version=np.__version__,
-        n_threads=default_n_threads(),
+        n_threads=sys.maxsize,
         threading_layer=blas,
         instruction_set=used[-1] if used else None,
-        sgd_steps=sgd_steps,
-        loss_gradient=reference.loss_gradient,
-        score=reference.score,
-        logits=reference.logits,
+        sgd_steps=_on_one_thread(sgd_steps),
+        loss_gradient=_on_one_thread(reference.loss_gradient),
+        score=_on_one_thread(reference.score),
+        logits=_on_one_thread(reference.logits),
     )
+
+
+def _on_one_thread(kernel: Callable[P, R]) -> Callable[P, R]:
+    @functools.wraps(kernel)
+    def call(*arguments: P.args, **options: P.kwargs) -> R:
+        with one_blas_thread():
+            return kernel(*arguments, **options)
+
+    return call
 
 
 def sgd_steps(

@@ -1,30 +1,54 @@
-"""When threads may be started: not in a child that was forked from a process with threads.
+"""When Numba's threads may be started, and how many there can be.
 
-GNU OpenMP keeps its threads from one call to the next, and a forked child inherits the record of
-them without the threads: it would wait for them for ever, or be ended by the runtime. Since the
-bits do not depend on the number of threads, such a child simply trains on one.
+GNU OpenMP, which starts them, keeps its threads from one call to the next. A forked child inherits
+the record of them without the threads: it would wait for them for ever, or be ended by Numba. And
+where the system allows no more threads, it ends the process. Since the bits do not depend on the
+number of threads, a kernel simply runs on fewer. (The C backend needs none of this: it joins its
+threads at the end of each call, and takes as many as there are.)
 """
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
-_state = {"threads_started": False, "forked": False, "told": False}
+FORKED_AND_NOT_EXECUTED = 0x40
+"""``PF_FORKNOEXEC`` of Linux, in the ninth field of ``/proc/PID/stat``."""
+
+_state = {"threads_started": False, "forked": False}
+_told: set[str] = set()
+_proved = threading.local()  # OpenMP keeps other threads for each thread that starts some
 
 
 def safe_n_threads(n_threads: int) -> int:
-    """Return how many threads a kernel may use here, and note that it does."""
-    if _state["forked"]:
-        if n_threads > 1 and not _state["told"]:
-            _state["told"] = True
-            logging.getLogger("fastlin").warning(
-                "this process was forked from one that had started several threads, so it "
-                "trains on one; start workers with the 'spawn' or 'loky' method to use more"
-            )
+    """Return how many of Numba's threads a kernel may use here, and note that it does."""
+    if n_threads <= 1:
         return 1
-    if n_threads > 1:
-        note_started_threads()
+    if _state["forked"]:
+        _tell(
+            "this process was forked from one that had started several threads, so it trains on "
+            "one; start workers with the 'spawn' or 'loky' method to use more"
+        )
+        return 1
+    if n_threads > getattr(_proved, "n_threads", 1):
+        possible = startable_threads(n_threads)
+        if possible < n_threads:
+            _tell(
+                f"the system lets this process start no more than {possible} of {n_threads} "
+                "threads, so it trains on those; raise the limit (ulimit -u, or the pids limit of "
+                "its container) to use more"
+            )
+            return possible
+        _proved.n_threads = n_threads
+    note_started_threads()
     return n_threads
 
 
@@ -33,9 +57,111 @@ def note_started_threads() -> None:
     _state["threads_started"] = True
 
 
+def startable_threads(n_threads: int) -> int:
+    """Return how many threads, at most ``n_threads``, there can be with the calling one.
+
+    It starts them, all at once, and returns after the system has forgotten them.
+    """
+    threads: list[threading.Thread] = []
+    done = threading.Event()
+    try:
+        for _ in range(n_threads - 1):
+            thread = threading.Thread(target=done.wait, daemon=True)
+            thread.start()
+            threads.append(thread)
+    except RuntimeError:  # "can't start new thread"
+        pass
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+            _wait_for_end(thread)
+    return 1 + len(threads)
+
+
+def _wait_for_end(thread: threading.Thread) -> None:
+    """Wait until a joined thread counts no more: a moment after Python has joined it."""
+    task = Path(f"/proc/self/task/{thread.native_id}")
+    give_up = time.monotonic() + 1
+    while task.exists() and time.monotonic() < give_up:
+        time.sleep(0)
+
+
+def map_in_threads(call: Callable[[Any], object], items: Iterable[Any], n_threads: int) -> None:
+    """Call a function that releases the interpreter's lock for every item, in several threads.
+
+    On the calling thread alone where the system allows no others.
+    """
+    items = list(items)
+    n_threads = min(n_threads, len(items))
+    if n_threads > 1 and startable_threads(n_threads + 1) == n_threads + 1:
+        with ThreadPoolExecutor(n_threads) as threads:
+            list(threads.map(call, items))
+    else:
+        for item in items:
+            call(item)
+
+
+def _tell(message: str) -> None:
+    if message not in _told:
+        _told.add(message)
+        logging.getLogger("fastlin").warning(message)
+
+
+# ------------------------------------------------------------------ forks
+
+
+def _openmp_may_have_threads() -> bool:
+    """Whether Numba or the GNU OpenMP that it would use may have started threads by now."""
+    numba = sys.modules.get("numba")
+    if numba is not None and hasattr(numba, "threading_layer"):
+        try:
+            numba.threading_layer()
+        except ValueError:  # it is not chosen yet
+            pass
+        else:
+            return True
+    return _gnu_openmp_is_loaded() and not _had_one_thread_only()
+
+
+def _gnu_openmp_is_loaded() -> bool:
+    """Whether it is loaded under its own name or for everybody: wheels' private copies are not."""
+    if not hasattr(os, "RTLD_NOLOAD"):
+        return False
+    try:
+        if hasattr(ctypes.CDLL(None), "GOMP_parallel"):
+            return True
+        ctypes.CDLL("libgomp.so.1", mode=os.RTLD_NOLOAD)
+    except OSError:
+        return False
+    return True
+
+
+def _had_one_thread_only() -> bool:
+    """Whether this process, and the one that it was forked from, never had a second thread."""
+    try:
+        return bool(ctypes.c_char.in_dll(ctypes.CDLL(None), "__libc_single_threaded").value[0])
+    except (OSError, ValueError):  # glibc has it from 2.32 on
+        return False
+
+
+def _was_forked() -> bool:
+    """Whether this process is a fork of another Python process, as the kernel has noted it."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        return bool(int(fields[6]) & FORKED_AND_NOT_EXECUTED)
+    except (OSError, ValueError, IndexError):
+        return False
+
+
 def _after_fork_in_child() -> None:
-    _state["forked"] = _state["forked"] or _state["threads_started"]
+    _proved.n_threads = 1
+    started = _state["threads_started"] or _openmp_may_have_threads()
+    _state["forked"] = _state["forked"] or started
 
 
+# A fork that happened before this module was imported: seen now, or never.
+if _was_forked():
+    _after_fork_in_child()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)

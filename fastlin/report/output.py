@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fastlin.errors import OutputError
+from fastlin.output_file import move_over
 
 
 @contextlib.contextmanager
@@ -50,7 +51,7 @@ def publish(staging: Path, out: Path, names: Sequence[str]) -> None:
     """
     for name in names:
         try:
-            (staging / name).replace(out / name)
+            move_over(staging / name, out / name)
         except OSError as error:
             raise OutputError(
                 f"cannot write {out / name}: {error.strerror or error}; remove it, or name another"

@@ -1,0 +1,178 @@
+/* Threads that work together for the length of one call.
+ *
+ * A team is started for a call and joined at its end, so nothing is left that a forked child would
+ * miss, and no runtime is shared with other libraries. Where the system gives fewer threads than
+ * were asked for, the team is smaller: its size is known before the work is shared out.
+ *
+ * Without pthread.h, or with FASTLIN_WITHOUT_THREADS, the calling thread is the whole team. */
+#ifndef FASTLIN_TEAM_H
+#define FASTLIN_TEAM_H
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#if defined(__has_include) && !defined(FASTLIN_WITHOUT_THREADS)
+#if __has_include(<pthread.h>)
+#include <pthread.h>
+#include <signal.h>
+#define HAS_THREADS 1
+#endif
+#endif
+#if !defined(HAS_THREADS)
+#define HAS_THREADS 0
+#endif
+#if HAS_THREADS && defined(__linux__) && defined(__GLIBC__)
+#define CHOOSES_CORES 1
+#else
+#define CHOOSES_CORES 0
+#endif
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define PAUSE _mm_pause()
+#elif defined(__aarch64__)
+#define PAUSE __asm__ volatile("yield")
+#else
+#define PAUSE ((void)0)
+#endif
+
+/* Times to look again before the core is given up: waits are short. But on a busy machine the
+ * thread that is waited for may have lost its core, and gets one only where another gives it up. */
+#define SPINS 200
+
+static inline void wait_a_little(int *spins) {
+    if ((*spins)++ < SPINS)
+        PAUSE;
+    else
+        sched_yield();
+}
+
+/* Where the threads of a team wait for each other, every few microseconds. */
+typedef struct {
+    _Alignas(64) atomic_int arrived;
+    _Alignas(64) atomic_int generation;
+} barrier;
+
+static inline void wait_for_all(barrier *here, int64_t n_threads) {
+    if (n_threads == 1) return;
+    int generation = atomic_load_explicit(&here->generation, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&here->arrived, 1, memory_order_acq_rel) + 1 == n_threads) {
+        atomic_store_explicit(&here->arrived, 0, memory_order_relaxed);
+        atomic_store_explicit(&here->generation, generation + 1, memory_order_release);
+        return;
+    }
+    int spins = 0;
+    while (atomic_load_explicit(&here->generation, memory_order_acquire) == generation)
+        wait_a_little(&spins);
+}
+
+/* Starting a thread takes some 50 microseconds: what one thread does in less than twice as long is
+ * its alone. In products of the dense kernels and, of the sparse ones, non-zeros times vectors. */
+#define PRODUCTS_WORTH_A_START 6000000
+#define NON_ZEROS_WORTH_A_START 240000
+
+/* One thread's part of the work; thread 0 is the caller's. */
+typedef void team_work(void *context, int64_t thread);
+
+#if HAS_THREADS
+typedef struct team team;
+typedef struct {
+    team *of;
+    int64_t number;
+    pthread_t handle;
+} team_member;
+
+struct team {
+    int64_t n_threads;    /* with the calling thread */
+    team_member *members; /* all but the calling thread */
+    team_work *work;
+    void *context;
+    atomic_int go;
+#if CHOOSES_CORES
+    bool elsewhere;
+    cpu_set_t cores; /* of the calling thread */
+#endif
+};
+
+#if CHOOSES_CORES
+/* Have new threads begin on other cores than the calling thread's. Where the others are busy, Linux
+ * would begin them on this one, and move them too late for a call of milliseconds. */
+static inline bool begin_elsewhere(pthread_attr_t *attributes, cpu_set_t *cores) {
+    int here = sched_getcpu();
+    if (here < 0 || here >= CPU_SETSIZE || sched_getaffinity(0, sizeof(cpu_set_t), cores))
+        return false;
+    cpu_set_t others = *cores;
+    CPU_CLR(here, &others);
+    return CPU_COUNT(&others) > 0 &&
+           !pthread_attr_setaffinity_np(attributes, sizeof(cpu_set_t), &others);
+}
+#endif
+
+static void *team_member_main(void *argument) {
+    team_member *self = argument;
+    int spins = 0;
+#if CHOOSES_CORES
+    if (self->of->elsewhere) sched_setaffinity(0, sizeof(cpu_set_t), &self->of->cores);
+#endif
+    while (!atomic_load_explicit(&self->of->go, memory_order_acquire)) wait_a_little(&spins);
+    if (self->of->work) self->of->work(self->of->context, self->number);
+    return NULL;
+}
+
+/* Start up to n_threads threads, which wait for the work; returns how many there are. */
+static inline int64_t start_team(team *t, int64_t n_threads) {
+    *t = (team){.n_threads = 1};
+    if (n_threads <= 1) return 1;
+    t->members = calloc(n_threads - 1, sizeof(team_member));
+    if (!t->members) return 1;
+    /* Signals are for the threads of Python: but for those that tell of a fault in this one. */
+    sigset_t all, before;
+    sigfillset(&all);
+    sigdelset(&all, SIGSEGV);
+    sigdelset(&all, SIGBUS);
+    sigdelset(&all, SIGFPE);
+    sigdelset(&all, SIGILL);
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes)) return 1;
+#if CHOOSES_CORES
+    t->elsewhere = begin_elsewhere(&attributes, &t->cores);
+#endif
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (; t->n_threads < n_threads; t->n_threads++) {
+        team_member *member = &t->members[t->n_threads - 1];
+        *member = (team_member){.of = t, .number = t->n_threads};
+        if (pthread_create(&member->handle, &attributes, team_member_main, member)) break;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return t->n_threads;
+}
+
+/* Let every thread do its work, or nothing where work is NULL, and end the team. */
+static inline void finish_team(team *t, team_work *work, void *context) {
+    t->work = work;
+    t->context = context;
+    atomic_store_explicit(&t->go, 1, memory_order_release);
+    if (work) work(context, 0);
+    for (int64_t i = 0; i + 1 < t->n_threads; i++) pthread_join(t->members[i].handle, NULL);
+    free(t->members);
+}
+#else
+typedef struct {
+    int64_t n_threads;
+} team;
+
+static inline int64_t start_team(team *t, int64_t n_threads) {
+    (void)n_threads;
+    return t->n_threads = 1;
+}
+
+static inline void finish_team(team *t, team_work *work, void *context) {
+    (void)t;
+    if (work) work(context, 0);
+}
+#endif
+
+#endif
