@@ -27,10 +27,12 @@ Example:
 @click.command("info", epilog=EXAMPLES)
 @options.as_json
 def command(as_json: bool) -> None:
-    """Show versions, the processor, each backend (or why it is missing) and the data folder."""
+    """Show versions, the processor, each backend (or why it is missing), and folders."""
     from fastlin.datasets.mnist import data_folder
     from fastlin.kernels import backends
+    from fastlin.kernels.kernel_cache import base_folder
 
+    kernel_folder = base_folder()
     facts = {
         "fastlin": __version__,
         "python": f"{platform.python_implementation()} {platform.python_version()}",
@@ -42,6 +44,7 @@ def command(as_json: bool) -> None:
         "backends": {name: _describe(backend) for name, backend in backends().items()},
         "auto": next((name for name, one in backends().items() if one.available), None),
         "data_folder": str(data_folder()),
+        "kernel_folder": None if kernel_folder is None else str(kernel_folder),
     }
     if as_json:
         print_json(facts)
@@ -74,6 +77,7 @@ def _print(facts: dict[str, Any]) -> None:
             ("system", facts["system"]),
             ("processor", f"{facts['processor']}, {counted(facts['cores'], 'core')}"),
             ("data", facts["data_folder"]),
+            ("kernels", facts["kernel_folder"] or "not kept: there is no home folder"),
         ]
     )
     click.echo("\nbackends (auto takes the first that is available)")

@@ -41,7 +41,7 @@ class KernelCache:
     """
 
     def __init__(self, stamp: str) -> None:
-        base = _base_folder()
+        base = base_folder()
         self.folder = None if base is None else base / stamp
         self._told = False
         self._tidied = False
@@ -127,7 +127,7 @@ class KernelCache:
             )
 
 
-def _base_folder() -> Path | None:
+def base_folder() -> Path | None:
     """Return the folder of all versions' kernels: in Numba's cache folder, or the user's."""
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     try:
