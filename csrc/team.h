@@ -97,15 +97,16 @@ struct team {
 };
 
 #if CHOOSES_CORES
-/* Have new threads begin on other cores than the calling thread's. Where the others are busy, Linux
- * would begin them on this one, and move them too late for a call of milliseconds. */
-static inline bool begin_elsewhere(pthread_attr_t *attributes, cpu_set_t *cores) {
+/* Have new threads begin on other cores than the calling thread's, if there are as many. Where the
+ * others are busy, Linux would begin them on this one, and move them too late for a call of
+ * milliseconds. */
+static inline bool begin_elsewhere(pthread_attr_t *attributes, cpu_set_t *cores, int64_t n_new) {
     int here = sched_getcpu();
     if (here < 0 || here >= CPU_SETSIZE || sched_getaffinity(0, sizeof(cpu_set_t), cores))
         return false;
     cpu_set_t others = *cores;
     CPU_CLR(here, &others);
-    return CPU_COUNT(&others) > 0 &&
+    return CPU_COUNT(&others) >= n_new &&
            !pthread_attr_setaffinity_np(attributes, sizeof(cpu_set_t), &others);
 }
 #endif
@@ -137,7 +138,7 @@ static inline int64_t start_team(team *t, int64_t n_threads) {
     pthread_attr_t attributes;
     if (pthread_attr_init(&attributes)) return 1;
 #if CHOOSES_CORES
-    t->elsewhere = begin_elsewhere(&attributes, &t->cores);
+    t->elsewhere = begin_elsewhere(&attributes, &t->cores, n_threads - 1);
 #endif
     pthread_sigmask(SIG_SETMASK, &all, &before);
     for (; t->n_threads < n_threads; t->n_threads++) {
