@@ -11,6 +11,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
+import sklearn
 from sklearn.exceptions import ConvergenceWarning
 
 if TYPE_CHECKING:
@@ -67,14 +68,21 @@ def warn(message: str, kind: type[FastlinWarning]) -> None:
     warnings.warn(message, kind, stacklevel=level)
 
 
+def sklearn_version() -> tuple[int, int]:
+    """Return the first two numbers of the version of scikit-learn that is installed."""
+    major, minor = sklearn.__version__.split(".")[:2]
+    return int(major), int(minor)
+
+
 def look_at_labels(classes: NDArray[np.generic], n_rows: int) -> None:
     """Warn of numeric labels of so many values that a class has hardly any rows.
 
-    Of more classes than half of the rows scikit-learn warns itself.
+    Of more classes than half of the rows scikit-learn warns itself, from 1.7 on.
     """
     k = len(classes)
-    crowded = k > CROWDED_CLASSES and 2 * k <= n_rows < ROWS_OF_A_CLASS * k
-    if crowded and classes.dtype.kind in "iuf":
+    crowded = k > CROWDED_CLASSES and n_rows < ROWS_OF_A_CLASS * k
+    told = 2 * k > n_rows and sklearn_version() >= (1, 7)
+    if crowded and not told and classes.dtype.kind in "iuf":
         warn(
             f"y holds {k} different numbers in {n_rows} rows, so a class has {n_rows / k:.1f} rows "
             "on average; if they are measurements rather than classes, use a regression instead, "
