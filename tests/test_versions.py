@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -108,3 +111,34 @@ def test_of_two_bounds_the_higher_one_counts() -> None:
 def test_bounds_that_cannot_be_tested(lines: list[str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         lowest.lowest([Requirement(line) for line in lines])
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize("target", ["test", "test-lowest"])
+def test_another_python_makes_the_environment_again(target: str, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("pyproject.toml", "setup.py", "tests/lowest.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for version in ("3.98", "3.99"):
+        (tmp_path / f"python{version}").write_text(f"#!/bin/sh\necho {version}\n")
+        (tmp_path / f"python{version}").chmod(0o755)
+
+    def plan(version: str) -> list[str]:
+        command = ["make", "--dry-run", f"PYTHON=./python{version}", target]
+        # Of its own options, not those of the make that runs these tests.
+        environment = {name: value for name, value in os.environ.items() if "MAKE" not in name}
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout.splitlines()
+
+    made = plan("3.98")
+    assert any("-m venv --clear" in line for line in made)
+    for stamp in (line.removeprefix("touch ") for line in made if line.startswith("touch ")):
+        (tmp_path / stamp).parent.mkdir(exist_ok=True)
+        (tmp_path / stamp).touch()
+    assert not any("venv --clear" in line or "pip install" in line for line in plan("3.98"))
+    again = plan("3.99")
+    assert any("./python3.99 -m venv --clear" in line for line in again)
+    assert any("pip install" in line for line in again)
