@@ -3,20 +3,24 @@
 PYTHON ?= python3
 
 VENV := .venv
+LOWEST := .venv-lowest
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(wildcard csrc/*)
 RECORD := fastlin/_native_build.json
-# Part of each stamp's name, so that fastlin is installed again when the C build is asked for anew.
+# Parts of each stamp's name, so that all is made again for another Python, and fastlin is installed
+# again when the C build is asked for anew.
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2] + sys.abiflags)' 2> /dev/null)
 MODE := $(if $(filter-out 0,$(FASTLIN_SKIP_C)),skip-c)$(if $(filter-out 0,$(FASTLIN_REQUIRE_C)),require-c)
-STAMP := $(VENV)/installed-$(or $(MODE),try-c)
+STAMP := $(VENV)/installed-$(VERSION)-$(or $(MODE),try-c)
+LOWEST_STAMP := $(LOWEST)/installed-$(VERSION)-$(or $(MODE),try-c)
 
 .DEFAULT_GOAL := help
-.PHONY: help report test docs bench clean
+.PHONY: help report test test-lowest docs bench clean
 .NOTPARALLEL:
 
 help:  ## Show the targets
 	@echo "make TARGET [PYTHON=python3]"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # The test extra holds all that the report and the documentation need.
 report: $(or $(wildcard $(STAMP)-test),$(STAMP)-report)  ## Train on MNIST and write the report to report/
@@ -34,6 +38,10 @@ test: $(STAMP)-test  ## Check style, formatting and types, run all tests, build 
 	@$(BIN)/pytest
 	@$(MAKE) --no-print-directory docs
 
+test-lowest: $(LOWEST_STAMP)  ## Run all tests with the lowest version of each dependency
+	@echo "==> Running the tests (pytest) with the lowest versions, $(LOWEST)/lowest.txt"
+	@$(LOWEST)/bin/pytest
+
 docs: $(or $(wildcard $(STAMP)-test),$(STAMP)-docs)  ## Build the documentation, docs/_build/html
 	@echo "==> Building the documentation in docs/_build/html (runs the gallery)"
 	@$(BIN)/sphinx-build -EqnW --keep-going -b html docs docs/_build/html
@@ -43,25 +51,37 @@ bench: $(STAMP)-bench  ## Time the backends and their peers
 	@$(BIN)/pytest bench/
 
 clean:  ## Remove all that was made here, but for report/
-	@echo "==> Removing $(VENV), build results and caches"
-	@rm -rf $(VENV) build dist fastlin.egg-info fastlin/_native*.so $(RECORD)
+	@echo "==> Removing $(VENV), $(LOWEST), build results and caches"
+	@rm -rf $(VENV) $(LOWEST) build dist fastlin.egg-info fastlin/_native*.so $(RECORD)
 	@rm -rf docs/_build docs/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/made:
+$(VENV)/made-$(VERSION) $(LOWEST)/made-$(VERSION):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo "fastlin needs Python 3.11 or newer; name it with: make PYTHON=python3.12 TARGET"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
 	    version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	    echo "Python's venv module is missing; install it with: apt install python$$version-venv"; exit 1; }
-	@echo "==> Making a virtual environment in $(VENV)"
-	@$(PYTHON) -m venv --clear $(VENV)
+	@echo "==> Making a virtual environment in $(@D)"
+	@$(PYTHON) -m venv --clear $(@D)
 	@touch $@
 
-$(STAMP)-%: $(SOURCES) | $(VENV)/made
+$(STAMP)-%: $(SOURCES) | $(VENV)/made-$(VERSION)
 	@echo "==> Installing fastlin and what '$*' needs, compiling the C backend (takes minutes)"
 	@rm -f $(filter-out $(STAMP)-%,$(wildcard $(VENV)/installed-*))
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[$*]'
 	@test ! -f $(RECORD) || $(BIN)/python -c 'import json; record = json.load(open("$(RECORD)")); \
 	    print("    No C backend: %(reason)s; %(remedy)s" % record)'
+	@touch $@
+
+# The build needs setuptools and cffi, whose lowest versions are wanted too: hence no isolation.
+$(LOWEST_STAMP): tests/lowest.py $(SOURCES) | $(LOWEST)/made-$(VERSION)
+	@echo "==> Installing fastlin and the lowest version of each dependency (takes minutes)"
+	@rm -f $(filter-out $@,$(wildcard $(LOWEST)/installed-*))
+	@$(LOWEST)/bin/python -m pip install -qq --disable-pip-version-check packaging
+	@$(LOWEST)/bin/python tests/lowest.py > $(LOWEST)/lowest.txt
+	@$(LOWEST)/bin/python -m pip install -qq --disable-pip-version-check -r $(LOWEST)/lowest.txt
+	@$(LOWEST)/bin/python -m pip install -qq --disable-pip-version-check --no-build-isolation --no-deps \
+	    --editable .
+	@$(LOWEST)/bin/python -m pip check
 	@touch $@

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import sysconfig
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
@@ -65,9 +67,9 @@ class BuildNative(build_ext):
         self._remove(RECORD)
         try:
             self._compile(ext)
+            self._remove_libraries(ext, but=self.get_ext_filename(ext.name))
         except CannotBuildError as why:
-            # A library of an earlier build would be taken for this one's.
-            self._remove(Path(self.get_ext_filename(ext.name)).name)
+            self._remove_libraries(ext)
             if REQUIRE_C:
                 raise CompileError(f"FASTLIN_REQUIRE_C is set, but the C backend {why}") from why
             self.warn(f"the C backend {why}")
@@ -134,13 +136,29 @@ class BuildNative(build_ext):
         folders = [Path(self.build_lib, "fastlin")]
         return [*folders, ROOT / "fastlin"] if self.beside_sources else folders
 
+    def _remove_libraries(self, ext: Extension, but: str = "") -> None:
+        """Remove what an earlier build made and this Python would take for this one's."""
+        name = ext.name.rpartition(".")[-1]
+        for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+            if name + suffix != Path(but).name:
+                self._remove(name + suffix)
+
     def _remove(self, name: str) -> None:
         for folder in self._package_folders():
             (folder / name).unlink(missing_ok=True)
 
 
+class NameWheel(bdist_wheel):
+    """Name a wheel for every Python from 3.11 on where that is what was built."""
+
+    def finalize_options(self) -> None:
+        """Follow the extension, which knows this Python."""
+        if all(ext.py_limited_api for ext in self.distribution.ext_modules):
+            self.py_limited_api = "cp311"
+        super().finalize_options()
+
+
 setup(
     cffi_modules=["csrc/build_ffi.py:ffibuilder"],
-    cmdclass={"build_ext": BuildNative},
-    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+    cmdclass={"build_ext": BuildNative, "bdist_wheel": NameWheel},
 )

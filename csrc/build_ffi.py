@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import sysconfig
 from pathlib import Path
 
 import cffi
@@ -16,15 +18,30 @@ def declarations() -> str:
     return "\n".join(line for line in lines if not line.startswith("#"))
 
 
+def has_limited_api() -> bool:
+    """Return whether one build can serve this and every later Python: the limited API's promise.
+
+    A free-threaded Python keeps no such promise, nor does a debugging one or another than CPython;
+    each gets a build of its own.
+    """
+    debugging = hasattr(sys, "gettotalrefcount")
+    free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+    return sys.implementation.name == "cpython" and not (debugging or free_threaded)
+
+
+LIMITED_API = has_limited_api()
+
 ffibuilder = cffi.FFI()
 ffibuilder.cdef(declarations())
-# API mode checks every declaration against the compiler's; the limited API makes one build serve
-# every Python from 3.11 on. Options of the compiler are setup.py's, which knows the compiler.
+# API mode checks every declaration against the compiler's. Options of the compiler are setup.py's,
+# which knows the compiler.
 ffibuilder.set_source(
     "fastlin._native",
     '#include "fastlin_api.h"',
     sources=[f"csrc/{name}" for name in SOURCES],
     include_dirs=["csrc"],
     depends=[f"csrc/{path.name}" for path in HERE.glob("*.h")],
-    py_limited_api=True,
+    py_limited_api=LIMITED_API,
+    # cffi before 2.0 leaves the limited API on in its header, whatever it is told here.
+    define_macros=[] if LIMITED_API else [("_CFFI_NO_LIMITED_API", None)],
 )

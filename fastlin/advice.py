@@ -6,10 +6,12 @@ silences all of them.
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
+import sklearn
 from sklearn.exceptions import ConvergenceWarning
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ ROWS_LOOKED_AT = 1000
 
 SHARE_OF_LATER_HALF = 0.25
 """A second half of the epochs that brings more of the fall of the loss is no end of it."""
+
+NOT_THE_CALLER = ("fastlin", "sklearn", "joblib")
+"""Packages that stand between the line that asks for a fit and the fit."""
 
 
 class FastlinWarning(UserWarning):
@@ -51,20 +56,34 @@ class SeparableWarning(FastlinWarning):
     """The loss has no minimum: without a penalty the weights grow for ever."""
 
 
-def _warn(message: str, kind: type[FastlinWarning]) -> None:
-    # Told of the line that called `fit`, which scikit-learn's decorator wraps and which calls this.
-    warnings.warn(message, kind, stacklevel=5)
+def warn(message: str, kind: type[FastlinWarning]) -> None:
+    """Warn at the line that called fastlin, by itself or through scikit-learn's tools.
+
+    How many frames lie between differs from version to version of scikit-learn, so they are walked
+    over, as :func:`warnings.warn` does for ``skip_file_prefixes`` from Python 3.12 on.
+    """
+    level, frame = 1, inspect.currentframe()
+    while frame and frame.f_globals["__name__"].partition(".")[0] in NOT_THE_CALLER:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, kind, stacklevel=level)
+
+
+def sklearn_version() -> tuple[int, int]:
+    """Return the first two numbers of the version of scikit-learn that is installed."""
+    major, minor = sklearn.__version__.split(".")[:2]
+    return int(major), int(minor)
 
 
 def look_at_labels(classes: NDArray[np.generic], n_rows: int) -> None:
     """Warn of numeric labels of so many values that a class has hardly any rows.
 
-    Of more classes than half of the rows scikit-learn warns itself.
+    Of more classes than half of the rows scikit-learn warns itself, from 1.7 on.
     """
     k = len(classes)
-    crowded = k > CROWDED_CLASSES and 2 * k <= n_rows < ROWS_OF_A_CLASS * k
-    if crowded and classes.dtype.kind in "iuf":
-        _warn(
+    crowded = k > CROWDED_CLASSES and n_rows < ROWS_OF_A_CLASS * k
+    told = 2 * k > n_rows and sklearn_version() >= (1, 7)
+    if crowded and not told and classes.dtype.kind in "iuf":
+        warn(
             f"y holds {k} different numbers in {n_rows} rows, so a class has {n_rows / k:.1f} rows "
             "on average; if they are measurements rather than classes, use a regression instead, "
             "for example sklearn.linear_model.Ridge",
@@ -88,7 +107,7 @@ def look_at_features(rows: Rows) -> None:
         return
     narrow, wide = np.quantile(ranges, 0.1, method="lower"), ranges.max()
     if wide > narrow * 10**ORDERS_OF_MAGNITUDE:
-        _warn(
+        warn(
             f"the ranges of the features differ by orders of magnitude, from {narrow:.3g} to "
             f"{wide:.3g}, so gradient descent is slow in the narrow ones; try "
             "input_scale='standard' or 'minmax'",
@@ -108,7 +127,7 @@ def look_at_descent(history: History, tol: float | None, patience: int) -> None:
     half = n_epochs // 2
     fall, later_fall = history.train_loss[0] - losses[-1], losses[half - 1] - losses[-1]
     if later_fall > max(SHARE_OF_LATER_HALF * fall, tol * (n_epochs - half)):
-        _warn(
+        warn(
             f"the loss was still falling after max_epochs={n_epochs}, from {losses[half - 1]:.4g} "
             f"to {losses[-1]:.4g} in the later half; try momentum=0.9, input_scale='standard', a "
             "larger max_epochs, or solver='lbfgs'; tol=None says that this is enough",
@@ -123,7 +142,7 @@ def tell_of_separation(n_rows: int) -> None:
     (Albert and Anderson, "On the existence of maximum likelihood estimates in logistic regression
     models", 1984).
     """
-    _warn(
+    warn(
         f"the model is right about all {n_rows} rows, so with l2=0 larger weights are always "
         "better and training has no end; set l2=1e-4, or early_stopping=True",
         SeparableWarning,

@@ -7,14 +7,13 @@ sampled Hessian (:mod:`fastlin.curvature`) in place of the multiple of the ident
 from __future__ import annotations
 
 import time
-import warnings
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastlin.advice import NotConvergedWarning
+from fastlin.advice import NotConvergedWarning, warn
 from fastlin.blas import one_blas_thread
 from fastlin.curvature import Curvature
 from fastlin.errors import DivergenceError
@@ -65,7 +64,7 @@ def minimize(descent: Descent, parameters: Parameters, scale: InputScale) -> His
     objective = Objective(descent, scale, len(parameters.weights))
     solution = solve(objective, Curvature(objective), parameters)
     if solution.shortfall:
-        warn_of_shortfall(solution.shortfall)
+        warn(solution.shortfall, NotConvergedWarning)
     return solution.history
 
 
@@ -94,11 +93,6 @@ def solve(objective: Objective, curvature: Curvature, parameters: Parameters) ->
     """Do what :func:`minimize` says, for an objective and a sample that serve more than one run."""
     with one_blas_thread():
         return _Run(objective, curvature, parameters).run()
-
-
-def warn_of_shortfall(message: str) -> None:
-    """Warn of it at the line that called ``fit``."""
-    warnings.warn(message, NotConvergedWarning, stacklevel=7)
 
 
 @dataclass(frozen=True)

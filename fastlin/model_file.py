@@ -182,9 +182,10 @@ def save_model(
         "params": {name: _encode(f"parameter {name}", value) for name, value in params.items()},
         "metadata": {name: _encode(f"metadata {name}", value) for name, value in metadata.items()},
     }
-    header = np.array(json.dumps(content).encode("ascii"))
+    members: dict[str, Any] = {"header": np.array(json.dumps(content).encode("ascii")), **plain}
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, header=header, **plain)
+        # None of these holds objects. NumPy before 2.1 would save allow_pickle=False as an array.
+        np.savez_compressed(file, **members)
 
 
 def load_model(path: str | Path) -> SavedModel:

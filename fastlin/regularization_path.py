@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastlin.advice import NotConvergedWarning, warn
 from fastlin.curvature import Curvature
 from fastlin.errors import InputError
 from fastlin.estimator import LogisticRegression
 from fastlin.kernels import Parameters
-from fastlin.lbfgs import Solution, solve, warn_of_shortfall
+from fastlin.lbfgs import Solution, solve
 from fastlin.objective import Objective
 
 if TYPE_CHECKING:
@@ -187,7 +188,10 @@ class _PathModel(LogisticRegression):
         short = [fit for fit in self.fits if fit.solution.shortfall]
         if short:
             listed = ", ".join(f"{fit.l2:g}" for fit in short)
-            warn_of_shortfall(f"fits with l2={listed} fell short: {short[0].solution.shortfall}")
+            warn(
+                f"fits with l2={listed} fell short: {short[0].solution.shortfall}",
+                NotConvergedWarning,
+            )
         chosen = self._chosen()
         parameters.weights[...] = chosen.parameters.weights
         parameters.intercept[...] = chosen.parameters.intercept

@@ -58,6 +58,8 @@ def check_rows_and_labels(
         accept_sparse="csr",
     )
     try:
+        if labels.size and isinstance(labels.flat[0], bytes):
+            raise TypeError("bytes")  # scikit-learn before 1.7 only warns
         check_classification_targets(labels)
         np.unique(labels)
     except TypeError as error:

@@ -11,6 +11,12 @@ from click.testing import CliRunner
 
 from fastlin.cli import main
 
+LISTENS_TO_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+"""Begins a program that is to be interrupted.
+
+A shell starts background jobs (``make test &``) with Ctrl-C ignored, which children inherit.
+"""
+
 
 @dataclass(frozen=True)
 class Run:

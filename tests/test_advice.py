@@ -12,7 +12,11 @@ import pytest
 from command_line import run_process
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+import fastlin
 from fastlin import LogisticRegression, advice
 from fastlin.advice import (
     FastlinWarning,
@@ -84,6 +88,20 @@ def test_rows_of_every_kind_give_no_warning() -> None:
 def test_a_loss_that_still_falls() -> None:
     with one_warning(NotConvergedWarning, "max_epochs=100, from"):
         model(learning_rate=1e-3).fit(X, Y)
+
+
+def test_the_line_told_of_is_the_caller_s_own() -> None:
+    """However many functions of scikit-learn and joblib lie between, in whichever version."""
+    still_falling = model(learning_rate=1e-3)
+    folds = [(np.arange(200), np.arange(200))]
+    with one_warning(NotConvergedWarning, "max_epochs=100, from"):
+        make_pipeline(StandardScaler(), still_falling).fit(X, Y)
+    with one_warning(NotConvergedWarning, "max_epochs=100, from"):
+        cross_val_score(still_falling, X, Y, cv=folds)
+    with one_warning(NotConvergedWarning, "stopped after 1 iterations"):
+        model(solver="lbfgs", max_epochs=1, tol=1e-9).fit(X, Y)
+    with one_warning(NotConvergedWarning, "fits with l2=0.001 fell short"):
+        fastlin.path(X, Y, [1e-3], max_epochs=1, tol=1e-9, backend="numpy")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +192,7 @@ def test_labels_that_look_measured(kind: type) -> None:
 
 
 def test_more_classes_than_half_of_the_rows_are_told_of_once() -> None:
-    with pytest.warns(UserWarning, match="50% of the number of samples") as caught:
+    with pytest.warns(UserWarning, match="50% of the number of samples|150 different") as caught:
         model(max_epochs=1).fit(X, np.arange(200) % 150)
     assert len(caught) == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,13 @@ FILES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "csrc", "fastlin"
 FAILS = "exit 1"
 PRETENDS = 'while [ $# -gt 0 ]; do [ "$1" = -o ] && : > "$2"; shift; done'
 WITHOUT_THREADS = 'exec cc -DFASTLIN_WITHOUT_THREADS "$@" -O0'
+
+FREE_THREADED = """
+import sysconfig
+real = sysconfig.get_config_var
+sysconfig.get_config_var = lambda name: 1 if name == "Py_GIL_DISABLED" else real(name)
+"""
+"""What a free-threaded Python tells those who build for it, as its sitecustomize.py."""
 
 NO_COMPILER = pytest.mark.skipif(
     not fastlin.backends()["c"].available, reason="the C backend cannot be built here"
@@ -161,6 +170,33 @@ def test_no_build_leaves_what_another_one_made(project: Path, tmp_path: Path) ->
     assert build_editable(FAILS) == ["_native_build.json"]
     assert build_editable(PRETENDS) == ["_native.abi3.so"]
     assert build_editable(FAILS) == ["_native_build.json"]
+
+    # A library under another name that this Python would import first, and so take for the new one.
+    stale = project / "fastlin" / f"_native{importlib.machinery.EXTENSION_SUFFIXES[0]}"
+    stale.touch()
+    assert build_editable(PRETENDS) == ["_native.abi3.so"]
+    stale.touch()
+    assert build_editable(FAILS) == ["_native_build.json"]
+
+
+@pytest.mark.parametrize("skip", ["0", "1"])
+def test_a_python_without_the_limited_api_gets_a_wheel_of_its_own(
+    skip: str, project: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(FREE_THREADED)
+    cc = compiler(tmp_path, f'echo "$@" >> {tmp_path}/asked; {PRETENDS}')
+    variables = {"CC": cc, "FASTLIN_SKIP_C": skip, "PYTHONPATH": str(tmp_path)}
+    pip("wheel", "--wheel-dir", tmp_path, project, folder=tmp_path, **variables)
+    (wheel,) = tmp_path.glob("*.whl")
+    version = "cp{}{}".format(*sys.version_info)
+    assert wheel.name.startswith(f"fastlin-{fastlin.__version__}-{version}-{version}")
+    with zipfile.ZipFile(wheel) as archive:
+        built = [name for name in archive.namelist() if name.startswith("fastlin/_native")]
+    if skip == "1":
+        assert built == ["fastlin/_native_build.json"]
+    else:
+        assert built == [f"fastlin/_native{sysconfig.get_config_var('EXT_SUFFIX')}"]
+        assert "-D_CFFI_NO_LIMITED_API" in (tmp_path / "asked").read_text()
 
 
 @NO_COMPILER

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command_line import LISTENS_TO_CTRL_C
 from matplotlib.image import imread
 
 from fastlin.errors import BackendUnavailableError, FastlinError, InputError, OutputError
@@ -231,10 +232,8 @@ class TestWriting:
         assert not (tmp_path / "new").exists()
 
     def test_ctrl_c_leaves_nothing(self, tmp_path: Path) -> None:
-        # A shell starts background jobs with Ctrl-C ignored, hence the handler.
         program = (
-            "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
-            "from fastlin.report import write_report;"
+            f"{LISTENS_TO_CTRL_C} from fastlin.report import write_report;"
             f"write_report({str(tmp_path / 'out')!r}, 'digits', 'numpy')"
         )
         child = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)

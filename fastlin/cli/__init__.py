@@ -54,7 +54,8 @@ class CommandLine(click.Group):
         """Run the command; a reader that went away shows here, not at the interpreter's end."""
         try:
             result = super().invoke(ctx)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # a script may have closed it: `fastlin ... >&-`
+                sys.stdout.flush()
         except KeyboardInterrupt:
             raise click.Abort from None
         return result
@@ -68,7 +69,7 @@ class CommandLine(click.Group):
                     *args, **{**extra, "prog_name": "fastlin", "standalone_mode": False}
                 )
             except (click.Abort, KeyboardInterrupt):
-                if sys.stderr.isatty():
+                if sys.stderr is not None and sys.stderr.isatty():
                     click.echo(err=True)  # the terminal shows ^C in this line
                 _say("interrupted")
                 sys.exit(INTERRUPTED)

@@ -136,7 +136,8 @@ def _bars(progress: bool) -> Progress:
         DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        # Quiet too, since older versions of rich end a display that is disabled with an empty line.
+        console=Console(stderr=True, quiet=not progress),
         disable=not progress,
     )
 

@@ -62,5 +62,7 @@ def display(visible: bool) -> Iterator[Display]:
         TimeElapsedColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=not visible) as bars:
+    # Quiet too, since older versions of rich end a display that is disabled with an empty line.
+    console = Console(stderr=True, quiet=not visible)
+    with Progress(*columns, console=console, disable=not visible) as bars:
         yield Display(bars)
