@@ -31,15 +31,16 @@ class _OneThread:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._within: list[int] = []  # Python threads, as often as they have entered
-        self._limit: Any = None
+        self._before: list[tuple[Any, int]] = []  # libraries, and their threads without the limit
 
     def enter(self) -> None:
-        pools = threadpools()
+        libraries = threadpools().select(user_api="blas").lib_controllers
         with self._lock:
-            limit = pools.limit(limits=1, user_api="blas")
             # The first knows what there was before; later ones make sure that it is still 1.
             if not self._within:
-                self._limit = limit
+                self._before = [(library, library.num_threads) for library in libraries]
+            for library in libraries:
+                _set_n_threads(library, 1)
             self._within.append(threading.get_ident())
 
     def leave(self) -> None:
@@ -49,15 +50,29 @@ class _OneThread:
                 self._restore()
 
     def _restore(self) -> None:
-        limit, self._limit = self._limit, None
-        limit.restore_original_limits()
+        for library, n_threads in self._before:
+            _set_n_threads(library, n_threads)
+        self._before = []
 
     def after_fork_in_child(self) -> None:
         """Forget the threads that the child does not have, one that held the lock among them."""
         self._lock = threading.Lock()
         self._within = [thread for thread in self._within if thread == threading.get_ident()]
-        if self._limit is not None and not self._within:
+        if not self._within:
             self._restore()
+
+
+def _set_n_threads(library: Any, n_threads: int | None) -> None:
+    """Set a BLAS library's number of threads, from whichever Python thread.
+
+    The latest threadpoolctl lets only the thread that was the first to set OpenBLAS's number set it
+    again, and does nothing for others; then what it would have called is called.
+    """
+    if n_threads is None or library.num_threads == n_threads:
+        return
+    library.set_num_threads(n_threads)
+    if library.num_threads != n_threads:
+        getattr(library, "_real_set_num_threads", library.set_num_threads)(n_threads)
 
 
 _one_thread = _OneThread()

@@ -64,6 +64,15 @@ def test_first_in_limits_and_last_out_restores() -> None:
     assert set(blas_threads()) == {3}
 
 
+def test_it_holds_in_a_thread_though_another_thread_has_set_the_number() -> None:
+    def within() -> set[int]:
+        with one_blas_thread():
+            return set(blas_threads())
+
+    assert together([within]) == [{1}]  # this thread has set it to 3
+    assert set(blas_threads()) == {3}
+
+
 def test_it_is_restored_after_an_exception_and_nests() -> None:
     def fail() -> None:
         with one_blas_thread(), one_blas_thread():

@@ -52,7 +52,9 @@ def test_kernels_are_named_by_their_content_in_every_process() -> None:
             assert kernel["symbols"] == [kernel["name"]]
             # Only a kernel's launch checks for errors (a number of threads below 1).
             assert kernel["raises"] == (".launch" in kernel["kernel"]), kernel["kernel"]
-    by_kernel = [{kernel["kernel"]: kernel for kernel in kernels} for kernels in (one, other)]
+    by_kernel = [
+        {kernel["kernel"]: kernel["name"] for kernel in kernels} for kernels in (one, other)
+    ]
     assert by_kernel[0] == by_kernel[1]
 
 
