@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,16 +36,22 @@ def run_python(
     variables: Mapping[str, str | None] | None = None,
     folder: Path | None = None,
     executable: str = sys.executable,
+    before: Sequence[object] = (),
+    **more: Any,
 ) -> Run:
-    """Run the interpreter with these arguments, in `folder`; a signal is a negative exit code."""
+    """Run the interpreter with these arguments, in `folder`; a signal is a negative exit code.
+
+    `before`: a command that runs what follows it; `more`: for :func:`subprocess.run`.
+    """
     done = subprocess.run(
-        [executable, *map(str, arguments)],
+        [*map(str, before), executable, *map(str, arguments)],
         capture_output=True,
         text=True,
         env=environment(variables or {}),
         cwd=folder,
         timeout=SECONDS,
         check=False,
+        **more,
     )
     return Run(done.returncode, done.stdout, done.stderr)
 
