@@ -10,8 +10,12 @@ RECORD := fastlin/_native_build.json
 MODE := $(if $(filter-out 0,$(FASTLIN_SKIP_C)),skip-c)$(if $(filter-out 0,$(FASTLIN_REQUIRE_C)),require-c)
 STAMP := $(VENV)/installed-$(or $(MODE),try-c)
 
+# Of `make soak`.
+HOURS ?= 1
+SEED ?= 0
+
 .DEFAULT_GOAL := help
-.PHONY: help report test docs bench clean
+.PHONY: help report test soak docs bench clean
 .NOTPARALLEL:
 
 help:  ## Show the targets
@@ -33,6 +37,10 @@ test: $(STAMP)-test  ## Check style, formatting and types, run all tests, build 
 	@echo "==> Running the tests (pytest)"
 	@$(BIN)/pytest
 	@$(MAKE) --no-print-directory docs
+
+soak: $(STAMP)-test  ## Train in short processes that share caches, HOURS=1, and compare: SEED=0
+	@echo "==> Hunting for wrong models for $(HOURS) h (stops at the first fault, keeps its cache)"
+	@$(BIN)/python tests/hunt.py $(SEED) --hours $(HOURS)
 
 docs: $(or $(wildcard $(STAMP)-test),$(STAMP)-docs)  ## Build the documentation, docs/_build/html
 	@echo "==> Building the documentation in docs/_build/html (runs the gallery)"
