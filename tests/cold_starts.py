@@ -22,6 +22,9 @@ from pathlib import Path
 
 import hunt
 
+PEEK = os.WEXITED | os.WNOHANG | os.WNOWAIT
+"""Whether a child has ended, which stays to be waited for."""
+
 
 def start(work: Callable[[], object]) -> int:
     """Return the id of a process that does some work and ends."""
@@ -43,8 +46,17 @@ def crowd(n: int, words: list[str]) -> int:
     return max(abs(os.waitstatus_to_exitcode(os.waitpid(one, 0)[1])) for one in processes)
 
 
+def spent(process: int) -> float:
+    """Return the seconds that a child has computed so far."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def kill(n: int, seed: int, words: list[str]) -> int:
-    """Kill processes that solve tasks, at moments drawn from all the time that this takes."""
+    """Kill processes that solve tasks, at moments drawn from the time that this takes.
+
+    Time is what they have computed, since on a busy machine they also wait.
+    """
     generator = random.Random(seed)
     cache = Path(os.environ["NUMBA_CACHE_DIR"])
 
@@ -57,18 +69,20 @@ def kill(n: int, seed: int, words: list[str]) -> int:
             os.environ["NUMBA_CACHE_DIR"] = folder
             solve()
 
-    begun = time.monotonic()
-    assert os.waitpid(start(solve_elsewhere), 0)[1] == 0
-    cold = time.monotonic() - begun
+    _, status, usage = os.wait4(start(solve_elsewhere), 0)
+    assert status == 0
+    cold = usage.ru_utime + usage.ru_stime
     killed = 0
     while killed < n:
-        # What the last ones have compiled is compiled again, in part.
+        # The first find an empty cache; of what the others compiled, half is compiled again.
         for index in cache.rglob("*.nbi"):
-            if generator.random() < 0.7:
+            if killed < 5 or generator.random() < 0.5:
                 index.unlink()
-        seconds = generator.uniform(0, cold)
+        seconds = generator.uniform(0, cold if killed < 5 else cold / 3)
         process = start(solve)
-        time.sleep(seconds)
+        # A child that has ended stays, with the time that it took, until it is waited for.
+        while spent(process) < seconds and os.waitid(os.P_PID, process, PEEK) is None:
+            time.sleep(generator.uniform(0, 0.004))
         os.kill(process, signal.SIGKILL)
         if os.WIFSIGNALED(os.waitpid(process, 0)[1]):
             killed += 1

@@ -91,6 +91,7 @@ def killed(folder: Path) -> None:
         cold_starts.__file__,
         *("kill", 100 if LONG else 30, SEED, *TASKS),
         variables={"NUMBA_CACHE_DIR": str(folder)},
+        seconds=6000,
     )
     assert done.code == 0, done
     assert len(done.out.splitlines()) >= 30
