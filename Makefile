@@ -14,8 +14,12 @@ MODE := $(if $(filter-out 0,$(FASTLIN_SKIP_C)),skip-c)$(if $(filter-out 0,$(FAST
 STAMP := $(VENV)/installed-$(VERSION)-$(or $(MODE),try-c)
 LOWEST_STAMP := $(LOWEST)/installed-$(VERSION)-$(or $(MODE),try-c)
 
+# Of `make soak`.
+HOURS ?= 1
+SEED ?= 0
+
 .DEFAULT_GOAL := help
-.PHONY: help report test test-lowest docs bench clean
+.PHONY: help report test test-lowest soak docs bench clean
 .NOTPARALLEL:
 
 help:  ## Show the targets
@@ -41,6 +45,10 @@ test: $(STAMP)-test  ## Check style, formatting and types, run all tests, build 
 test-lowest: $(LOWEST_STAMP)  ## Run all tests with the lowest version of each dependency
 	@echo "==> Running the tests (pytest) with the lowest versions, $(LOWEST)/lowest.txt"
 	@$(LOWEST)/bin/pytest
+
+soak: $(STAMP)-test  ## Train in short processes that share caches, HOURS=1, and compare: SEED=0
+	@echo "==> Hunting for wrong models for $(HOURS) h (stops at the first fault, keeps its cache)"
+	@$(BIN)/python tests/hunt.py $(SEED) --hours $(HOURS)
 
 docs: $(or $(wildcard $(STAMP)-test),$(STAMP)-docs)  ## Build the documentation, docs/_build/html
 	@echo "==> Building the documentation in docs/_build/html (runs the gallery)"
