@@ -11,7 +11,7 @@ MODE := $(if $(filter-out 0,$(FASTLIN_SKIP_C)),skip-c)$(if $(filter-out 0,$(FAST
 STAMP := $(VENV)/installed-$(or $(MODE),try-c)
 
 .DEFAULT_GOAL := help
-.PHONY: help report test docs bench clean
+.PHONY: help report test sanitize docs bench clean
 .NOTPARALLEL:
 
 help:  ## Show the targets
@@ -33,6 +33,16 @@ test: $(STAMP)-test  ## Check style, formatting and types, run all tests, build 
 	@echo "==> Running the tests (pytest)"
 	@$(BIN)/pytest
 	@$(MAKE) --no-print-directory docs
+
+# The installed library stays as it is. LONG=1 runs random cases, for FASTLIN_TEST_SECONDS seconds on
+# each instruction set, of FASTLIN_TEST_SEED.
+sanitize: $(STAMP)-test  ## Run the C kernels under AddressSanitizer and UBSan [LONG=1]
+	@echo "==> Compiling the C kernels with sanitizers in build/sanitize (takes minutes)"
+	@FASTLIN_SANITIZE=1 FASTLIN_REQUIRE_C=1 FASTLIN_SKIP_C= $(BIN)/python setup.py -q build_ext \
+	    --build-lib build/sanitize --build-temp build/sanitize/objects
+	@echo "==> Running them at the edge of accessible memory"
+	@FASTLIN_TEST_LIBRARY=build/sanitize/fastlin/_native.abi3.so FASTLIN_TEST_LONG=$(LONG) \
+	    $(BIN)/pytest tests/test_memory.py -k test_c
 
 docs: $(or $(wildcard $(STAMP)-test),$(STAMP)-docs)  ## Build the documentation, docs/_build/html
 	@echo "==> Building the documentation in docs/_build/html (runs the gallery)"
