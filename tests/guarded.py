@@ -9,6 +9,7 @@ own working memory. Bytes that belong to no element are 255, which makes a numbe
 from __future__ import annotations
 
 import ctypes
+import math
 import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from fastlin.kernels import Backend, CsrRows, Parameters, Samples, StepOptions
 
 PAGE = mmap.PAGESIZE
+CACHE_LINE = 64
 NO_ACCESS, READ, READ_WRITE = 0, 1, 3
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -174,6 +176,16 @@ def place_samples(samples: Samples, placement: Placement) -> Samples:
         if name != "rows"
     }
     return Samples(placed, **others)
+
+
+def on_cache_lines(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Return zeros that start on a cache line and end, but for the rest of one, at the edge."""
+    dtype = np.dtype(dtype)
+    strides = np.cumprod([dtype.itemsize, *shape[:0:-1]])[::-1]
+    size = math.prod(shape) * dtype.itemsize
+    pages = Pages(size)
+    at = pages.stop - -(-size // CACHE_LINE) * CACHE_LINE
+    return pages.array(at, shape, tuple(map(int, strides)), dtype)
 
 
 def guard(backend: Backend, placement: Placement) -> Backend:

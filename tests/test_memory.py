@@ -10,6 +10,7 @@ A fault would end pytest, so each backend and instruction set has a process of i
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from guarded import PAGE, Placement, place, place_rows
+from guarded import PAGE, Placement, on_cache_lines, place, place_rows
 
 from fastlin.kernels import get_backend, load_backend
 
@@ -69,8 +70,9 @@ def test_c(isa: str) -> None:
     if not LIBRARY:
         run_cases("c", FASTLIN_ISA=isa)
         return
+    compiler = shlex.split(os.environ.get("CC") or "gcc")
     runtime = subprocess.run(
-        ["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+        [*compiler, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
     )
     run_cases(
         *("c", "--library", LIBRARY),
@@ -188,3 +190,13 @@ os._exit(0)
 """
     done = run_python("-c", code)
     assert done.returncode == (0 if allowed else -signal.SIGSEGV), done.stderr
+
+
+def test_working_memory_lies_on_cache_lines_at_the_edge() -> None:
+    for shape, slack in (((3, 5, 16), 0), ((7,), 36), ((2, 0), 0)):
+        array = on_cache_lines(shape, np.float32)
+        assert array.flags.c_contiguous
+        assert not array.any()
+        assert array.ctypes.data % 64 == 0
+        assert (array.ctypes.data + array.nbytes + slack) % PAGE == 0
+        array[...] = 1
