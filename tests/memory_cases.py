@@ -50,7 +50,17 @@ NUMBA_CLASSES = {
     ("int64", "float32"): [3, 4],
     ("int32", "float64"): [3, 4],
 }
-NUMBA_CLASSES_OF_NARROW_VECTORS = {("uint8", "float32"): [5, 9, 10, 13], ("int32", "float32"): [1]}
+NUMBA_CLASSES_OF_NARROW_VECTORS = {("uint8", "float32"): [5, 9, 10, 13, 14, 15, 19, 20, 25, 37, 40]}
+
+ESTIMATOR_CLASSES = {
+    ("uint8", "float32"): 10,
+    ("float32", "float32"): 10,
+    ("float64", "float64"): 10,
+    ("int32", "float32"): 20,
+    ("int64", "float64"): 20,
+    ("int64", "float32"): 4,
+    ("int32", "float64"): 4,
+}
 
 
 @dataclass(frozen=True)
@@ -91,18 +101,21 @@ def placements() -> Iterator[Placement]:
         number += 1
 
 
+def classes_of(backend: Backend) -> dict[tuple[str, str], list[int]]:
+    """Return the types that the short list holds of a backend, and the numbers of classes."""
+    if backend.name == "numba":
+        wide = backend.instruction_set in ("amx", "avx512")
+        return NUMBA_CLASSES if wide else NUMBA_CLASSES_OF_NARROW_VECTORS
+    if backend.instruction_set == "amx":  # all else is what "avx512" runs
+        return {("uint8", "float32"): list(range(8, 41))}
+    return {types: list(range(1, 41)) for types in (*DENSE, *SPARSE)}
+
+
 def short_list(backend: Backend) -> Iterator[Case]:
     """For all types every d of 1 to 70 and every k of 1 to 40; every batch of 1 to 129."""
-    narrow = backend.name == "numba" and backend.instruction_set not in ("amx", "avx512")
     names, lying, batches = list(STEP_OPTIONS), placements(), itertools.count()
-    for types in (*DENSE, *SPARSE):
-        classes = list(range(1, 41))
-        if backend.name == "numba":
-            known = NUMBA_CLASSES_OF_NARROW_VECTORS if narrow else NUMBA_CLASSES
-            classes = known.get(types, [])
-        elif backend.instruction_set == "amx":  # all else is what "avx512" runs
-            classes = list(range(8, 41)) * (types == ("uint8", "float32"))
-        for number in range(CASES_OF_A_TYPE if classes else 0):
+    for types, classes in classes_of(backend).items():
+        for number in range(CASES_OF_A_TYPE):
             batch_size = 1 + 50 * next(batches) % 129  # 50 and 129 have no common divisor
             yield Case(
                 types,
@@ -115,7 +128,7 @@ def short_list(backend: Backend) -> Iterator[Case]:
                 weighted=number % 3 > 0,
                 shifted=number % 4 > 0,
             )
-        for n_threads in (1, 2, 3, 5) if classes else ():
+        for n_threads in (1, 2, 3, 5):
             many = 70 if backend.name == "c" and n_threads == 3 else classes[-1]
             yield Case(types, 140, 600, many, 129, "everything", next(lying), n_threads=n_threads)
 
@@ -228,10 +241,10 @@ def fit(case: Case, solver: str, backend: str, lying: Any) -> list[bytes]:
 def run_estimators(backend: Backend) -> int:
     """Assert that a fit is the same wherever its rows lie, with the arrays as users have them."""
     count = 0
-    for types in (*DENSE, *SPARSE):
-        case = Case(types, 150, 37, 10, 32, "plain", Placement())
-        if types == ("uint8", "float64") or (backend.name == "numba" and types[0] == "int64"):
+    for types in classes_of(backend):
+        if types not in ESTIMATOR_CLASSES:  # not what the estimator chooses for these rows
             continue
+        case = Case(types, 150, 37, ESTIMATOR_CLASSES[types], 32, "plain", Placement())
         for solver in ("sgd", "lbfgs"):
             right = fit(case, solver, backend.name, None)
             for number, rows in enumerate(ROWS):
