@@ -8,6 +8,7 @@ extension module that takes the place of the installed C backend.
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.machinery
 import importlib.util
 import itertools
@@ -280,10 +281,12 @@ def main() -> None:
     backend = get_backend(options.backend)
     if backend.name == "numba":
         # Its working memory, which it puts on cache lines of blocks that are somewhat larger.
-        from fastlin.kernels import jit
-
-        assert hasattr(jit, "aligned"), "name here what allocates the working memory of Numba"
-        jit.aligned = on_cache_lines
+        importlib.import_module("fastlin.kernels.jit_sparse")
+        modules = [m for name, m in sys.modules.items() if name.startswith("fastlin.kernels.")]
+        allocating = [module for module in modules if hasattr(module, "aligned")]
+        assert allocating, "name here what allocates the working memory of Numba"
+        for module in allocating:
+            module.aligned = on_cache_lines  # type: ignore[attr-defined]
     if options.seconds:
         cases = long_list(backend, options.seconds, options.seed)
     else:
