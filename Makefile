@@ -19,7 +19,7 @@ HOURS ?= 1
 SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-lowest soak docs bench clean
+.PHONY: help report test test-lowest soak sanitize docs bench clean
 .NOTPARALLEL:
 
 help:  ## Show the targets
@@ -49,6 +49,16 @@ test-lowest: $(LOWEST_STAMP)  ## Run all tests with the lowest version of each d
 soak: $(STAMP)-test  ## Train in short processes that share caches, HOURS=1, and compare: SEED=0
 	@echo "==> Hunting for wrong models for $(HOURS) h (stops at the first fault, keeps its cache)"
 	@$(BIN)/python tests/hunt.py $(SEED) --hours $(HOURS)
+
+# The installed library stays as it is. LONG=1 runs random cases, for FASTLIN_TEST_SECONDS seconds on
+# each instruction set, of FASTLIN_TEST_SEED.
+sanitize: $(STAMP)-test  ## Run the C kernels under AddressSanitizer and UBSan [LONG=1]
+	@echo "==> Compiling the C kernels with sanitizers in build/sanitize (takes minutes)"
+	@FASTLIN_SANITIZE=1 FASTLIN_REQUIRE_C=1 FASTLIN_SKIP_C= $(BIN)/python setup.py -q build_ext \
+	    --build-lib build/sanitize --build-temp build/sanitize/objects
+	@echo "==> Running them at the edge of accessible memory"
+	@FASTLIN_TEST_LIBRARY=build/sanitize/fastlin/_native.abi3.so FASTLIN_TEST_LONG=$(LONG) \
+	    $(BIN)/pytest tests/test_memory.py -k test_c
 
 docs: $(or $(wildcard $(STAMP)-test),$(STAMP)-docs)  ## Build the documentation, docs/_build/html
 	@echo "==> Building the documentation in docs/_build/html (runs the gallery)"

@@ -16,6 +16,14 @@
 #include "fastlin_api.h"
 #include "team.h"
 
+/* Tell AddressSanitizer of the bytes between the arrays of one block (`make sanitize`). */
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#define FORBID(from, to) __asan_poison_memory_region(from, (size_t)((to) - (from)))
+#else
+#define FORBID(from, to) ((void)0)
+#endif
+
 /* Whether AMX is compiled: GCC knows it from version 11 on, and Linux is asked for it. */
 #if defined(__x86_64__) && defined(__linux__) && !defined(__clang__) && __GNUC__ >= 11
 #define HAS_AMX 1
@@ -59,8 +67,9 @@ typedef struct {
 } arena;
 
 static inline void *take(arena *memory, size_t bytes) {
-    void *p = memory->block ? memory->block + memory->used : NULL;
+    char *p = memory->block ? memory->block + memory->used : NULL;
     memory->used += (bytes + 63) / 64 * 64 + 64;
+    if (p) FORBID(p + bytes, memory->block + memory->used);
     return p;
 }
 

@@ -22,8 +22,8 @@ typedef int32_t NAME(lane_integer);
 #endif
 
 typedef WEIGHT NAME(vector) __attribute__((vector_size(VECTOR_BYTES), may_alias));
-typedef WEIGHT NAME(unaligned)
-    __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(WEIGHT)), may_alias));
+/* At any address: rows may be a view of bytes. */
+typedef WEIGHT NAME(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
 typedef NAME(lane_integer) NAME(integers) __attribute__((vector_size(VECTOR_BYTES), may_alias));
 #define V NAME(vector)
 #define I NAME(integers)

@@ -37,7 +37,9 @@ def sparse_rows(matrix: Any) -> CsrRows:
     if not own.has_canonical_format:
         own = own.copy()
         own.sum_duplicates()
-    values, columns, row_starts = map(np.ascontiguousarray, (own.data, own.indices, own.indptr))
+    values, columns, row_starts = (
+        np.require(array, requirements=["C", "A"]) for array in (own.data, own.indices, own.indptr)
+    )
     return CsrRows(values, columns, row_starts, own.shape[1])
 
 

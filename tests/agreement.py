@@ -46,8 +46,14 @@ def check(backend: Backend, problem: Problem, n_threads: int = 1) -> None:
         check_steps(backend, problem, batch_size, name, n_threads)
 
 
-def check_passes(backend: Backend, problem: Problem, n_threads: int = 1) -> None:
-    """Assert it of ``loss_gradient``, ``score`` and ``logits``."""
+def check_passes(
+    backend: Backend, problem: Problem, n_threads: int = 1, any_shape: bool = False
+) -> None:
+    """Assert it of ``loss_gradient``, ``score`` and ``logits``.
+
+    ``any_shape``: do not ask, here and in :func:`check_steps`, whether the problem tells right from
+    wrong well, as those of very few rows or features do not.
+    """
     exact = problem.in_float64()
     allowed = bounds_of(problem, problem.dtype)
     right = reference.loss_gradient(exact.samples, *exact.model)
@@ -74,11 +80,16 @@ def check_passes(backend: Backend, problem: Problem, n_threads: int = 1) -> None
         margin = best_two[:, 1] - best_two[:, 0]
     undecided = np.count_nonzero(margin <= 2 * allowed.logits.max(axis=1))
     assert abs(n_correct - reference.score(exact.samples, *exact.model)[1]) <= undecided
-    assert undecided <= 0.02 * len(margin)
+    assert any_shape or undecided <= 0.02 * len(margin)
 
 
 def check_steps(
-    backend: Backend, problem: Problem, batch_size: int, name: str, n_threads: int = 1
+    backend: Backend,
+    problem: Problem,
+    batch_size: int,
+    name: str,
+    n_threads: int = 1,
+    any_shape: bool = False,
 ) -> None:
     """Assert it of ``sgd_steps`` over two rounds of the rows."""
     exact = problem.in_float64()
@@ -113,7 +124,8 @@ def check_steps(
             tolerance = tolerance * (grown if field.endswith("velocity") else 1)
             assert_within(getattr(got, field), value, np.broadcast_to(tolerance, value.shape))
     moved = np.abs(right.weights - exact.weights).max()
-    assert moved > 100 * np.max(by_weights), "the steps are too small to tell right from wrong"
+    large = any_shape or moved > 100 * np.max(by_weights)
+    assert large, "the steps are too small to tell right from wrong"
 
 
 def run_steps(

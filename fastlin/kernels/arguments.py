@@ -48,11 +48,11 @@ class CsrRows:
     Attributes
     ----------
     values : (z,) float32 or float64
-        Contiguous, of the weights' type.
+        Contiguous and aligned, of the weights' type.
     columns : (z,) int32 or int64
-        Contiguous.
+        Contiguous and aligned.
     row_starts : (n + 1,) of the columns' type
-        Contiguous; from 0 on it never falls.
+        Contiguous and aligned; from 0 on it never falls.
     n_features : int
         ``d``.
     """
@@ -102,7 +102,8 @@ class Samples:
     Attributes
     ----------
     rows : (n, d) uint8, float32 or float64, or CsrRows
-        Each row contiguous; rows may be any constant number of elements apart.
+        Each row contiguous; rows may be any constant number of bytes apart, forwards or backwards,
+        and at any address, be it a multiple of an element's size or not.
     labels : (n,) int32
         Class of each row, ``0 .. k - 1``; 0 or 1 where ``k == 1``.
     sample_weight : (n,) float64 or None

@@ -169,10 +169,13 @@ class _Arrays:
         self._alive: list[Any] = []
 
     def pointer(self, array: NDArray[Any] | None, dtype: Any) -> Any:
-        """Point to the elements of ``array``, converted where it is of another type or order."""
+        """Point to the elements of ``array``, converted where they are not as C expects them.
+
+        That is of another type or order, or at addresses that are no multiples of their size.
+        """
         if array is None:
             return ffi.NULL
-        array = np.ascontiguousarray(array, dtype)
+        array = np.require(array, dtype, ["C", "A"])
         self._alive.append(array)
         return ffi.cast(_c_type(array.dtype), array.ctypes.data)
 
