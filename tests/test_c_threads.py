@@ -90,6 +90,7 @@ def test_signals_reach_the_main_thread_of_python() -> None:
     if not TASKS.is_dir():
         pytest.skip("this system does not list threads")
     watcher = threading.Thread(target=watch)
+    wanted = signal.SIGINT, signal.SIGTERM, signal.SIGALRM
     problem = make_problem(20_000, 784, 10, "float64", "float64")
     weights, intercept = problem.model
     backend = load_backend("c")
@@ -97,12 +98,14 @@ def test_signals_reach_the_main_thread_of_python() -> None:
     try:
         for _ in range(500):
             backend.loss_gradient(problem.samples, weights, intercept, 3)
-            if masks:
+            if wanted in masks:
                 break
     finally:
         stop.set()
         watcher.join(timeout=60)
-    assert masks == {(signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
+    assert wanted in masks
+    # While a thread begins, the C library blocks all signals for a moment.
+    assert all(set(mask) >= set(wanted) for mask in masks)
 
 
 @pytest.mark.parametrize("n_threads", [2, 7, 64, 10**6])

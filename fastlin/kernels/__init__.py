@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fastlin.errors import BackendUnavailableError, InputError
+from fastlin.kernels import numba_environment
 from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
 from fastlin.kernels.thread_limits import default_n_threads
 
@@ -103,6 +104,10 @@ class Backend:
 def load_backend(name: str) -> Backend:
     """Return the record of one backend, made on first use: with as many threads as it can use."""
     if name == "numba":
+        fault = numba_environment.fault()
+        if fault:
+            variable = fault.partition(" ")[0].partition("=")[0]
+            return Backend(name="numba", reason=fault, remedy=f"unset {variable}")
         try:
             from fastlin.kernels.jit import load
         except Exception as error:  # numba refuses to load in many ways, a wrong NumPy among them

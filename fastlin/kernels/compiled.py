@@ -101,7 +101,7 @@ def kernel_name(body: Any, kind: Kind | None) -> str:
 # ------------------------------------------------------------------ from the cache, or compiled
 
 _lock = threading.RLock()
-_addresses: dict[str, int] = {}
+_addresses: dict[tuple[Body, Kind | None], int] = {}
 _alive: list[Any] = []
 """Engines that own machine code, for as long as the process lives."""
 
@@ -122,13 +122,13 @@ def address_of(body: Body, kind: Kind | None = None) -> int:
     kind : Kind, optional
         What to compile it for; in the body, the value of ``this_kind()``.
     """
-    name = kernel_name(body, kind)
-    address = _addresses.get(name)
+    key = body, kind
+    address = _addresses.get(key)
     if address is None:
         with _lock:
-            if name not in _addresses:
-                _addresses[name] = _load_or_compile(name, body, kind)
-            address = _addresses[name]
+            if key not in _addresses:
+                _addresses[key] = _load_or_compile(kernel_name(body, kind), body, kind)
+            address = _addresses[key]
     return address
 
 

@@ -303,9 +303,11 @@ class Memory:
 
     def zeros(self, *shape: int, dtype: np.dtype[Any] | None = None) -> int:
         """Return the address of zeros, 0 if there are none."""
-        if not math.prod(shape):
+        if 0 in shape:
             return 0
-        return self.address(aligned(shape, dtype or self.dtype))
+        array = aligned(shape, dtype or self.dtype)
+        self._kept.append(array)
+        return int(array.ctypes.data)
 
     def address(self, array: NDArray[Any] | None, dtype: Any = None) -> int:
         """Return where an array lies, C-ordered and aligned, 0 for None; it lives as long as this.
@@ -314,7 +316,9 @@ class Memory:
         """
         if array is None:
             return 0
-        array = np.require(array, dtype, ["C", "A"])
+        flags = array.flags
+        if not (flags.c_contiguous and flags.aligned and dtype in (None, array.dtype)):
+            array = np.require(array, dtype, ["C", "A"])
         self._kept.append(array)
         return int(array.ctypes.data)
 

@@ -24,7 +24,7 @@ WORD_BYTES = 8
 
 def words_of(*records: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Return the numbers of some records, one behind the other."""
-    return np.array([int(word) for record in records for word in record], np.int64)
+    return np.array([word for record in records for word in record], np.int64)
 
 
 @intrinsic  # type: ignore[untyped-decorator]  # numba is untyped, here and below

@@ -43,8 +43,8 @@ def safe_n_threads(n_threads: int) -> int:
         if possible < n_threads:
             _tell(
                 f"the system lets this process start no more than {possible} of {n_threads} "
-                "threads, so it trains on that many; raise the limit (ulimit -u, or the pids limit of "
-                "its container) to use more"
+                "threads, so it trains on that many; raise the limit (ulimit -u, or the pids limit "
+                "of its container) to use more"
             )
             return possible
         _proved.n_threads = n_threads
