@@ -36,23 +36,26 @@ def test_the_library_needs_no_openmp() -> None:
 @pytest.mark.skipif(not TASKS.is_dir(), reason="this system does not list threads")
 def test_no_thread_outlives_a_call() -> None:
     code = """
-import pathlib
+import pathlib, time
 from agreement import all_bits
 from fastlin.kernels import get_backend
 from problems import make_problem, make_sparse_problem
 tasks = lambda: {path.name for path in pathlib.Path("/proc/self/task").iterdir()}
-backend, before = get_backend("c"), tasks()
+backend = get_backend("c")
 for problem in (
     make_problem(3000, 784, 10, "uint8", "float32"),
     make_problem(3000, 784, 10, "float32", "float32"),
     make_sparse_problem(3000, 300, 10, "float64"),
 ):
+    all_bits(backend, problem, 1)  # after which other libraries have started their threads
+    before = tasks()
     all_bits(backend, problem, 4)
-    # A thread that was joined is still listed for a moment.
-    for _ in range(10_000):
-        if tasks() == before:
+    # A thread that was joined is still listed for a moment, on a busy machine a long one.
+    for _ in range(5000):
+        if tasks() <= before:
             break
-    assert tasks() == before
+        time.sleep(0.002)
+    assert tasks() <= before
 """
     path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
     done = subprocess.run(
