@@ -103,3 +103,26 @@ def test_the_sources_of_all_kernels_are_part_of_the_name(monkeypatch: pytest.Mon
                 lambda path, source=source: read(path) + b"#" * (path == source),
             )
             assert compiled.stamp.__wrapped__() != before, source
+
+
+def test_whole_code_of_another_kernel_is_not_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An index with a right name and digest, of an object file that is not of this kernel."""
+    from fastlin.kernels import compiled, jit_loops
+    from fastlin.kernels.kernel_cache import KernelCache
+
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    cache = KernelCache(compiled.stamp())
+    name = compiled.kernel_name(jit_loops.launch, None)
+    right = compiled.object_of(name, compiled.compile_body(jit_loops.launch, None))
+    other = compiled.object_of("another", compiled.compile_body(jit_loops.launch, None))
+    cache.store(name, "launch", other)
+    assert cache.load(name) == other
+    assert compiled.load_code(name, other) == 0
+    monkeypatch.setattr(compiled, "cache", lambda: cache)
+    assert compiled._load_or_compile(name, jit_loops.launch, None) != 0
+    kept = cache.load(name)
+    assert kept != other
+    assert kept is not None
+    assert len(kept) == len(right)

@@ -138,10 +138,14 @@ def _load_or_compile(name: str, body: Body, kind: Kind | None) -> int:
         _alive.append(function)
         return int(function.address)
     code = cache().load(name)
-    if code is None:
+    address = 0 if code is None else load_code(name, code)
+    if not address:  # not kept, or the code of another kernel
         code = object_of(name, compile_body(body, kind))
         cache().store(name, f"{body.__qualname__} {kind or ''}".strip(), code)
-    return load_code(name, code)
+        address = load_code(name, code)
+    if not address:
+        raise RuntimeError(f"LLVM finds no function {name} in the code that it made itself")
+    return address
 
 
 def compile_body(body: Body, kind: Kind | None) -> Any:
@@ -206,16 +210,13 @@ def object_of(name: str, function: Any) -> bytes:
 
 
 def load_code(name: str, code: bytes) -> int:
-    """Load an object file, and return where its symbol lies."""
+    """Load an object file, and return where its symbol lies, 0 if it has no such symbol."""
     # An engine of its own, in which nothing can have the same name.
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    address = engine.get_function_address(name)
-    if not address:
-        raise RuntimeError(f"LLVM finds no function {name} in the code that it made itself")
     _alive.append(engine)
-    return int(address)
+    return int(engine.get_function_address(name))
 
 
 def _target_machine() -> Any:
