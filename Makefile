@@ -14,6 +14,9 @@ MODE := $(if $(filter-out 0,$(FASTLIN_SKIP_C)),skip-c)$(if $(filter-out 0,$(FAST
 STAMP := $(VENV)/installed-$(VERSION)-$(or $(MODE),try-c)
 LOWEST_STAMP := $(LOWEST)/installed-$(VERSION)-$(or $(MODE),try-c)
 
+# Most tests use one core; more files at once would crowd the threads of those that use several.
+TWO_FILES_AT_A_TIME := --numprocesses=2 --dist=loadfile
+
 # Of `make soak`.
 HOURS ?= 1
 SEED ?= 0
@@ -39,12 +42,12 @@ test: $(STAMP)-test  ## Check style, formatting and types, run all tests, build 
 	@echo "==> Checking types (mypy)"
 	@$(BIN)/mypy
 	@echo "==> Running the tests (pytest)"
-	@$(BIN)/pytest
+	@$(BIN)/pytest $(TWO_FILES_AT_A_TIME)
 	@$(MAKE) --no-print-directory docs
 
 test-lowest: $(LOWEST_STAMP)  ## Run all tests with the lowest version of each dependency
 	@echo "==> Running the tests (pytest) with the lowest versions, $(LOWEST)/lowest.txt"
-	@$(LOWEST)/bin/pytest
+	@$(LOWEST)/bin/pytest $(TWO_FILES_AT_A_TIME)
 
 soak: $(STAMP)-test  ## Train in short processes that share caches, HOURS=1, and compare: SEED=0
 	@echo "==> Hunting for wrong models for $(HOURS) h (stops at the first fault, keeps its cache)"
