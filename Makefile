@@ -43,6 +43,8 @@ test: $(STAMP)-test  ## Check style, formatting and types, run all tests, build 
 	@$(BIN)/mypy
 	@echo "==> Running the tests (pytest)"
 	@$(BIN)/pytest $(TWO_FILES_AT_A_TIME)
+	@echo "==> Running each benchmark once, untimed (pytest bench/)"
+	@$(BIN)/pytest bench/ -q --benchmark-disable
 	@$(MAKE) --no-print-directory docs
 
 test-lowest: $(LOWEST_STAMP)  ## Run all tests with the lowest version of each dependency

@@ -11,18 +11,12 @@ import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
-import sklearn
 from sklearn.exceptions import ConvergenceWarning
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
     from fastlin.history import History
     from fastlin.kernels.arguments import Rows
-
-CROWDED_CLASSES = 50
-ROWS_OF_A_CLASS = 5
-"""More numbers than the first as classes, with fewer rows each than the second, look measured."""
 
 ORDERS_OF_MAGNITUDE = 3
 """Ranges of features that lie further apart than so many powers of 10 call for scaling."""
@@ -44,10 +38,6 @@ class NotConvergedWarning(FastlinWarning, ConvergenceWarning):  # type: ignore[m
     """The training ended while the loss was still falling."""
 
 
-class LabelsWarning(FastlinWarning):
-    """The labels look like numbers to be predicted rather than classes."""
-
-
 class ScalingWarning(FastlinWarning):
     """The features differ by orders of magnitude."""
 
@@ -66,29 +56,6 @@ def warn(message: str, kind: type[FastlinWarning]) -> None:
     while frame and frame.f_globals["__name__"].partition(".")[0] in NOT_THE_CALLER:
         level, frame = level + 1, frame.f_back
     warnings.warn(message, kind, stacklevel=level)
-
-
-def sklearn_version() -> tuple[int, int]:
-    """Return the first two numbers of the version of scikit-learn that is installed."""
-    major, minor = sklearn.__version__.split(".")[:2]
-    return int(major), int(minor)
-
-
-def look_at_labels(classes: NDArray[np.generic], n_rows: int) -> None:
-    """Warn of numeric labels of so many values that a class has hardly any rows.
-
-    Of more classes than half of the rows scikit-learn warns itself, from 1.7 on.
-    """
-    k = len(classes)
-    crowded = k > CROWDED_CLASSES and n_rows < ROWS_OF_A_CLASS * k
-    told = 2 * k > n_rows and sklearn_version() >= (1, 7)
-    if crowded and not told and classes.dtype.kind in "iuf":
-        warn(
-            f"y holds {k} different numbers in {n_rows} rows, so a class has {n_rows / k:.1f} rows "
-            "on average; if they are measurements rather than classes, use a regression instead, "
-            "for example sklearn.linear_model.Ridge",
-            LabelsWarning,
-        )
 
 
 def look_at_features(rows: Rows) -> None:

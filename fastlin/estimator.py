@@ -16,7 +16,6 @@ from sklearn.utils.validation import check_is_fitted
 from fastlin.advice import (
     look_at_descent,
     look_at_features,
-    look_at_labels,
     tell_of_separation,
 )
 from fastlin.batches import Batches
@@ -333,7 +332,6 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             start = self if self._options.warm_start and hasattr(self, "coef_") else None
             if start is not None:
                 require_same_model(classes, rows.shape[1], start.classes_, start.coef_.shape[1])
-            look_at_labels(classes, len(labels))
             if self.solver == "sgd" and start is None and self.input_scale is None:
                 look_at_features(rows)
             self.classes_ = classes

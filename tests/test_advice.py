@@ -20,7 +20,6 @@ import fastlin
 from fastlin import LogisticRegression, advice
 from fastlin.advice import (
     FastlinWarning,
-    LabelsWarning,
     NotConvergedWarning,
     ScalingWarning,
     SeparableWarning,
@@ -49,7 +48,7 @@ def one_warning(kind: type[Warning], said: str) -> Iterator[None]:
 
 
 def test_every_kind_is_one_of_ours_and_one_of_scikit_learn_s_where_it_has_one() -> None:
-    kinds = [LabelsWarning, NotConvergedWarning, ScalingWarning, SeparableWarning]
+    kinds = [NotConvergedWarning, ScalingWarning, SeparableWarning]
     assert all(issubclass(kind, FastlinWarning) for kind in kinds)
     assert issubclass(NotConvergedWarning, ConvergenceWarning)
 
@@ -182,19 +181,13 @@ def test_classes_that_are_separated_without_a_penalty(k: int, solver: str) -> No
 # ------------------------------------------------------------------ labels
 
 
-@pytest.mark.parametrize("kind", [float, int])
-def test_labels_that_look_measured(kind: type) -> None:
-    labels = (np.arange(200) % 60).astype(kind)
-    with one_warning(LabelsWarning, "60 different numbers in 200 rows, so a class has 3.3 rows"):
-        model(max_epochs=2).fit(X, labels)
-    for quiet in (labels.astype(str), np.arange(200) % 30):
-        assert len(model(max_epochs=2).fit(X, quiet).classes_) >= 30
-
-
-def test_more_classes_than_half_of_the_rows_are_told_of_once() -> None:
-    with pytest.warns(UserWarning, match="50% of the number of samples|150 different") as caught:
-        model(max_epochs=1).fit(X, np.arange(200) % 150)
-    assert len(caught) == 1
+@pytest.mark.parametrize("kind", [float, int, str])
+@pytest.mark.parametrize("rows_of_a_class", [2, 4])
+def test_whole_numbers_are_classes_however_few_rows_each_has(
+    rows_of_a_class: int, kind: type
+) -> None:
+    labels = (np.arange(200) % (200 // rows_of_a_class)).astype(kind)
+    assert len(model(max_epochs=2).fit(X, labels).classes_) == 200 // rows_of_a_class
 
 
 # ------------------------------------------------------------------ on the command line

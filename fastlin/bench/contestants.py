@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.advice import LabelsWarning
 from fastlin.bench.problems import Data, Problem
 from fastlin.blas import threadpools
 from fastlin.kernels import Backend, Parameters, Samples, StepOptions
@@ -150,9 +149,8 @@ class Fit(Contestant):
     def run(self) -> None:
         """Validate, shuffle, train, keep the history."""
         with warnings.catch_warnings():
-            # The grid has cells with fewer rows a class than scikit-learn and fastlin find likely.
+            # The grid has cells with fewer rows a class than scikit-learn finds likely.
             warnings.filterwarnings("ignore", message="The number of unique classes")
-            warnings.simplefilter("ignore", LabelsWarning)
             self.estimator.fit(self.data.rows, self.data.labels)
 
     def outcome(self) -> Outcome:
