@@ -14,7 +14,6 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 if TYPE_CHECKING:
-
     from fastlin.history import History
     from fastlin.kernels.arguments import Rows
 

@@ -71,7 +71,14 @@ def kernel_rows(rows: Rows, weights_dtype: np.dtype[Any]) -> Rows:
 
 def encode_labels(y: NDArray[Any], classes: NDArray[Any], what: str = "y") -> NDArray[np.int32]:
     """Return the index in the sorted ``classes`` of every label, ``(n,)``."""
-    index = np.searchsorted(classes, y).clip(max=len(classes) - 1)
+    try:
+        index = np.searchsorted(classes, y).clip(max=len(classes) - 1)
+    except TypeError as error:  # strings beside numbers, as Python objects
+        given, known = (sorted({type(v).__name__ for v in a.tolist()}) for a in (y, classes))
+        raise InputError(
+            f"{what} holds labels of type {', '.join(given)}, the classes are of type "
+            f"{', '.join(known)}; pass labels of the type that was trained on"
+        ) from error
     unknown = classes[index] != y
     if unknown.any():
         seen = ", ".join(repr(v) for v in np.unique(y[unknown])[:5].tolist())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from numbers import Integral, Real
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -19,18 +21,26 @@ from fastlin.advice import (
     tell_of_separation,
 )
 from fastlin.batches import Batches
+from fastlin.continuing import (
+    RATE_DEPENDS_ON,
+    known_classes,
+    present_model,
+    remembered,
+    resume,
+    unchanged,
+)
 from fastlin.data import encode_labels, kernel_rows, make_samples, take_rows, weight_type
 from fastlin.errors import InputError
 from fastlin.fit_tasks import CallbackSupportMixin, FitTasks, with_callbacks
-from fastlin.kernels import BACKEND_NAMES, Backend, Samples, get_backend
+from fastlin.kernels import BACKEND_NAMES, Backend, CsrRows, Samples, get_backend
 from fastlin.lbfgs import minimize
+from fastlin.replacement import learner_of
 from fastlin.scaling import InputScale
 from fastlin.schedules import SCHEDULES, StepSize, safe_step_size
 from fastlin.train import (
     Descent,
     Position,
     Progress,
-    copy_parameters,
     new_parameters,
     train,
 )
@@ -41,6 +51,7 @@ from fastlin.validation import (
     check_weights,
     input_errors,
     require_callables,
+    require_representable,
     require_same_model,
     require_two_classes,
     split_validation_set,
@@ -134,7 +145,9 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         1 prints a line an epoch.
     callbacks : list of callable or None
         Each is called with a :class:`fastlin.train.Progress` after every check and at the end of
-        every epoch; returning True stops the training.
+        every epoch; returning True stops the training, as does NumPy's. Whatever else is returned,
+        a number such as 1 among it, does not. An exception ends the fit and leaves the model as it
+        was before.
 
     Attributes
     ----------
@@ -175,7 +188,9 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     _step_size: StepSize | None = None
     """The one that was measured, if any."""
     _position: Position | None = None
-    """Where gradient descent stopped; None after L-BFGS and in a model from a file."""
+    """Where gradient descent stopped; None after L-BFGS."""
+    _trained_with: Mapping[str, Any] = MappingProxyType({})
+    """Options of the last call, see :mod:`fastlin.continuing`."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "solver": [StrOptions({"sgd", "lbfgs"})],
@@ -306,6 +321,20 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         DivergenceError
             The loss became nan or infinite.
         """
+        with learner_of(self) as learner:
+            learner._fit(self, X, y, sample_weight, X_val, y_val)
+        return self
+
+    def _fit(
+        self,
+        owner: LogisticRegression,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        X_val: ArrayLike | None,
+        y_val: ArrayLike | None,
+    ) -> None:
+        """Do what :meth:`fit` of ``owner`` says; this is a copy of it."""
         with input_errors():
             self._validate_params()
             require_callables(self.callbacks or ())
@@ -329,20 +358,22 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
                         name: None if values is None else _safe_indexing(values, part)
                         for name, values in seen.items()
                     }
-            start = self if self._options.warm_start and hasattr(self, "coef_") else None
-            if start is not None:
-                require_same_model(classes, rows.shape[1], start.classes_, start.coef_.shape[1])
-            if self.solver == "sgd" and start is None and self.input_scale is None:
+            goes_on = self._options.warm_start and hasattr(self, "coef_")
+            if goes_on:
+                old_classes, shape = getattr(self, "classes_", classes), np.shape(self.coef_)
+                d = rows.shape[1]
+                require_same_model(classes, d, old_classes, shape[1] if len(shape) == 2 else d)
+            if self.solver == "sgd" and not goes_on and self.input_scale is None:
                 look_at_features(rows)
             self.classes_ = classes
             self._position = None
-            self._train(backend, rows, labels, weights, validation, generator, start, seen)
+            told = owner, seen
+            self._train(backend, rows, labels, weights, validation, generator, goes_on, told)
         if not self._options.early_stopping:
             if self._options.l2 == 0 and self._separates(backend, rows, labels):
                 tell_of_separation(len(labels))
             elif self.solver == "sgd":
                 look_at_descent(self.history_, self._options.tol, self._options.patience)
-        return self
 
     @available_if(_trains_in_parts)  # type: ignore[untyped-decorator]  # as above
     def partial_fit(
@@ -383,6 +414,18 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         DivergenceError
             The loss became nan or infinite.
         """
+        with learner_of(self) as learner:
+            learner._partial_fit(X, y, classes, sample_weight)
+        return self
+
+    def _partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+    ) -> None:
+        """Do what :meth:`partial_fit` says; this is a copy of the estimator that was asked."""
         with input_errors():
             self._validate_params()
             require_callables(self.callbacks or ())
@@ -393,23 +436,23 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
                     "class_weight={label: weight}, from sklearn.utils.class_weight's "
                     "compute_class_weight('balanced', classes=classes, y=all_labels)"
                 )
-            first = not hasattr(self, "coef_")
-            rows, labels = check_rows_and_labels(self, X, y, reset=first)
+            reset = not hasattr(self, "n_features_in_")
+            rows, labels = check_rows_and_labels(self, X, y, reset=reset)
             weights = check_weights(rows, labels, sample_weight, self.class_weight)
-            if first:
+            if not hasattr(self, "classes_"):
                 if classes is None:
                     raise InputError("the first call of partial_fit needs classes=all labels")
                 known = np.unique(np.asarray(classes))
                 require_two_classes(known, "classes")
                 self.classes_ = known
-            elif classes is not None and not np.array_equal(self.classes_, np.unique(classes)):
+            self.classes_ = known_classes(self)
+            if classes is not None and not np.array_equal(self.classes_, np.unique(classes)):
                 raise InputError(
                     f"classes={np.unique(classes).tolist()!r} differ from those of the first call, "
                     f"{self.classes_.tolist()!r}"
                 )
-            start = None if first else self
-            self._train(backend, rows, labels, weights, None, self._generator(), start)
-        return self
+            goes_on = hasattr(self, "coef_")
+            self._train(backend, rows, labels, weights, None, self._generator(), goes_on)
 
     def _train(
         self,
@@ -419,20 +462,18 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         sample_weight: NDArray[np.float64] | None,
         validation: tuple[Rows, NDArray[Any]] | None,
         generator: np.random.Generator,
-        start: LogisticRegression | None,
-        seen: dict[str, Any] | None = None,
+        goes_on: bool,
+        told: tuple[LogisticRegression, dict[str, Any]] | None = None,
     ) -> None:
-        """Learn; ``seen`` is what callbacks see of a whole fit, None for a partial one."""
+        """Learn, from zero or from the present model.
+
+        ``told`` is what callbacks are told of a whole fit, its estimator and data; None for a
+        partial one.
+        """
         dtype = weight_type(rows, self.dtype)
-        # Sparse rows go on from dense ones that were centred by nothing but the weights.
-        in_place = isinstance(rows, np.ndarray) or isinstance(self.input_scale, str)
-        goes_on = start is not None and (in_place or not start._input_scale.has_shift)
-        if goes_on:
-            scale = self._input_scale
-        else:
-            scale = InputScale.from_option(self.input_scale, rows, sample_weight)
-            if self._centres and isinstance(rows, np.ndarray):
-                scale = scale.centred(rows, sample_weight)
+        if goes_on and self.dtype == "auto" and self._trained_with.get("weights") == "float64":
+            dtype = np.dtype(np.float64)  # one block of float32 must not round a model of float64
+        scale = self._scale_for(rows, sample_weight, goes_on)
         samples = make_samples(
             rows, encode_labels(labels, self.classes_), scale, dtype, sample_weight
         )
@@ -444,47 +485,79 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             else (0.0, False)
         )
         parameters = new_parameters(n_models, rows.shape[1], dtype, *extras)
-        if start is not None:
-            parameters.weights[...] = start.coef_
-            parameters.intercept[...] = scale.shifted_intercept(start.coef_, start.intercept_)
-        position = self._position if goes_on and self._position else Position(parameters, 0, 0)
-        copy_parameters(position.parameters, parameters)
+        position = self._position or Position(parameters, 0, 0)
+        same_scale = goes_on and scale is getattr(self, "_input_scale", None)
+        if goes_on:
+            same = same_scale and unchanged(self, "average", "fit_intercept")
+            resumed = resume(
+                parameters,
+                present_model(self, n_models, rows.shape[1]),
+                scale,
+                self._position if same else None,
+                self._options.fit_intercept,
+            )
+            if not resumed:  # an average begins here, the schedule goes on
+                position = Position(parameters, position.epochs_done, 0)
 
         def model() -> dict[str, Any]:
             weights, intercept = parameters.to_return()
-            return {"coef_": weights, "intercept_": scale.raw_intercept(weights, intercept)}
+            raw_intercept = scale.raw_intercept(weights, intercept)
+            return {**shown, "coef_": weights.copy(), "intercept_": raw_intercept}
 
+        names = ("classes_", "n_features_in_", "feature_names_in_")
+        shown = {name: getattr(self, name) for name in names if hasattr(self, name)}
         tasks = None
-        if seen is not None and self._has_callbacks:
-            tasks = FitTasks(self, self._options.max_epochs, seen, model)
-        known = self._step_size if goes_on else None
+        if told is not None and self._has_callbacks:
+            tasks = FitTasks(told[0], self._options.max_epochs, told[1], model)
+        known = self._step_size if same_scale and unchanged(self, *RATE_DEPENDS_ON) else None
+        validation_samples = self._bind_validation(validation, scale, dtype)
         step_size = self._step_size_for(samples, scale, n_models, dtype, known)
         descent = self._descent(
             backend,
             samples,
-            self._bind_validation(validation, scale, dtype),
+            validation_samples,
             scale,
             step_size,
-            1 if seen is None else self._options.max_epochs,
+            1 if told is None else self._options.max_epochs,
             position,
             tasks,
         )
         self.history_ = self._solve(descent, parameters, scale, generator)
+        learned = model()
+        self.coef_, self.intercept_ = learned["coef_"], learned["intercept_"]
+        self._position = None
         if self.solver == "sgd":
             self._position = Position(
                 parameters,
                 position.epochs_done + self.history_.stopped_epoch + 1,
                 position.steps_done + self.history_.stopped_step + 1,
+                self.intercept_.copy(),
             )
-        self.coef_, self.intercept_ = model().values()
         self.n_iter_ = self.history_.stopped_epoch + 1
         self.backend_ = backend.name
         self.learning_rate_ = step_size.learning_rate
         measured = self.solver == "sgd" and self._options.learning_rate == "auto"
         self._step_size = step_size if measured else None
         self._input_scale = scale
+        self._trained_with = {**remembered(self), "weights": dtype.name}
         if tasks is not None:
             tasks.end()
+
+    def _scale_for(
+        self, rows: Rows, sample_weight: NDArray[np.float64] | None, goes_on: bool
+    ) -> InputScale:
+        """Return the scale of the inputs: the present one if it still is as the options say."""
+        if goes_on and hasattr(self, "_input_scale") and unchanged(self, "input_scale"):
+            # Rows in sparse form cannot be shifted, and where the intercept is not free, the
+            # features' origin makes another model.
+            may_centre = self._centres or (self.solver == "lbfgs" and self._intercept_is_free)
+            if may_centre and isinstance(rows, np.ndarray):
+                return self._input_scale
+            return self._input_scale.uncentred()
+        scale = InputScale.from_option(self.input_scale, rows, sample_weight)
+        if self._centres and isinstance(rows, np.ndarray):
+            return scale.centred(rows, sample_weight)
+        return scale
 
     @property
     def _has_callbacks(self) -> bool:
@@ -522,8 +595,13 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     @property
     def _centres(self) -> bool:
         """Whether gradient descent may choose the features' origin, as well as its own pace."""
-        intercept_is_free = self._options.fit_intercept and not self._options.regularize_intercept
-        return self.solver == "sgd" and self._options.learning_rate == "auto" and intercept_is_free
+        has_own_pace = self.solver == "sgd" and self._options.learning_rate == "auto"
+        return has_own_pace and self._intercept_is_free
+
+    @property
+    def _intercept_is_free(self) -> bool:
+        """Whether the intercept can take up any shift of the features at no cost."""
+        return bool(self._options.fit_intercept and not self._options.regularize_intercept)
 
     @property
     def _intercept_decay(self) -> float:
@@ -584,6 +662,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             epochs_done=position.epochs_done,
             steps_done=position.steps_done,
             horizon=self._options.max_epochs,
+            unshifted=scale if _is_sparse(validation) and scale.has_shift else None,
         )
 
     # ------------------------------------------------------------------ prediction
@@ -733,7 +812,11 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         if validation is None:
             return None
         rows, labels = validation
-        return make_samples(rows, encode_labels(labels, self.classes_, "y_val"), scale, dtype)
+        index = encode_labels(labels, self.classes_, "y_val")
+        require_representable(rows, dtype)
+        if isinstance(rows, CsrRows):  # never shifted, see Descent.unshifted
+            return Samples(kernel_rows(rows, dtype), index)
+        return make_samples(rows, index, scale, dtype)
 
 
 class _PlainOptions:
@@ -749,6 +832,10 @@ class _PlainOptions:
         if isinstance(value, Integral):
             return int(value)
         return float(value) if isinstance(value, Real) else value
+
+
+def _is_sparse(validation: Samples | None) -> bool:
+    return validation is not None and isinstance(validation.rows, CsrRows)
 
 
 def _print_epoch(progress: Progress) -> None:

@@ -19,7 +19,7 @@ from fastlin.curvature import Curvature
 from fastlin.errors import DivergenceError
 from fastlin.objective import Objective, Value
 from fastlin.stopping import Patience
-from fastlin.train import Log, Progress, history_of, make_check
+from fastlin.train import Log, Progress, asks_to_stop, history_of, make_check
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -290,7 +290,7 @@ class _Run:
             )
             # Every callback is told, also after one of them asked to stop.
             answers = [callback(progress) for callback in descent.callbacks]
-            if any(answer is True for answer in answers):
+            if any(map(asks_to_stop, answers)):
                 stop_reason = stop_reason or "callback"
         return stop_reason
 

@@ -83,6 +83,8 @@ def save_estimator(model: LogisticRegression, path: str | Path) -> None:
             "position": None
             if model._position is None
             else [model._position.epochs_done, model._position.steps_done],
+            "trained_with": dict(model._trained_with),
+            "before_centring": _short(model._input_scale.before_centring),
             "history": model.history_.to_dict(),
         },
     )
@@ -112,11 +114,17 @@ def load_estimator(kind: type[LogisticRegression], path: str | Path) -> Logistic
         arrays = {name.removeprefix("position_"): saved.arrays.pop(name) for name in present}
         if position is not None:
             epochs_done, steps_done = map(int, position)
-            model._position = Position(Parameters(**arrays), epochs_done, steps_done)
+            model._position = Position(
+                Parameters(**arrays), epochs_done, steps_done, saved.arrays["intercept_"].copy()
+            )
         shift, factor = saved.arrays.pop("input_shift"), saved.arrays.pop("input_factor")
+        before = saved.metadata.get("before_centring")
+        if before is not None:
+            before = np.broadcast_to(np.asarray(before, np.float64), shift.shape).copy()
+        model._trained_with = dict(saved.metadata.get("trained_with") or {})
     except (TypeError, ValueError, KeyError) as error:
         raise ModelFileError(_damaged(path, f"a field is missing or wrong ({error})")) from error
-    model._input_scale = InputScale(shift, factor)
+    model._input_scale = InputScale(shift, factor, before)
     for name, array in saved.arrays.items():
         setattr(model, name, array.astype(object) if name == "feature_names_in_" else array)
     model.n_features_in_ = model.coef_.shape[1]
@@ -130,6 +138,12 @@ def _position_arrays(model: LogisticRegression) -> dict[str, NDArray[Any]]:
         return {}
     values = vars(model._position.parameters).items()
     return {f"position_{name}": array for name, array in values if array is not None}
+
+
+def _short(shift: NDArray[np.float64] | None) -> Any:
+    """Return a shift as JSON can hold it, one number where it is the same for all features."""
+    same = shift is not None and bool((shift == shift[0]).all())
+    return shift if shift is None or not same else float(shift[0])
 
 
 def _history(content: dict[str, Any]) -> History:

@@ -15,6 +15,7 @@ from fastlin.estimator import LogisticRegression
 from fastlin.kernels import Parameters
 from fastlin.lbfgs import Solution, solve
 from fastlin.objective import Objective
+from fastlin.train import score_validation
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -215,9 +216,7 @@ def _score(descent: Descent, parameters: Parameters) -> tuple[float, float] | No
     """Return mean loss and accuracy on the validation rows, if there are any."""
     if descent.validation is None:
         return None
-    loss_sum, n_correct = descent.backend.score(
-        descent.validation, parameters.weights, parameters.intercept, descent.n_threads
-    )
+    loss_sum, n_correct = score_validation(descent, (parameters.weights, parameters.intercept))
     n_rows = len(descent.validation.rows)
     return loss_sum / n_rows, n_correct / n_rows
 

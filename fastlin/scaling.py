@@ -25,10 +25,14 @@ ROWS_OF_A_MEAN = 4096
 
 @dataclass(frozen=True)
 class InputScale:
-    """``x = (u - shift) * scale`` for each feature; both ``(d,)`` float64, ``scale > 0``."""
+    """``x = (u - shift) * scale`` for each feature; both ``(d,)`` float64, ``scale > 0``.
+
+    ``before_centring`` is the shift that :meth:`centred` replaced, if it did.
+    """
 
     shift: NDArray[np.float64]
     scale: NDArray[np.float64]
+    before_centring: NDArray[np.float64] | None = None
 
     @classmethod
     @one_blas_thread()
@@ -101,7 +105,15 @@ class InputScale:
             return self
         with np.errstate(over="ignore", invalid="ignore"):
             mean = _mean(blocks)
-        return replace(self, shift=mean) if np.isfinite(mean).all() else self
+        if not np.isfinite(mean).all():
+            return self
+        return replace(self, shift=mean, before_centring=self.shift)
+
+    def uncentred(self) -> InputScale:
+        """Undo :meth:`centred`, if it changed anything."""
+        return (
+            self if self.before_centring is None else type(self)(self.before_centring, self.scale)
+        )
 
     @property
     def has_shift(self) -> bool:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastlin.batches import Batches
+    from fastlin.scaling import InputScale
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Descent:
     ``decay`` and ``gain`` are ``(d,)``; see :mod:`fastlin.kernels.arguments`. A ``tol`` of 0 or
     None never stops. ``epochs_done`` and ``steps_done`` count those of earlier runs that this one
     continues; the schedule runs over ``horizon`` epochs, or ``max_epochs`` where that is None.
-    ``before_epoch`` are called at the beginning of every epoch.
+    ``before_epoch`` are called at the beginning of every epoch. ``unshifted`` is the scale of the
+    training rows where these are shifted and the validation rows, in sparse form, are not.
     """
 
     backend: Backend
@@ -90,15 +92,20 @@ class Descent:
     epochs_done: int = 0
     steps_done: int = 0
     horizon: int | None = None
+    unshifted: InputScale | None = None
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a run stopped, and what another needs to go on from there."""
+    """Where a run stopped, and what another needs to go on from there.
+
+    ``intercept (k,)`` is the one that was handed out, for unshifted rows.
+    """
 
     parameters: Parameters
     epochs_done: int
     steps_done: int
+    intercept: NDArray[Any] | None = None
 
 
 @dataclass
@@ -179,7 +186,7 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
                 progress = _progress(descent, epoch, step, end_of_epoch, epoch_losses, log)
                 # Every callback is told, also after one of them asked to stop.
                 answers = [callback(progress) for callback in descent.callbacks]
-                if any(answer is True for answer in answers):
+                if any(map(asks_to_stop, answers)):
                     finished = finished or "callback"
             if finished:
                 break
@@ -197,6 +204,16 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
         copy_parameters(best_parameters, parameters)
     log.seconds["total"] = time.perf_counter() - started
     return history_of(log, descent, epoch, step, best_step if best_step >= 0 else step, stop_reason)
+
+
+def asks_to_stop(answer: Any) -> bool:
+    """Whether a callback's answer is True, Python's or NumPy's.
+
+    Nothing else is: many functions return something that their caller does not think of.
+    """
+    if isinstance(answer, np.ndarray) and answer.ndim == 0:
+        answer = answer[()]
+    return isinstance(answer, bool | np.bool_) and bool(answer)
 
 
 # What overflows shows in the losses; NumPy's kernels need not warn of it where the others do not.
@@ -262,11 +279,22 @@ def make_check(
     assert descent.validation is not None
     started = time.perf_counter()
     n_val, n_train = len(descent.validation.rows), len(descent.samples.rows)
-    loss_sum, val_correct = descent.backend.score(descent.validation, *model, descent.n_threads)
+    loss_sum, val_correct = score_validation(descent, model)
     _, train_correct = descent.backend.score(descent.samples, *model, descent.n_threads)
     log.checks.append((step, loss_sum / n_val, val_correct / n_val, train_correct / n_train))
     log.seconds["checks"] += time.perf_counter() - started
     return loss_sum / n_val
+
+
+def score_validation(
+    descent: Descent, model: tuple[NDArray[Any], NDArray[Any]]
+) -> tuple[float, int]:
+    """Return the sum of losses and the number of rows predicted right, of the validation rows."""
+    assert descent.validation is not None
+    weights, intercept = model
+    if descent.unshifted is not None:
+        intercept = descent.unshifted.raw_intercept(weights, intercept)
+    return descent.backend.score(descent.validation, weights, intercept, descent.n_threads)
 
 
 def _progress(

@@ -161,12 +161,39 @@ def check_validation_set(
         missing = "X_val" if X_val is None else "y_val"
         raise InputError(f"{missing} is missing: pass both X_val and y_val, or neither")
     try:
+        _require_same_columns(estimator, X_val)
         rows = check_rows(estimator, X_val)
-        labels = column_or_1d(y_val)
+        labels = column_or_1d(_without_nullable_type(y_val))
         check_consistent_length(rows, labels)
     except ValueError as error:
         raise ValueError(f"the validation set (X_val, y_val) is wrong: {error}") from error
     return rows, labels
+
+
+def _require_same_columns(estimator: BaseEstimator, X_val: Any) -> None:
+    """Raise where the columns of two data frames differ, or their order does."""
+    names, columns = getattr(estimator, "feature_names_in_", None), getattr(X_val, "columns", None)
+    if names is None or columns is None or list(columns) == list(names):
+        return
+    missing, unknown = set(names) - set(columns), set(columns) - set(names)
+    if not missing and not unknown:
+        raise InputError("its columns are those of X in another order; pass X_val[list(X.columns)]")
+    said = [f"lacks column {min(missing)!r}"] if missing else []
+    said += [f"has column {min(unknown, key=str)!r}, which X lacks"] if unknown else []
+    raise InputError(f"X_val {' and '.join(said)}; pass X_val[list(X.columns)]")
+
+
+def require_representable(rows: Rows, dtype: np.dtype[Any]) -> None:
+    """Raise where the weights' type cannot hold a number of the validation rows."""
+    values = rows if isinstance(rows, np.ndarray) else rows.values
+    if values.dtype != np.float64 or dtype == np.float64 or not values.size:
+        return
+    largest = max(values.max(), -values.min())
+    if largest > np.finfo(dtype).max:
+        raise InputError(
+            f"X_val holds {largest:.3g}, which {dtype}, the type of the weights, cannot hold; "
+            "scale X and X_val, or pass dtype='float64'"
+        )
 
 
 def split_validation_set(
