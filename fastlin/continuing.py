@@ -127,7 +127,8 @@ def known_classes(estimator: Any) -> NDArray[Any]:
     if classes.ndim != 1 or len(classes) < 2 or not np.array_equal(classes, np.unique(classes)):
         raise InputError(
             f"classes_ is {reprlib.repr(estimator.classes_)}, expected two or more different "
-            "labels in sorted order; assign numpy.unique(all_labels), and rows of coef_ in the same order"
+            "labels in sorted order; assign numpy.unique(all_labels), and rows of coef_ in the "
+            "same order"
         )
     return classes
 

@@ -74,10 +74,10 @@ def encode_labels(y: NDArray[Any], classes: NDArray[Any], what: str = "y") -> ND
     try:
         index = np.searchsorted(classes, y).clip(max=len(classes) - 1)
     except TypeError as error:  # strings beside numbers, as Python objects
-        given, known = (sorted({type(v).__name__ for v in a.tolist()}) for a in (y, classes))
+        given, trained = (sorted({type(v).__name__ for v in a.tolist()}) for a in (y, classes))
         raise InputError(
             f"{what} holds labels of type {', '.join(given)}, the classes are of type "
-            f"{', '.join(known)}; pass labels of the type that was trained on"
+            f"{', '.join(trained)}; pass labels of the type that was trained on"
         ) from error
     unknown = classes[index] != y
     if unknown.any():
