@@ -1,32 +1,7 @@
 """What ``partial_fit``, and ``fit`` with ``warm_start``, go on from where options have changed.
 
-A changed option takes effect from the next call on, for the present model:
-
-====================================  ==============================================================
-option                                what the next call does
-====================================  ==============================================================
-``input_scale``                       scales as the new one says; the weights, which act on unscaled
-                                      rows, stay
-``fit_intercept``                     False: the intercept of the scaled rows is 0 from now on;
-                                      True: it is trained, from there
-``regularize_intercept``, ``l2``      penalises as the new ones say
-``momentum``, ``average``             a velocity, or a running average, begins anew where there was
-                                      none, and is forgotten where there shall be none; without
-                                      ``average`` it goes on from the average, which is the model
-``learning_rate``, ``schedule``,      steps as the new ones say; a rate of ``"auto"`` is measured
-``batch_size``, ``max_epochs``        anew where ``l2``, ``momentum``, ``batch_size`` or what is
-                                      scaled and trained has changed. The schedule goes on.
-``solver``, ``backend``,              trains as the new ones say
-``n_threads``, ``shuffle``, ...
-``class_weight``                      weighs the rows of this call
-``dtype``                             converts the weights; with ``"auto"`` weights of float64 stay
-                                      so, also where rows of float32 come
-``classes``                           are those of the first call for ever; others are an error
-====================================  ==============================================================
-
-Weights that were assigned (``coef_``, ``intercept_``) are gone on from as they are, with no
-velocity and with an average of their own; ``fit`` with ``warm_start`` takes them also before a
-first fit.
+Options that change between calls take effect for the present model, as ``docs/guide/continuing.rst``
+says for each; what needs a thought is here.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     class_weight : None, "balanced" or dict
         Factor of the loss of each class.
     warm_start : bool
-        Start ``fit`` from the present weights.
+        Start ``fit`` from the present weights, also if they were assigned.
     random_state : None, int or numpy.random.RandomState
         Seed of the order of rows and of the split.
     n_threads : int or None
@@ -294,6 +294,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     ) -> LogisticRegression:
         """Train on rows and their labels.
 
+        A call that raises, Ctrl-C included, leaves the model as it was before, or none.
+
         Parameters
         ----------
         X : (n, d)
@@ -305,7 +307,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         sample_weight : (n,), optional
             Factor of each row's loss, >= 0; a row of weight 2 counts as two rows.
         X_val, y_val : (m, d) and (m,), optional
-            Validation set, on which every check is made.
+            Validation set, on which every check is made. It may be of another kind than ``X`` and
+            ``y``, such as sparse beside dense rows; data frames must have the same columns.
 
         Returns
         -------
@@ -386,8 +389,11 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         """Make one epoch over some rows, starting from the present weights.
 
         The input scale and an automatic learning rate are those of the first call's rows. Momentum,
-        average and schedule go on where the last call, or ``fit``, left them. L-BFGS, which uses
-        all rows at once, has no such method.
+        average and schedule go on where the last call, or ``fit``, left them. An option that has
+        changed since takes effect now; the guide's page on training on says how each does. L-BFGS,
+        which uses all rows at once, has no such method.
+
+        A call that raises, Ctrl-C included, leaves the model as it was before.
 
         Parameters
         ----------

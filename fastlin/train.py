@@ -54,6 +54,10 @@ class Progress:
     rows_per_second: float
 
 
+LOWER_RATE = (
+    "lower learning_rate (or set it to 'auto'), or scale the features with input_scale='standard'"
+)
+
 Callback = Callable[[Progress], "bool | None"]
 
 
@@ -202,6 +206,11 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
     # 6. Early stopping returns the best check's parameters.
     if best_step >= 0:
         copy_parameters(best_parameters, parameters)
+    if not all(np.isfinite(values).all() for values in parameters.to_return()):
+        raise DivergenceError(
+            f"the weights became nan or infinite at step {step} (epoch {epoch}), the last one, "
+            f"with learning_rate={descent.learning_rate:g}; {LOWER_RATE}"
+        )
     log.seconds["total"] = time.perf_counter() - started
     return history_of(log, descent, epoch, step, best_step if best_step >= 0 else step, stop_reason)
 
@@ -265,8 +274,7 @@ def _run_steps(
         diverged = first_step + int(np.argmin(np.isfinite(losses)))
         raise DivergenceError(
             f"the training loss became {losses[diverged - first_step]} at step {diverged} "
-            f"(epoch {epoch}) with learning_rate={descent.learning_rate:g}; lower learning_rate "
-            "(or set it to 'auto'), or scale the features with input_scale='standard'"
+            f"(epoch {epoch}) with learning_rate={descent.learning_rate:g}; {LOWER_RATE}"
         )
     return losses
 
