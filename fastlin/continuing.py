@@ -1,7 +1,7 @@
 """What ``partial_fit``, and ``fit`` with ``warm_start``, go on from where options have changed.
 
-Options that change between calls take effect for the present model, as ``docs/guide/continuing.rst``
-says for each; what needs a thought is here.
+Options that change between calls take effect for the present model; ``docs/guide/continuing.rst``
+says how for each. What needs a thought is here.
 """
 
 from __future__ import annotations
