@@ -24,6 +24,7 @@ from fastlin.errors import InputError
 from fastlin.fit_tasks import CallbackSupportMixin, FitTasks, with_callbacks
 from fastlin.kernels import BACKEND_NAMES, Backend, Samples, get_backend
 from fastlin.lbfgs import minimize
+from fastlin.prediction import logits
 from fastlin.scaling import InputScale
 from fastlin.schedules import SCHEDULES, StepSize, safe_step_size
 from fastlin.train import (
@@ -143,7 +144,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     coef_ : (k, d) or (1, d) with two classes
         Weights that act on the rows as they are given, unscaled.
     intercept_ : (k,) or (1,) with two classes
-        What is added to the weighted rows.
+        What is added to the weighted rows. Of the weights' type; float64 if features so far from
+        zero were scaled that float32 would round away what is left of it in the sum.
     n_iter_ : int
         Epochs (``"sgd"``) or iterations (``"lbfgs"``) made.
     history_ : fastlin.history.History
@@ -432,7 +434,10 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         else:
             scale = InputScale.from_option(self.input_scale, rows, sample_weight)
             if self._centres and isinstance(rows, np.ndarray):
-                scale = scale.centred(rows, sample_weight)
+                centred = scale.centred(rows, sample_weight)
+                # L-BFGS finds the intercept by itself unless that would cost digits.
+                if self.solver == "sgd" or centred.loses_digits(rows, dtype, sample_weight):
+                    scale = centred
         samples = make_samples(
             rows, encode_labels(labels, self.classes_), scale, dtype, sample_weight
         )
@@ -452,7 +457,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
 
         def model() -> dict[str, Any]:
             weights, intercept = parameters.to_return()
-            return {"coef_": weights, "intercept_": scale.raw_intercept(weights, intercept)}
+            return {"coef_": weights, "intercept_": scale.learned_intercept(weights, intercept)}
 
         tasks = None
         if seen is not None and self._has_callbacks:
@@ -521,9 +526,10 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
 
     @property
     def _centres(self) -> bool:
-        """Whether gradient descent may choose the features' origin, as well as its own pace."""
+        """Whether a solver may choose the features' origin, as well as its own pace."""
         intercept_is_free = self._options.fit_intercept and not self._options.regularize_intercept
-        return self.solver == "sgd" and self._options.learning_rate == "auto" and intercept_is_free
+        own_pace = self.solver == "lbfgs" or self._options.learning_rate == "auto"
+        return own_pace and intercept_is_free
 
     @property
     def _intercept_decay(self) -> float:
@@ -599,16 +605,25 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         Returns
         -------
         (n, k), or (n,) with two classes
-            With two classes the logit of ``classes_[1]``.
+            With two classes the logit of ``classes_[1]``. Of the weights' type; float64 if that is
+            float32 and cannot hold them.
+
+        Raises
+        ------
+        InputError
+            The rows cannot be used, or the logits of one overflow; also a ValueError.
         """
         check_is_fitted(self)
         with input_errors():
             rows = check_rows(self, X)
         backend = get_backend(self.backend)
-        rows = kernel_rows(rows, self.coef_.dtype)
-        samples = Samples(rows, np.zeros(len(rows), np.int32))
-        logits = backend.logits(samples, self.coef_, self.intercept_, self._threads(backend))
+        logits = self._logits(backend, rows)
         return logits[:, 0] if len(self.classes_) == 2 else logits
+
+    def _logits(self, backend: Backend, rows: Rows) -> NDArray[Any]:
+        """Return the logits ``(n, k)`` of checked rows."""
+        model = self.coef_, self.intercept_, self._input_scale
+        return logits(backend, rows, *model, self._threads(backend))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return the most probable label of each row.
@@ -659,7 +674,10 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         logits = self.decision_function(X)
         if logits.ndim == 1:
             logits = np.column_stack([np.zeros_like(logits), logits])
-        return np.asarray(log_softmax(logits, axis=1))
+        with np.errstate(over="ignore", under="ignore"):
+            out = log_softmax(logits, axis=1)
+        limit = np.finfo(self.coef_.dtype).max  # two logits may lie further apart
+        return np.asarray(np.maximum(out, -limit).astype(self.coef_.dtype, copy=False))
 
     def __sklearn_tags__(self) -> Tags:
         """Tell scikit-learn that sparse rows are welcome."""
@@ -714,7 +732,12 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
 
     def _separates(self, backend: Backend, rows: Rows, labels: NDArray[Any]) -> bool:
         """Whether the model is right about every row."""
-        samples = Samples(kernel_rows(rows, self.coef_.dtype), encode_labels(labels, self.classes_))
+        index = encode_labels(labels, self.classes_)
+        if self._input_scale.cancels(self.coef_):
+            logits = self._logits(backend, rows)
+            predicted = logits[:, 0] > 0 if logits.shape[1] == 1 else logits.argmax(axis=1)
+            return bool((predicted == index).all())
+        samples = Samples(kernel_rows(rows, self.coef_.dtype), index)
         model = self.coef_, self.intercept_
         return backend.score(samples, *model, self._threads(backend))[1] == len(labels)
 
