@@ -100,7 +100,8 @@ def make_samples(
     """Bind rows ``(n, d)`` and labels ``(n,)`` for the kernels.
 
     ``sample_weight`` is divided by its mean, so that the mean of the weighted losses is the
-    weighted mean of the losses.
+    weighted mean of the losses. Dense rows so far from zero that folding the shift would cost too
+    many digits are shifted here, on a copy in the weights' type.
     """
     assert rows.dtype.name in ROW_TYPES, "the estimator validated it"
     if isinstance(rows, CsrRows) and scale.has_shift:
@@ -109,11 +110,14 @@ def make_samples(
             "a shift, of input_scale or of dense rows that came before; pass "
             "input_scale=(0, scale), or dense rows, for example X.toarray()"
         )
+    shift = scale.shift.astype(weights_dtype) if scale.has_shift else None
+    if isinstance(rows, np.ndarray) and scale.loses_digits(rows, weights_dtype, sample_weight):
+        rows, shift = scale.shifted(rows, weights_dtype), None
     if sample_weight is not None:
         sample_weight = sample_weight / sample_weight.mean()
     return Samples(
         rows=kernel_rows(rows, weights_dtype),
         labels=labels,
         sample_weight=sample_weight,
-        shift=scale.shift.astype(weights_dtype) if scale.has_shift else None,
+        shift=shift,
     )

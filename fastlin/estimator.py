@@ -34,6 +34,7 @@ from fastlin.errors import InputError
 from fastlin.fit_tasks import CallbackSupportMixin, FitTasks, with_callbacks
 from fastlin.kernels import BACKEND_NAMES, Backend, CsrRows, Samples, get_backend
 from fastlin.lbfgs import minimize
+from fastlin.prediction import logits
 from fastlin.replacement import learner_of
 from fastlin.scaling import InputScale
 from fastlin.schedules import SCHEDULES, StepSize, safe_step_size
@@ -156,7 +157,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     coef_ : (k, d) or (1, d) with two classes
         Weights that act on the rows as they are given, unscaled.
     intercept_ : (k,) or (1,) with two classes
-        What is added to the weighted rows.
+        What is added to the weighted rows. Of the weights' type; float64 if features so far from
+        zero were scaled that float32 would round away what is left of it in the sum.
     n_iter_ : int
         Epochs (``"sgd"``) or iterations (``"lbfgs"``) made.
     history_ : fastlin.history.History
@@ -479,7 +481,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         dtype = weight_type(rows, self.dtype)
         if goes_on and self.dtype == "auto" and self._trained_with.get("weights") == "float64":
             dtype = np.dtype(np.float64)  # one block of float32 must not round a model of float64
-        scale = self._scale_for(rows, sample_weight, goes_on)
+        scale = self._scale_for(rows, sample_weight, dtype, goes_on)
         samples = make_samples(
             rows, encode_labels(labels, self.classes_), scale, dtype, sample_weight
         )
@@ -507,7 +509,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
 
         def model() -> dict[str, Any]:
             weights, intercept = parameters.to_return()
-            raw_intercept = scale.raw_intercept(weights, intercept)
+            raw_intercept = scale.learned_intercept(weights, intercept)
             return {**shown, "coef_": weights.copy(), "intercept_": raw_intercept}
 
         names = ("classes_", "n_features_in_", "feature_names_in_")
@@ -550,19 +552,24 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             tasks.end()
 
     def _scale_for(
-        self, rows: Rows, sample_weight: NDArray[np.float64] | None, goes_on: bool
+        self,
+        rows: Rows,
+        sample_weight: NDArray[np.float64] | None,
+        dtype: np.dtype[Any],
+        goes_on: bool,
     ) -> InputScale:
         """Return the scale of the inputs: the present one if it still is as the options say."""
+        # Rows in sparse form cannot be shifted, and where the intercept is not free, the features'
+        # origin makes another model.
         if goes_on and hasattr(self, "_input_scale") and unchanged(self, "input_scale"):
-            # Rows in sparse form cannot be shifted, and where the intercept is not free, the
-            # features' origin makes another model.
-            may_centre = self._centres or (self.solver == "lbfgs" and self._intercept_is_free)
-            if may_centre and isinstance(rows, np.ndarray):
-                return self._input_scale
-            return self._input_scale.uncentred()
+            may_centre = self._centres and not isinstance(rows, CsrRows)
+            return self._input_scale if may_centre else self._input_scale.uncentred()
         scale = InputScale.from_option(self.input_scale, rows, sample_weight)
-        if self._centres and isinstance(rows, np.ndarray):
-            return scale.centred(rows, sample_weight)
+        if self._centres and not isinstance(rows, CsrRows):
+            centred = scale.centred(rows, sample_weight)
+            # L-BFGS finds the intercept by itself unless that would cost digits.
+            if self.solver == "sgd" or centred.loses_digits(rows, dtype, sample_weight):
+                return centred
         return scale
 
     @property
@@ -600,14 +607,11 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
 
     @property
     def _centres(self) -> bool:
-        """Whether gradient descent may choose the features' origin, as well as its own pace."""
-        has_own_pace = self.solver == "sgd" and self._options.learning_rate == "auto"
-        return has_own_pace and self._intercept_is_free
-
-    @property
-    def _intercept_is_free(self) -> bool:
-        """Whether the intercept can take up any shift of the features at no cost."""
-        return bool(self._options.fit_intercept and not self._options.regularize_intercept)
+        """Whether a solver may choose the features' origin, as well as its own pace."""
+        has_own_pace = self.solver == "lbfgs" or self._options.learning_rate == "auto"
+        # Which can take up any shift of the features at no cost.
+        intercept_is_free = self._options.fit_intercept and not self._options.regularize_intercept
+        return bool(has_own_pace and intercept_is_free)
 
     @property
     def _intercept_decay(self) -> float:
@@ -684,16 +688,25 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         Returns
         -------
         (n, k), or (n,) with two classes
-            With two classes the logit of ``classes_[1]``.
+            With two classes the logit of ``classes_[1]``. Of the weights' type; float64 if that is
+            float32 and cannot hold them.
+
+        Raises
+        ------
+        InputError
+            The rows cannot be used, or the logits of one overflow; also a ValueError.
         """
         check_is_fitted(self)
         with input_errors():
             rows = check_rows(self, X)
         backend = get_backend(self.backend)
-        rows = kernel_rows(rows, self.coef_.dtype)
-        samples = Samples(rows, np.zeros(len(rows), np.int32))
-        logits = backend.logits(samples, self.coef_, self.intercept_, self._threads(backend))
+        logits = self._logits(backend, rows)
         return logits[:, 0] if len(self.classes_) == 2 else logits
+
+    def _logits(self, backend: Backend, rows: Rows) -> NDArray[Any]:
+        """Return the logits ``(n, k)`` of checked rows."""
+        model = self.coef_, self.intercept_, self._input_scale
+        return logits(backend, rows, *model, self._threads(backend))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return the most probable label of each row.
@@ -744,7 +757,10 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         logits = self.decision_function(X)
         if logits.ndim == 1:
             logits = np.column_stack([np.zeros_like(logits), logits])
-        return np.asarray(log_softmax(logits, axis=1))
+        with np.errstate(over="ignore", under="ignore"):
+            out = log_softmax(logits, axis=1)
+        limit = np.finfo(self.coef_.dtype).max  # two logits may lie further apart
+        return np.asarray(np.maximum(out, -limit).astype(self.coef_.dtype, copy=False))
 
     def __sklearn_tags__(self) -> Tags:
         """Tell scikit-learn that sparse rows are welcome."""
@@ -799,7 +815,12 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
 
     def _separates(self, backend: Backend, rows: Rows, labels: NDArray[Any]) -> bool:
         """Whether the model is right about every row."""
-        samples = Samples(kernel_rows(rows, self.coef_.dtype), encode_labels(labels, self.classes_))
+        index = encode_labels(labels, self.classes_)
+        if self._input_scale.cancels(self.coef_):
+            logits = self._logits(backend, rows)
+            predicted = logits[:, 0] > 0 if logits.shape[1] == 1 else logits.argmax(axis=1)
+            return bool((predicted == index).all())
+        samples = Samples(kernel_rows(rows, self.coef_.dtype), index)
         model = self.coef_, self.intercept_
         return backend.score(samples, *model, self._threads(backend))[1] == len(labels)
 

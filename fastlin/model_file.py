@@ -322,9 +322,9 @@ def _defect_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> str | None:
     for name in POSITION_ARRAYS:
         array, like = arrays.get(name), intercept if "intercept" in name else coef
         if array is not None and (
-            array.dtype != like.dtype or array.shape != like.shape or not np.isfinite(array).all()
+            array.dtype != coef.dtype or array.shape != like.shape or not np.isfinite(array).all()
         ):
-            return f"{name} is not {like.shape} finite numbers of type {like.dtype}"
+            return f"{name} is not {like.shape} finite numbers of type {coef.dtype}"
     return None
 
 

@@ -182,7 +182,7 @@ class _PathModel(LogisticRegression):
                 solution=solution,
                 parameters=Parameters(weights, parameters.intercept.copy()),
                 coef=weights,
-                intercept=scale.raw_intercept(weights, parameters.intercept),
+                intercept=scale.learned_intercept(weights, parameters.intercept),
                 score=_score(descent, parameters),
             )
             self.fits.append(fit)

@@ -22,6 +22,13 @@ ROWS_AT_ONCE = 1024
 ROWS_OF_A_MEAN = 4096
 """Rows enough for a mean that need not be exact."""
 
+ROUNDINGS = 4
+"""Roundings behind a number, each by half an epsilon of it at most: numbers that were to be equal
+lie no further apart than as many epsilons, and a feature of such numbers is constant."""
+
+LARGEST_CONSTANT = 1e18
+"""A larger constant feature is not divided by its size, whose square float32 could not hold."""
+
 
 @dataclass(frozen=True)
 class InputScale:
@@ -42,9 +49,14 @@ class InputScale:
         """Return the scale that ``input_scale=option`` means for the training rows ``(n, d)``.
 
         ``None``: as they are. ``"minmax"``: each feature to [0, 1]. ``"standard"``: each feature to
-        mean 0 and standard deviation 1. ``(shift, scale)``: numbers or ``(d,)`` arrays. A constant
-        feature is only shifted. A row of ``sample_weight (n,)`` 2 counts as two, one of 0 not at
-        all. Sparse rows take ``None`` or a shift of 0: any other would fill in their zeros.
+        mean 0 and standard deviation 1. ``(shift, scale)``: numbers or ``(d,)`` arrays. A row of
+        ``sample_weight (n,)`` 2 counts as two, one of 0 not at all. Sparse rows take ``None`` or a
+        shift of 0: any other would fill in their zeros.
+
+        A feature is constant if its largest and its smallest number are no further apart than
+        4 epsilons of the rows' type times the larger of their absolute values, since numbers that
+        were to be equal differ as much after 4 roundings each. It is only shifted, so that it gets
+        no weight, but also divided by its size where that is large: above ``epsilon**(-1/3)``.
         """
         d = rows.shape[1]
         if option is None:
@@ -65,14 +77,17 @@ class InputScale:
                 shift, spread = low, high - low
             else:
                 shift, spread = _mean_and_deviation(blocks)
-        # The rounding of its mean must not pass for the deviation of a constant feature.
-        spread = np.where(low == high, 0.0, spread)
+        # The rounding of its numbers or of its mean is not the deviation of a constant feature.
+        spread = np.where(_is_constant(low, high, rows.dtype), 0.0, spread)
         if not (np.isfinite(spread).all() and np.isfinite(shift).all()):
             raise InputError(
                 f"features as large as {np.abs([low, high]).max():.3g} overflow when they are "
                 "scaled; divide them by their largest value first"
             )
-        return cls(shift, 1.0 / np.where(spread > 0, spread, 1.0))
+        # A large constant would lose digits as it is; one that is not, keeps its unit.
+        size = np.minimum(np.abs(shift), LARGEST_CONSTANT)
+        size[size <= _most_digits(rows.dtype)] = 1.0
+        return cls(shift, 1.0 / np.where(spread > 0, spread, size))
 
     @classmethod
     def _from_pair(cls, pair: Sequence[Any], d: int) -> InputScale:
@@ -111,14 +126,63 @@ class InputScale:
 
     def uncentred(self) -> InputScale:
         """Undo :meth:`centred`, if it changed anything."""
-        return (
-            self if self.before_centring is None else type(self)(self.before_centring, self.scale)
-        )
+        if self.before_centring is None:
+            return self
+        return type(self)(self.before_centring, self.scale)
 
     @property
     def has_shift(self) -> bool:
         """Whether any feature is shifted."""
         return bool(self.shift.any())
+
+    @one_blas_thread()
+    def loses_digits(
+        self,
+        rows: NDArray[Any],
+        dtype: np.dtype[Any],
+        sample_weight: NDArray[np.float64] | None = None,
+    ) -> bool:
+        """Whether rows ``(n, d)`` must be shifted before they are multiplied by the weights.
+
+        Kernels may subtract ``V shift`` from ``V u``, each rounded in the weights' ``dtype``: the
+        error is an epsilon of ``shift / (u - shift)``. Above ``epsilon**(2/3)`` (2e-5 in float32,
+        4e-11 in float64) it is too much, and for 8-bit rows, whose copy would take four times their
+        memory or more, above ``epsilon**(1/2)``. A feature that is constant counts as if it varied
+        as the one that does so most. Evenly spaced rows tell.
+        """
+        if not self.has_shift:
+            return False
+        step = max(1, len(rows) // ROWS_OF_A_MEAN)
+        weight = None if sample_weight is None else sample_weight[::step]
+        square, total = np.zeros(rows.shape[1]), 0.0
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            for block, counts in _weighted_blocks(rows[::step], weight, ROWS_AT_ONCE // 8)():
+                square += counts @ np.square((block - self.shift) * self.scale)
+                total += float(counts.sum())
+            deviation = np.sqrt(square / (total or 1.0))
+            far = np.abs(self.shift) * self.scale
+        seen = deviation > ROUNDINGS * _epsilon(rows.dtype) * far
+        deviation = np.where(seen, deviation, deviation.max() or 1.0)
+        most = _most_digits(dtype, 1 / 2 if rows.dtype.kind == "u" else 1 / 3)
+        return bool((far > most * deviation).any())
+
+    def shifted(self, rows: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return a copy of rows ``(n, d)`` less the shift, which is exact but for one rounding."""
+        out = np.empty(rows.shape, dtype)
+        with np.errstate(over="ignore"):
+            for first in range(0, len(rows), ROWS_AT_ONCE):
+                block = slice(first, first + ROWS_AT_ONCE)
+                out[block] = rows[block] - self.shift
+        return out
+
+    def cancels(self, weights: NDArray[Any]) -> bool:
+        """Whether folded ``weights (k, d)`` on raw rows and the intercept cancel each other.
+
+        That costs more digits of a logit than :meth:`loses_digits` allows.
+        """
+        with np.errstate(over="ignore"):
+            largest = np.max(np.abs(weights * self.shift), initial=0.0)
+        return bool(largest > _most_digits(weights.dtype))
 
     def gain(self, dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return the squares of the scales, ``(d,)``, in the type of the weights."""
@@ -136,7 +200,20 @@ class InputScale:
     @one_blas_thread()
     def raw_intercept(self, weights: NDArray[Any], intercept: NDArray[Any]) -> NDArray[Any]:
         """Return the intercept ``(k,)`` that goes with folded ``weights (k, d)`` on raw rows."""
-        return (intercept - weights.astype(np.float64) @ self.shift).astype(weights.dtype)
+        return self._raw_intercept(weights, intercept).astype(weights.dtype)
+
+    @one_blas_thread()
+    def learned_intercept(self, weights: NDArray[Any], intercept: NDArray[Any]) -> NDArray[Any]:
+        """Return :meth:`raw_intercept`, but in float64 where the weights' type would not do.
+
+        That is where :meth:`cancels`: rounded to float32, it would be off by more than what is left
+        of it once the weighted rows are added.
+        """
+        raw = self._raw_intercept(weights, intercept)
+        return raw if self.cancels(weights) else raw.astype(weights.dtype)
+
+    def _raw_intercept(self, weights: NDArray[Any], intercept: NDArray[Any]) -> NDArray[np.float64]:
+        return np.asarray(intercept - weights.astype(np.float64) @ self.shift, np.float64)
 
     @one_blas_thread()
     def shifted_intercept(self, weights: NDArray[Any], intercept: NDArray[Any]) -> NDArray[Any]:
@@ -144,19 +221,41 @@ class InputScale:
         return (intercept + weights.astype(np.float64) @ self.shift).astype(weights.dtype)
 
 
+def _is_constant(
+    low: NDArray[np.float64], high: NDArray[np.float64], dtype: np.dtype[Any]
+) -> NDArray[np.bool_]:
+    """Whether features differ by rounding only; see :meth:`InputScale.from_option`."""
+    with np.errstate(over="ignore"):
+        return high - low <= ROUNDINGS * _epsilon(dtype) * np.maximum(np.abs(low), np.abs(high))
+
+
+def _epsilon(dtype: np.dtype[Any]) -> float:
+    return float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0
+
+
+def _most_digits(dtype: np.dtype[Any], power: float = 1 / 3) -> float:
+    """Return the largest quotient of a shift and what is left after it that costs few digits."""
+    epsilon = float(np.finfo(dtype if dtype.kind == "f" else np.float32).eps)
+    return float(epsilon**-power)
+
+
 _Blocks = Callable[[], "Iterator[tuple[NDArray[Any], NDArray[np.float64]]]"]
 
 
-def _weighted_blocks(rows: NDArray[Any], sample_weight: NDArray[np.float64] | None) -> _Blocks:
+def _weighted_blocks(
+    rows: NDArray[Any],
+    sample_weight: NDArray[np.float64] | None,
+    rows_at_once: int = ROWS_AT_ONCE,
+) -> _Blocks:
     """Return what goes over the rows that count, in blocks, each with their weights ``(b,)``."""
 
     def blocks() -> Iterator[tuple[NDArray[Any], NDArray[np.float64]]]:
-        for first in range(0, len(rows), ROWS_AT_ONCE):
-            block = rows[first : first + ROWS_AT_ONCE]
+        for first in range(0, len(rows), rows_at_once):
+            block = rows[first : first + rows_at_once]
             if sample_weight is None:
                 yield block, np.ones(len(block))
                 continue
-            weight = sample_weight[first : first + ROWS_AT_ONCE]
+            weight = sample_weight[first : first + rows_at_once]
             if (weight > 0).any():
                 yield block[weight > 0], weight[weight > 0]
 

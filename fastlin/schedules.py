@@ -149,7 +149,8 @@ def _some_scaled_rows(
         sparse.data *= scale.scale[sparse.indices] * np.repeat(root, np.diff(sparse.indptr))
         return sparse, weight
     x = (rows if size == n else rows[part]).astype(np.float64)
-    x -= scale.shift
+    if samples.shift is not None:  # else there is none, or the rows are shifted already
+        x -= scale.shift
     x *= scale.scale
     x *= root[:, np.newaxis]
     return x, weight
