@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,9 +21,10 @@ from fastlin.advice import (
 )
 from fastlin.batches import Batches
 from fastlin.data import encode_labels, kernel_rows, make_samples, take_rows, weight_type
-from fastlin.errors import InputError
+from fastlin.errors import InputError, shown
 from fastlin.fit_tasks import CallbackSupportMixin, FitTasks, with_callbacks
 from fastlin.kernels import BACKEND_NAMES, Backend, Samples, get_backend
+from fastlin.labels import locate, read_labels
 from fastlin.lbfgs import minimize
 from fastlin.scaling import InputScale
 from fastlin.schedules import SCHEDULES, StepSize, safe_step_size
@@ -35,12 +37,17 @@ from fastlin.train import (
     train,
 )
 from fastlin.validation import (
+    check_parameters,
     check_rows,
     check_rows_and_labels,
     check_validation_set,
     check_weights,
     input_errors,
+    labels_and_weights,
+    numpys_defaults,
     require_callables,
+    require_finite,
+    require_penalty,
     require_same_model,
     require_two_classes,
     split_validation_set,
@@ -269,6 +276,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     # ------------------------------------------------------------------ training
 
     @with_callbacks  # type: ignore[untyped-decorator]  # as above
+    @numpys_defaults
     def fit(
         self,
         X: ArrayLike,
@@ -307,7 +315,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             The loss became nan or infinite.
         """
         with input_errors():
-            self._validate_params()
+            check_parameters(self)
             require_callables(self.callbacks or ())
             backend = get_backend(self.backend)
             rows, labels = check_rows_and_labels(self, X, y, reset=True)
@@ -341,10 +349,18 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             if self._options.l2 == 0 and self._separates(backend, rows, labels):
                 tell_of_separation(len(labels))
             elif self.solver == "sgd":
-                look_at_descent(self.history_, self._options.tol, self._options.patience)
+                scales = isinstance(rows, np.ndarray) and self.input_scale is None
+                look_at_descent(
+                    self.history_,
+                    self._options.tol,
+                    self._options.patience,
+                    self._options.momentum,
+                    scales,
+                )
         return self
 
     @available_if(_trains_in_parts)  # type: ignore[untyped-decorator]  # as above
+    @numpys_defaults
     def partial_fit(
         self,
         X: ArrayLike,
@@ -384,7 +400,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             The loss became nan or infinite.
         """
         with input_errors():
-            self._validate_params()
+            check_parameters(self)
             require_callables(self.callbacks or ())
             backend = get_backend(self.backend)
             if self.class_weight == "balanced":
@@ -395,18 +411,19 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
                 )
             first = not hasattr(self, "coef_")
             rows, labels = check_rows_and_labels(self, X, y, reset=first)
-            weights = check_weights(rows, labels, sample_weight, self.class_weight)
+            if classes is not None:
+                known = np.unique(read_labels(classes, "classes"))
+                require_two_classes(known, "classes")
             if first:
                 if classes is None:
                     raise InputError("the first call of partial_fit needs classes=all labels")
-                known = np.unique(np.asarray(classes))
-                require_two_classes(known, "classes")
                 self.classes_ = known
-            elif classes is not None and not np.array_equal(self.classes_, np.unique(classes)):
+            elif classes is not None and not np.array_equal(self.classes_, known):
                 raise InputError(
-                    f"classes={np.unique(classes).tolist()!r} differ from those of the first call, "
-                    f"{self.classes_.tolist()!r}"
+                    f"classes={shown(known.tolist())} differ from those of the first call, "
+                    f"{shown(self.classes_.tolist())}; leave classes out"
                 )
+            weights = check_weights(rows, labels, sample_weight, self.class_weight, self.classes_)
             start = None if first else self
             self._train(backend, rows, labels, weights, None, self._generator(), start)
         return self
@@ -424,6 +441,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     ) -> None:
         """Learn; ``seen`` is what callbacks see of a whole fit, None for a partial one."""
         dtype = weight_type(rows, self.dtype)
+        require_penalty(self._options.l2, dtype)
         # Sparse rows go on from dense ones that were centred by nothing but the weights.
         in_place = isinstance(rows, np.ndarray) or isinstance(self.input_scale, str)
         goes_on = start is not None and (in_place or not start._input_scale.has_shift)
@@ -445,6 +463,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         )
         parameters = new_parameters(n_models, rows.shape[1], dtype, *extras)
         if start is not None:
+            require_finite(start, "partial_fit" if seen is None else "warm_start=True")
             parameters.weights[...] = start.coef_
             parameters.intercept[...] = scale.shifted_intercept(start.coef_, start.intercept_)
         position = self._position if goes_on and self._position else Position(parameters, 0, 0)
@@ -588,6 +607,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
 
     # ------------------------------------------------------------------ prediction
 
+    @numpys_defaults
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
         """Return the logits, ``coef_ x + intercept_``.
 
@@ -626,6 +646,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         index = (logits > 0).astype(int) if logits.ndim == 1 else logits.argmax(axis=1)
         return np.asarray(self.classes_[index])
 
+    @numpys_defaults
     def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
         """Return the probability of each class.
 
@@ -641,6 +662,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         """
         return np.asarray(np.exp(self.predict_log_proba(X)))
 
+    @numpys_defaults
     def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
         """Return the natural logarithm of :meth:`predict_proba`, finite where that is 0.
 
@@ -660,6 +682,31 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         if logits.ndim == 1:
             logits = np.column_stack([np.zeros_like(logits), logits])
         return np.asarray(log_softmax(logits, axis=1))
+
+    @numpys_defaults
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the accuracy, the share of rows whose label is predicted.
+
+        Parameters
+        ----------
+        X : (n, d)
+            Rows, as in :meth:`fit`.
+        y : (n,)
+            Label of each row; one that training has not seen is never predicted.
+        sample_weight : (n,), optional
+            How much each row counts.
+
+        Returns
+        -------
+        float
+            In [0, 1].
+        """
+        predicted = self.predict(X)
+        with input_errors():
+            labels, weights = labels_and_weights(y, len(predicted), sample_weight)
+        index, known = locate(labels, self.classes_)
+        right = known & (self.classes_[index] == predicted)
+        return float(np.average(right, weights=weights))
 
     def __sklearn_tags__(self) -> Tags:
         """Tell scikit-learn that sparse rows are welcome."""
@@ -736,6 +783,11 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         return make_samples(rows, encode_labels(labels, self.classes_, "y_val"), scale, dtype)
 
 
+COUNTED = ("batch_size", "max_epochs", "patience", "checks_per_epoch", "n_threads")
+MOST_COUNTED = 2**31 - 1
+"""More rows, epochs, checks or threads there never are, and the kernels count in 64 bits."""
+
+
 class _PlainOptions:
     """An estimator's parameters, numbers as Python's own: NumPy's small ones overflow in sums."""
 
@@ -744,11 +796,14 @@ class _PlainOptions:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._estimator, name)
+        if name in COUNTED and value is not None:
+            return min(int(value), MOST_COUNTED)
         if isinstance(value, bool | np.bool_):
             return bool(value)
-        if isinstance(value, Integral):
-            return int(value)
-        return float(value) if isinstance(value, Real) else value
+        try:
+            return float(value) if isinstance(value, Real) else value
+        except OverflowError:  # an integer beyond any float
+            return math.inf
 
 
 def _print_epoch(progress: Progress) -> None:

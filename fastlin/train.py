@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastlin.advice import how_to_scale
 from fastlin.errors import DivergenceError
 from fastlin.history import History
 from fastlin.kernels import Backend, Parameters, Samples, StepOptions
@@ -248,10 +249,17 @@ def _run_steps(
         diverged = first_step + int(np.argmin(np.isfinite(losses)))
         raise DivergenceError(
             f"the training loss became {losses[diverged - first_step]} at step {diverged} "
-            f"(epoch {epoch}) with learning_rate={descent.learning_rate:g}; lower learning_rate "
-            "(or set it to 'auto'), or scale the features with input_scale='standard'"
+            f"(epoch {epoch}) with learning_rate={descent.learning_rate:g}; {_remedy(descent)}"
         )
     return losses
+
+
+def _remedy(descent: Descent) -> str:
+    """Return what may help a descent that diverged, leaving out what it already does."""
+    measured = descent.intercept_gain != 1.0  # which "auto" chooses, and else is 1
+    rate = "lower learning_rate" if measured else "lower learning_rate (or set it to 'auto')"
+    scale = how_to_scale(descent.samples.rows, bool((descent.gain != 1).any()))
+    return f"{rate}, or {scale}"
 
 
 @_quiet
