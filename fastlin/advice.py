@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from fastlin.errors import one_line
+
 if TYPE_CHECKING:
     from fastlin.history import History
     from fastlin.kernels.arguments import Rows
@@ -41,6 +43,10 @@ class ScalingWarning(FastlinWarning):
     """The features differ by orders of magnitude."""
 
 
+class ClassWeightWarning(FastlinWarning):
+    """``class_weight`` names labels that the training rows do not have."""
+
+
 class SeparableWarning(FastlinWarning):
     """The loss has no minimum: without a penalty the weights grow for ever."""
 
@@ -54,7 +60,7 @@ def warn(message: str, kind: type[FastlinWarning]) -> None:
     level, frame = 1, inspect.currentframe()
     while frame and frame.f_globals["__name__"].partition(".")[0] in NOT_THE_CALLER:
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, kind, stacklevel=level)
+    warnings.warn(one_line(message), kind, stacklevel=level)
 
 
 def look_at_features(rows: Rows) -> None:
@@ -81,10 +87,14 @@ def look_at_features(rows: Rows) -> None:
         )
 
 
-def look_at_descent(history: History, tol: float | None, patience: int) -> None:
+def look_at_descent(
+    history: History, tol: float | None, patience: int, momentum: float = 0.0, scales: bool = True
+) -> None:
     """Warn where ``tol`` was to end the training and the later half still brought the loss down.
 
-    Says nothing of a training too short for ``tol`` to have ended it.
+    Says nothing of a training too short for ``tol`` to have ended it, and advises what was not
+    tried: ``momentum`` is the one that was used, and ``scales`` says that scaling the features is
+    left to try.
     """
     n_epochs = history.stopped_epoch + 1
     if not tol or history.stop_reason != "max_epochs" or n_epochs <= patience:
@@ -93,12 +103,21 @@ def look_at_descent(history: History, tol: float | None, patience: int) -> None:
     half = n_epochs // 2
     fall, later_fall = history.train_loss[0] - losses[-1], losses[half - 1] - losses[-1]
     if later_fall > max(SHARE_OF_LATER_HALF * fall, tol * (n_epochs - half)):
+        remedies = "momentum=0.9, " if momentum < 0.5 else ""
+        remedies += "input_scale='standard', " if scales else ""
         warn(
             f"the loss was still falling after max_epochs={n_epochs}, from {losses[half - 1]:.4g} "
-            f"to {losses[-1]:.4g} in the later half; try momentum=0.9, input_scale='standard', a "
-            "larger max_epochs, or solver='lbfgs'; tol=None says that this is enough",
+            f"to {losses[-1]:.4g} in the later half; try {remedies}a larger max_epochs, or "
+            "solver='lbfgs'; tol=None says that this is enough",
             NotConvergedWarning,
         )
+
+
+def how_to_scale(rows: Rows, tried: bool = False) -> str:
+    """Return what an error says of scaling such rows; ``tried`` says that they are scaled."""
+    if tried or not isinstance(rows, np.ndarray):  # a shift of sparse rows is refused
+        return "divide the features by their largest values"
+    return "scale the features with input_scale='standard'"
 
 
 def tell_of_separation(n_rows: int) -> None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastlin.errors import InputError
+from fastlin.errors import InputError, listed
 from fastlin.kernels.arguments import ROW_TYPES, WEIGHT_TYPES, CsrRows, Samples
+from fastlin.labels import locate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,21 +72,11 @@ def kernel_rows(rows: Rows, weights_dtype: np.dtype[Any]) -> Rows:
 
 def encode_labels(y: NDArray[Any], classes: NDArray[Any], what: str = "y") -> NDArray[np.int32]:
     """Return the index in the sorted ``classes`` of every label, ``(n,)``."""
-    try:
-        index = np.searchsorted(classes, y).clip(max=len(classes) - 1)
-    except TypeError as error:  # strings beside numbers, as Python objects
-        given, trained = (sorted({type(v).__name__ for v in a.tolist()}) for a in (y, classes))
+    index, known = locate(y, classes)
+    if not known.all():
         raise InputError(
-            f"{what} holds labels of type {', '.join(given)}, the classes are of type "
-            f"{', '.join(trained)}; pass labels of the type that was trained on"
-        ) from error
-    unknown = classes[index] != y
-    if unknown.any():
-        seen = ", ".join(repr(v) for v in np.unique(y[unknown])[:5].tolist())
-        known = ", ".join(repr(v) for v in classes[:10].tolist())
-        raise InputError(
-            f"{what} holds labels that were not seen in training: {seen}; expected {known}"
-            + (", ..." if len(classes) > 10 else "")
+            f"{what} holds labels that were not seen in training: "
+            f"{listed(np.unique(y[~known]).tolist())}; expected {listed(classes.tolist(), 10)}"
         )
     return index.astype(np.int32)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from numbers import Integral, Real
 from pathlib import Path
@@ -30,9 +31,10 @@ from fastlin.continuing import (
     unchanged,
 )
 from fastlin.data import encode_labels, kernel_rows, make_samples, take_rows, weight_type
-from fastlin.errors import InputError
+from fastlin.errors import InputError, shown
 from fastlin.fit_tasks import CallbackSupportMixin, FitTasks, with_callbacks
 from fastlin.kernels import BACKEND_NAMES, Backend, CsrRows, Samples, get_backend
+from fastlin.labels import locate, read_labels
 from fastlin.lbfgs import minimize
 from fastlin.prediction import logits
 from fastlin.replacement import learner_of
@@ -46,12 +48,16 @@ from fastlin.train import (
     train,
 )
 from fastlin.validation import (
+    check_parameters,
     check_rows,
     check_rows_and_labels,
     check_validation_set,
     check_weights,
     input_errors,
+    labels_and_weights,
+    numpys_defaults,
     require_callables,
+    require_penalty,
     require_representable,
     require_same_model,
     require_two_classes,
@@ -286,6 +292,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     # ------------------------------------------------------------------ training
 
     @with_callbacks  # type: ignore[untyped-decorator]  # as above
+    @numpys_defaults
     def fit(
         self,
         X: ArrayLike,
@@ -341,7 +348,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     ) -> None:
         """Do what :meth:`fit` of ``owner`` says; this is a copy of it."""
         with input_errors():
-            self._validate_params()
+            check_parameters(self)
             require_callables(self.callbacks or ())
             backend = get_backend(self.backend)
             rows, labels = check_rows_and_labels(self, X, y, reset=True)
@@ -378,9 +385,17 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             if self._options.l2 == 0 and self._separates(backend, rows, labels):
                 tell_of_separation(len(labels))
             elif self.solver == "sgd":
-                look_at_descent(self.history_, self._options.tol, self._options.patience)
+                scales = isinstance(rows, np.ndarray) and self.input_scale is None
+                look_at_descent(
+                    self.history_,
+                    self._options.tol,
+                    self._options.patience,
+                    self._options.momentum,
+                    scales,
+                )
 
     @available_if(_trains_in_parts)  # type: ignore[untyped-decorator]  # as above
+    @numpys_defaults
     def partial_fit(
         self,
         X: ArrayLike,
@@ -435,7 +450,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     ) -> None:
         """Do what :meth:`partial_fit` says; this is a copy of the estimator that was asked."""
         with input_errors():
-            self._validate_params()
+            check_parameters(self)
             require_callables(self.callbacks or ())
             backend = get_backend(self.backend)
             if self.class_weight == "balanced":
@@ -446,19 +461,20 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
                 )
             reset = not hasattr(self, "n_features_in_")
             rows, labels = check_rows_and_labels(self, X, y, reset=reset)
-            weights = check_weights(rows, labels, sample_weight, self.class_weight)
+            if classes is not None:
+                known = np.unique(read_labels(classes, "classes"))
+                require_two_classes(known, "classes")
             if not hasattr(self, "classes_"):
                 if classes is None:
                     raise InputError("the first call of partial_fit needs classes=all labels")
-                known = np.unique(np.asarray(classes))
-                require_two_classes(known, "classes")
                 self.classes_ = known
             self.classes_ = known_classes(self)
-            if classes is not None and not np.array_equal(self.classes_, np.unique(classes)):
+            if classes is not None and not np.array_equal(self.classes_, known):
                 raise InputError(
-                    f"classes={np.unique(classes).tolist()!r} differ from those of the first call, "
-                    f"{self.classes_.tolist()!r}"
+                    f"classes={shown(known.tolist())} differ from those of the first call, "
+                    f"{shown(self.classes_.tolist())}; leave classes out"
                 )
+            weights = check_weights(rows, labels, sample_weight, self.class_weight, self.classes_)
             goes_on = hasattr(self, "coef_")
             self._train(backend, rows, labels, weights, None, self._generator(), goes_on)
 
@@ -481,6 +497,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         dtype = weight_type(rows, self.dtype)
         if goes_on and self.dtype == "auto" and self._trained_with.get("weights") == "float64":
             dtype = np.dtype(np.float64)  # one block of float32 must not round a model of float64
+        require_penalty(self._options.l2, dtype)
         scale = self._scale_for(rows, sample_weight, dtype, goes_on)
         samples = make_samples(
             rows, encode_labels(labels, self.classes_), scale, dtype, sample_weight
@@ -510,10 +527,10 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         def model() -> dict[str, Any]:
             weights, intercept = parameters.to_return()
             raw_intercept = scale.learned_intercept(weights, intercept)
-            return {**shown, "coef_": weights.copy(), "intercept_": raw_intercept}
+            return {**visible, "coef_": weights.copy(), "intercept_": raw_intercept}
 
         names = ("classes_", "n_features_in_", "feature_names_in_")
-        shown = {name: getattr(self, name) for name in names if hasattr(self, name)}
+        visible = {name: getattr(self, name) for name in names if hasattr(self, name)}
         tasks = None
         if told is not None and self._has_callbacks:
             tasks = FitTasks(told[0], self._options.max_epochs, told[1], model)
@@ -677,6 +694,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
 
     # ------------------------------------------------------------------ prediction
 
+    @numpys_defaults
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
         """Return the logits, ``coef_ x + intercept_``.
 
@@ -724,6 +742,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         index = (logits > 0).astype(int) if logits.ndim == 1 else logits.argmax(axis=1)
         return np.asarray(self.classes_[index])
 
+    @numpys_defaults
     def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
         """Return the probability of each class.
 
@@ -739,6 +758,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         """
         return np.asarray(np.exp(self.predict_log_proba(X)))
 
+    @numpys_defaults
     def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
         """Return the natural logarithm of :meth:`predict_proba`, finite where that is 0.
 
@@ -761,6 +781,31 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             out = log_softmax(logits, axis=1)
         limit = np.finfo(self.coef_.dtype).max  # two logits may lie further apart
         return np.asarray(np.maximum(out, -limit).astype(self.coef_.dtype, copy=False))
+
+    @numpys_defaults
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the accuracy, the share of rows whose label is predicted.
+
+        Parameters
+        ----------
+        X : (n, d)
+            Rows, as in :meth:`fit`.
+        y : (n,)
+            Label of each row; one that training has not seen is never predicted.
+        sample_weight : (n,), optional
+            How much each row counts.
+
+        Returns
+        -------
+        float
+            In [0, 1].
+        """
+        predicted = self.predict(X)
+        with input_errors():
+            labels, weights = labels_and_weights(y, len(predicted), sample_weight)
+        index, known = locate(labels, self.classes_)
+        right = known & (self.classes_[index] == predicted)
+        return float(np.average(right, weights=weights))
 
     def __sklearn_tags__(self) -> Tags:
         """Tell scikit-learn that sparse rows are welcome."""
@@ -846,6 +891,11 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         return make_samples(rows, index, scale, dtype)
 
 
+COUNTED = ("batch_size", "max_epochs", "patience", "checks_per_epoch", "n_threads")
+MOST_COUNTED = 2**31 - 1
+"""More rows, epochs, checks or threads there never are, and the kernels count in 64 bits."""
+
+
 class _PlainOptions:
     """An estimator's parameters, numbers as Python's own: NumPy's small ones overflow in sums."""
 
@@ -854,11 +904,14 @@ class _PlainOptions:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._estimator, name)
+        if name in COUNTED and value is not None:
+            return min(int(value), MOST_COUNTED)
         if isinstance(value, bool | np.bool_):
             return bool(value)
-        if isinstance(value, Integral):
-            return int(value)
-        return float(value) if isinstance(value, Real) else value
+        try:
+            return float(value) if isinstance(value, Real) else value
+        except OverflowError:  # an integer beyond any float
+            return math.inf
 
 
 def _is_sparse(validation: Samples | None) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+MOST_STORED = 2**15
+"""Steps, and checks, that a file or a pickle keeps one by one: half a megabyte of each pickle."""
+
+
 @dataclass
 class History:
     """Losses, accuracies and times of one training run.
+
+    A file and a pickle hold at most 32768 steps and as many checks, see :meth:`stored`.
 
     Steps and epochs count from 0. A *step* is one mini-batch and one update; a
     *check* is an evaluation on the validation and training sets. All losses are
@@ -39,6 +46,9 @@ class History:
         Result of each check; accuracies are fractions in [0, 1].
     steps_per_epoch : int
         Steps of a whole epoch; 1 with L-BFGS.
+    steps_per_loss : int
+        1, or in a long history that was stored: each of ``train_loss`` is the mean over as many
+        steps, of which ``step`` is the last.
     stopped_epoch, stopped_step : int
         Epoch and step of the last update; -1 before the first.
     best_step : int
@@ -62,6 +72,7 @@ class History:
     val_accuracy: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     train_accuracy: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     steps_per_epoch: int = 0
+    steps_per_loss: int = 1
     stopped_epoch: int = -1
     stopped_step: int = -1
     best_step: int = -1
@@ -80,6 +91,44 @@ class History:
             name: value.tolist() if isinstance(value, np.ndarray) else value
             for name, value in vars(self).items()
         }
+
+    def stored(self, most: int = MOST_STORED) -> History:
+        """Return what a file or a pickle keeps: this history, if it is no longer than `most`.
+
+        A longer one has the means of ``train_loss`` over runs of ``steps_per_loss`` steps within an
+        epoch, or over whole epochs; with L-BFGS, and of the checks, it has every so many values,
+        the last among them. The check of ``best_step`` stays.
+        """
+        short = replace(self, seconds=dict(self.seconds))
+        n_steps, n_checks = len(self.step), len(self.check_step)
+        if n_steps > most:
+            starts, short.steps_per_loss = _runs(n_steps, self.steps_per_epoch, most)
+            lengths = np.diff(starts, append=n_steps)
+            last = starts + lengths - 1
+            short.step = self.step[last]
+            short.train_loss = np.add.reduceat(self.train_loss, starts) / lengths
+            if len(self.objective):  # a step of L-BFGS is of all rows, and its certificate exact
+                for name in ("train_loss", "objective", "gradient_norm", "gap"):
+                    setattr(short, name, getattr(self, name)[last])
+        if n_checks > most:
+            every = -(-n_checks // most)
+            kept = np.arange((n_checks - 1) % every, n_checks, every)
+            kept = np.union1d(kept, np.flatnonzero(self.check_step == self.best_step))
+            for name in ("check_step", "val_loss", "val_accuracy", "train_accuracy"):
+                setattr(short, name, getattr(self, name)[kept])
+        return short
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle keeps."""
+        return dict(vars(self.stored()))
+
+    def __copy__(self) -> History:
+        """Return a whole copy, unlike a pickle's."""
+        return replace(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> History:
+        """Return a whole copy, unlike a pickle's."""
+        return History(**deepcopy(vars(self), memo))
 
     def plot(self, path: str | Path | None = None) -> Figure:
         """Draw the losses and, if there were checks, the accuracies against steps.
@@ -105,3 +154,16 @@ class History:
         from fastlin.plotting import learning_curve
 
         return learning_curve(self, path)
+
+
+def _runs(n_steps: int, steps_per_epoch: int, most: int) -> tuple[NDArray[np.int64], int]:
+    """Cut steps into at most `most` runs; return where each starts, and how long a run is."""
+    length = max(1, steps_per_epoch)
+    n_epochs = -(-n_steps // length)
+    if n_epochs > most:
+        whole = length * -(-n_epochs // most)
+        return np.arange(0, n_steps, whole), whole
+    part = -(-length // (most // n_epochs))
+    within = np.arange(0, length, part)
+    starts = (length * np.arange(n_epochs)[:, np.newaxis] + within).ravel()
+    return starts[starts < n_steps], part

@@ -33,6 +33,8 @@ REQUIRED_ARRAYS = ("coef_", "intercept_", "classes_")
 POSITION_ARRAYS = tuple(f"position_{field.name}" for field in fields(Parameters))
 """What gradient descent goes on from, see :class:`fastlin.train.Position`."""
 OPTIONAL_ARRAYS = ("feature_names_in_", "input_shift", "input_factor", *POSITION_ARRAYS)
+LATER_IN_HISTORY = ("steps_per_loss",)
+"""Fields that files of the first versions do not have."""
 METADATA = {"fastlin": str, "n_iter_": int, "backend_": str, "history": dict}
 
 
@@ -85,7 +87,7 @@ def save_estimator(model: LogisticRegression, path: str | Path) -> None:
             else [model._position.epochs_done, model._position.steps_done],
             "trained_with": dict(model._trained_with),
             "before_centring": _short(model._input_scale.before_centring),
-            "history": model.history_.to_dict(),
+            "history": model.history_.stored().to_dict(),
         },
     )
 
@@ -150,7 +152,7 @@ def _history(content: dict[str, Any]) -> History:
     """Return the history whose ``to_dict`` gave `content`."""
     values = dict(content)
     for name, default in vars(History()).items():
-        value = content[name]
+        value = content.get(name, default) if name in LATER_IN_HISTORY else content[name]
         if isinstance(default, np.ndarray):
             values[name] = np.array(value, default.dtype)
         elif type(value) is not type(default):

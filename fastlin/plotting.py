@@ -129,13 +129,14 @@ def epoch_means(history: History) -> tuple[NDArray[np.float64], NDArray[np.float
     middle_step, mean_loss : (epochs,) float64
         The last epoch counts even if training stopped inside it.
     """
-    length = max(1, history.steps_per_epoch)
-    starts = np.arange(0, len(history.train_loss), length)
-    if not len(starts):
+    if not len(history.train_loss):
         return np.empty(0), np.empty(0)
-    counts = np.diff(np.append(starts, len(history.train_loss)))
-    sums = np.add.reduceat(history.train_loss, starts)
-    first_steps = history.step[starts]
+    epoch = history.step // max(1, history.steps_per_epoch)
+    starts = np.flatnonzero(np.diff(epoch, prepend=-1))
+    steps = np.diff(history.step, prepend=-1)  # of each loss: 1 unless the history was shortened
+    counts = np.add.reduceat(steps, starts)
+    sums = np.add.reduceat(history.train_loss * steps, starts)
+    first_steps = np.cumsum(counts) - counts
     return first_steps + (counts - 1) / 2.0, sums / counts
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastlin.advice import NotConvergedWarning, warn
 from fastlin.curvature import Curvature
-from fastlin.errors import InputError
+from fastlin.errors import InputError, shown
 from fastlin.estimator import LogisticRegression
 from fastlin.kernels import Parameters
 from fastlin.lbfgs import Solution, solve
@@ -226,11 +226,11 @@ def _checked(l2: Any) -> NDArray[np.float64]:
     try:
         penalties = np.asarray(l2, np.float64)
         valid = penalties.ndim == 1 and len(penalties) > 0
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         valid = False
     if not valid or not (np.isfinite(penalties).all() and (penalties >= 0).all()):
         raise InputError(
-            f"l2={l2!r} is not a list of penalties; pass finite numbers that are not negative, "
-            "for example [1e-2, 1e-3, 1e-4]"
+            f"l2={shown(l2)} is not a list of penalties; pass finite numbers that are not "
+            "negative, for example [1e-2, 1e-3, 1e-4]"
         )
     return np.sort(penalties)[::-1].copy()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastlin.blas import one_blas_thread
-from fastlin.errors import InputError
+from fastlin.errors import InputError, shown
 from fastlin.kernels.arguments import CsrRows
 
 if TYPE_CHECKING:
@@ -93,10 +93,10 @@ class InputScale:
     def _from_pair(cls, pair: Sequence[Any], d: int) -> InputScale:
         try:
             shift, scale = (np.broadcast_to(np.asarray(v, np.float64), (d,)).copy() for v in pair)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise InputError(
-                f"input_scale={pair!r} is not a pair (shift, scale) of numbers or of arrays with "
-                f"{d} elements, one for each feature"
+                f"input_scale={shown(pair)} is not a pair (shift, scale) of numbers or of arrays "
+                f"with {d} elements, one for each feature"
             ) from error
         if not (np.isfinite(shift).all() and np.isfinite(scale).all() and (scale > 0).all()):
             raise InputError("input_scale=(shift, scale) needs finite shifts and positive scales")

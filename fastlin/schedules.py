@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fastlin.advice import how_to_scale
 from fastlin.blas import one_blas_thread
 from fastlin.errors import InputError
 from fastlin.kernels.arguments import CsrRows
@@ -122,8 +123,8 @@ def safe_step_size(
     rate = 1.0 if curvature == 0 else 1.0 / curvature
     if not (rate >= np.finfo(dtype).tiny and gain <= np.finfo(dtype).max):
         raise InputError(
-            f"features as large as {abs(x).max():.3g} have squares that {dtype} cannot hold; scale "
-            "them with input_scale='standard'"
+            f"features as large as {abs(x).max():.3g} have squares that {dtype} cannot hold; "
+            f"{how_to_scale(samples.rows)}"
         )
     return StepSize(rate, gain)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastlin.advice import how_to_scale
 from fastlin.errors import DivergenceError
 from fastlin.history import History
 from fastlin.kernels import Backend, Parameters, Samples, StepOptions
@@ -53,10 +54,6 @@ class Progress:
     train_accuracy: float | None
     rows_per_second: float
 
-
-LOWER_RATE = (
-    "lower learning_rate (or set it to 'auto'), or scale the features with input_scale='standard'"
-)
 
 Callback = Callable[[Progress], "bool | None"]
 
@@ -209,7 +206,7 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
     if not all(np.isfinite(values).all() for values in parameters.to_return()):
         raise DivergenceError(
             f"the weights became nan or infinite at step {step} (epoch {epoch}), the last one, "
-            f"with learning_rate={descent.learning_rate:g}; {LOWER_RATE}"
+            f"with learning_rate={descent.learning_rate:g}; {_remedy(descent)}"
         )
     log.seconds["total"] = time.perf_counter() - started
     return history_of(log, descent, epoch, step, best_step if best_step >= 0 else step, stop_reason)
@@ -274,9 +271,17 @@ def _run_steps(
         diverged = first_step + int(np.argmin(np.isfinite(losses)))
         raise DivergenceError(
             f"the training loss became {losses[diverged - first_step]} at step {diverged} "
-            f"(epoch {epoch}) with learning_rate={descent.learning_rate:g}; {LOWER_RATE}"
+            f"(epoch {epoch}) with learning_rate={descent.learning_rate:g}; {_remedy(descent)}"
         )
     return losses
+
+
+def _remedy(descent: Descent) -> str:
+    """Return what may help a descent that diverged, leaving out what it already does."""
+    measured = descent.intercept_gain != 1.0  # which "auto" chooses, and else is 1
+    rate = "lower learning_rate" if measured else "lower learning_rate (or set it to 'auto')"
+    scale = how_to_scale(descent.samples.rows, bool((descent.gain != 1).any()))
+    return f"{rate}, or {scale}"
 
 
 @_quiet

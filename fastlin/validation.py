@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+import functools
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
-    check_consistent_length,
-    column_or_1d,
     validate_data,
 )
 
+from fastlin.advice import ClassWeightWarning, warn
+from fastlin.containers import explain, numbers, plain, require_rows, row_type
 from fastlin.data import sparse_rows
-from fastlin.errors import InputError
+from fastlin.errors import InputError, listed, shown
+from fastlin.labels import locate, read_labels, require_one_a_row, require_whole, weights_of_classes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
     from sklearn.base import BaseEstimator
 
     from fastlin.kernels.arguments import Rows
 
-ACCEPTED_TYPES = [np.float64, np.float32, np.uint8]
-"""Types of rows that are read as they are; anything else becomes the first."""
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def numpys_defaults(method: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Compute as NumPy does by default: what the caller set with ``np.seterr`` has no effect."""
+
+    # Not np.errstate's own decorator, whose frame would pass for the caller's in a warning.
+    @functools.wraps(method)
+    def run(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+        with np.errstate(over="warn", divide="warn", invalid="warn", under="ignore"):
+            return method(*arguments, **named)
+
+    return run
 
 
 @contextmanager
@@ -45,36 +58,70 @@ def input_errors() -> Iterator[None]:
         raise InputError(message) from error
 
 
+def check_parameters(estimator: BaseEstimator) -> None:
+    """Raise where a parameter of the estimator is of a wrong type or out of its range."""
+    try:
+        estimator._validate_params()
+    except ValueError as error:
+        said, got, _ = str(error).partition(" Got ")
+        name = said.partition("'")[2].partition("'")[0]
+        value = shown(getattr(estimator, name, None))
+        raise InputError(f"{said} Got {value} instead." if got else str(error)) from error
+    except (TypeError, OverflowError) as error:  # numbers that NumPy does not know, as fractions
+        raise InputError(
+            f"a parameter is of a type that cannot be compared ({error}); pass int or float"
+        ) from error
+
+
+def require_penalty(l2: float, dtype: np.dtype[Any]) -> None:
+    """Raise where the weights' type cannot hold the penalty, or one over it."""
+    most = float(0.1 / np.finfo(dtype).tiny)
+    if l2 > most:
+        raise InputError(
+            f"l2={l2:.3g} is more than {dtype} weights can be trained with; pass {most:.0e} at most"
+        )
+
+
 def check_rows_and_labels(
     estimator: BaseEstimator, X: ArrayLike, y: ArrayLike, reset: bool
 ) -> tuple[Rows, NDArray[Any]]:
     """Return rows ``(n, d)`` and labels ``(n,)``; ``reset`` takes down the features' names."""
-    rows, labels = validate_data(
-        estimator,
-        X,
-        _without_nullable_type(y),
-        reset=reset,
-        dtype=_row_types(X),
-        accept_sparse="csr",
-    )
-    try:
-        if labels.size and isinstance(labels.flat[0], bytes):
-            raise TypeError("bytes")  # scikit-learn before 1.7 only warns
-        check_classification_targets(labels)
-        np.unique(labels)
-    except TypeError as error:
-        kinds = ", ".join(sorted({type(label).__name__ for label in labels.tolist()}))
-        raise InputError(
-            f"y holds labels that cannot be sorted, of type {kinds}; convert them to strings or "
-            "integers"
-        ) from error
-    return _rows(rows), labels
+    labels = read_labels(y)
+    require_one_a_row(labels)
+    require_whole(labels)
+    with _reading_rows(X, "X") as (rows, dtype):
+        require_one_a_row(labels, "y", rows.shape[0])
+        checked, labels = validate_data(
+            estimator, rows, labels, reset=reset, dtype=[dtype], accept_sparse="csr"
+        )
+    return _rows(checked), labels
 
 
-def check_rows(estimator: BaseEstimator, X: ArrayLike) -> Rows:
+def check_rows(estimator: BaseEstimator, X: ArrayLike, what: str = "X") -> Rows:
     """Return rows ``(n, d)`` whose features are those of the training."""
-    checked = validate_data(estimator, X, reset=False, dtype=_row_types(X), accept_sparse="csr")
+    with _reading_rows(X, what) as (rows, dtype):
+        checked = validate_data(estimator, rows, reset=False, dtype=[dtype], accept_sparse="csr")
     return _rows(checked)
+
+
+@contextmanager
+def _reading_rows(X: Any, what: str) -> Iterator[tuple[Any, np.dtype[Any]]]:
+    """Give rows that scikit-learn can check, and their type; say what is wrong with them."""
+    rows = X
+    try:
+        rows = plain(X, what)
+        if isinstance(rows, list | tuple):
+            rows = np.asarray(rows)
+        require_rows(rows, what)
+        dtype = row_type(rows, what)
+        with np.errstate(
+            over="ignore"
+        ):  # what float64 cannot hold becomes infinite, and is refused
+            yield rows, dtype
+    except InputError:
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
+        raise explain(rows, what, error) from error
 
 
 def _rows(checked: Any) -> Rows:
@@ -82,46 +129,23 @@ def _rows(checked: Any) -> Rows:
     return rows
 
 
-def _row_types(X: Any) -> list[Any]:
-    """Return the types in which rows are kept, first the one that others are converted to.
-
-    The columns of a data frame keep the type that they share. Of pandas' frames of NumPy's own
-    types scikit-learn takes care; this does so for nullable types and for Polars.
-    """
-    if hasattr(X, "collect_schema") and hasattr(X, "collect"):
-        raise InputError("X is a LazyFrame, which holds no rows yet; pass X.collect()")
-    if not (hasattr(X, "dtypes") and hasattr(X, "columns")):
-        return ACCEPTED_TYPES
-    if hasattr(X, "null_count"):  # Polars
-        shared, missing = X.head(0).to_numpy().dtype, X.null_count()
-    else:
-        types = [getattr(dtype, "numpy_dtype", dtype) for dtype in X.dtypes]
-        if not all(isinstance(dtype, np.dtype) for dtype in types):
-            return ACCEPTED_TYPES
-        shared, missing = np.result_type(*types, np.uint8), X.isna()
-    # An 8-bit integer cannot say that a value is missing; what comes first here can.
-    if shared not in ACCEPTED_TYPES or np.asarray(missing).any():
-        return ACCEPTED_TYPES
-    return [shared]
-
-
-def _without_nullable_type(y: Any) -> Any:
-    """Return labels of one of pandas' nullable types in NumPy's, where none is missing."""
-    dtype = getattr(getattr(y, "dtype", None), "numpy_dtype", None)
-    if dtype is None or dtype.hasobject or y.isna().any():
-        return y
-    return y.to_numpy(dtype)
-
-
 def check_weights(
-    rows: Rows, labels: NDArray[Any], sample_weight: ArrayLike | None, class_weight: Any
+    rows: Rows,
+    labels: NDArray[Any],
+    sample_weight: ArrayLike | None,
+    class_weight: Any,
+    classes: NDArray[Any] | None = None,
 ) -> NDArray[np.float64] | None:
     """Return the weight of each row, ``(n,)``, that of its class included; None is 1 for all.
 
+    ``classes`` are all that there can be; None says that other rows may have others.
     ``"balanced"`` makes the weights of each class sum to the same, those of the rows included.
     """
     if sample_weight is None and class_weight is None:
         return None
+    if sample_weight is not None:
+        sample_weight = numbers(sample_weight, "sample_weight")
+        sample_weight = sample_weight if sample_weight.ndim else float(sample_weight)
     weights: NDArray[np.float64] = _check_sample_weight(
         sample_weight, rows, dtype=np.float64, ensure_non_negative=True
     )
@@ -133,12 +157,15 @@ def check_weights(
         )
         weights = weights * of_classes[label_index]
     elif class_weight is not None:
-        of_rows = compute_sample_weight(class_weight, labels)
-        if not (np.isfinite(of_rows).all() and (of_rows >= 0).all()):
-            raise InputError(
-                f"class_weight={class_weight!r} needs finite weights that are not negative"
+        of_all = np.unique(labels) if classes is None else classes
+        of_classes, foreign = weights_of_classes(class_weight, of_all, classes is not None)
+        if foreign:
+            warn(
+                f"class_weight names {listed(foreign)}, but the labels of these rows are "
+                f"{listed(of_all.tolist())}; if a label is misspelled, write it as y does",
+                ClassWeightWarning,
             )
-        weights = weights * of_rows
+        weights = weights * of_classes[locate(labels, of_all)[0]]
     with np.errstate(over="ignore"):
         total = weights.sum()
     if not np.isfinite(total):
@@ -149,6 +176,23 @@ def check_weights(
     if not weights.any():
         raise InputError("sample_weight is zero for every row; at least one must be positive")
     return weights
+
+
+def labels_and_weights(
+    y: ArrayLike, n_rows: int, sample_weight: ArrayLike | None
+) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
+    """Return labels ``(n,)`` to compare with and their weights, as many as there are rows."""
+    labels = read_labels(y)
+    require_one_a_row(labels, "y", n_rows)
+    if sample_weight is None:
+        return labels.ravel(), None
+    weights = numbers(sample_weight, "sample_weight")
+    if weights.shape != (n_rows,) or not weights.sum() > 0:
+        raise InputError(
+            f"sample_weight has shape {weights.shape} and sum {weights.sum():g}; pass one weight "
+            f"for each of the {n_rows} rows, with a positive sum"
+        )
+    return labels.ravel(), weights
 
 
 def check_validation_set(
@@ -162,11 +206,12 @@ def check_validation_set(
         raise InputError(f"{missing} is missing: pass both X_val and y_val, or neither")
     try:
         _require_same_columns(estimator, X_val)
-        rows = check_rows(estimator, X_val)
-        labels = column_or_1d(_without_nullable_type(y_val))
-        check_consistent_length(rows, labels)
+        rows = check_rows(estimator, X_val, "X_val")
+        labels = read_labels(y_val, "y_val")
+        require_one_a_row(labels, "y_val", len(rows))
+        labels = labels.ravel()
     except ValueError as error:
-        raise ValueError(f"the validation set (X_val, y_val) is wrong: {error}") from error
+        raise InputError(f"the validation set (X_val, y_val) is wrong: {error}") from error
     return rows, labels
 
 
@@ -227,7 +272,7 @@ def require_two_classes(classes: NDArray[Any], what: str = "y") -> None:
     """Raise where there is nothing to tell apart; ``what`` names where the labels came from."""
     if len(classes) < 2:
         raise InputError(
-            f"{what} holds one class only ({', '.join(map(repr, classes.tolist()))}); a classifier "
+            f"{what} holds one class only ({listed(classes.tolist())}); a classifier "
             "needs at least two different labels"
         )
 
@@ -238,8 +283,8 @@ def require_same_model(
     """Raise where a warm start's data do not fit the model that it starts from."""
     if not np.array_equal(old_classes, classes):
         raise InputError(
-            f"warm_start=True with classes {classes.tolist()!r}, but the model was trained "
-            f"on {old_classes.tolist()!r}; fit with warm_start=False first"
+            f"warm_start=True with classes {shown(classes.tolist())}, but the model was trained "
+            f"on {shown(old_classes.tolist())}; fit with warm_start=False first"
         )
     if old_n_features != n_features:
         raise InputError(
@@ -253,6 +298,6 @@ def require_callables(callbacks: Sequence[Any]) -> None:
     for index, callback in enumerate(callbacks):
         if not callable(callback):
             raise InputError(
-                f"callbacks[{index}] is {callback!r}, which cannot be called; pass functions of a "
-                "fastlin.train.Progress, and scikit-learn's callbacks to set_callbacks"
+                f"callbacks[{index}] is {shown(callback)}, which cannot be called; pass functions "
+                "of a fastlin.train.Progress, and scikit-learn's callbacks to set_callbacks"
             )

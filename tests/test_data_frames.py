@@ -104,7 +104,9 @@ def test_missing_values_are_not_taken_for_numbers() -> None:
 def test_columns_of_words_are_refused() -> None:
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"a": Y, "b": ["word"] * 60})
-    with pytest.raises(InputError, match="could not convert string to float: 'word'"):
+    with pytest.raises(
+        InputError, match="column 'b' of X holds 'word', which is no number; convert"
+    ):
         model().fit(frame, Y)
 
 
@@ -158,12 +160,11 @@ def test_series_of_labels() -> None:
     ("labels", "said"),
     [
         (np.array(["ant", 1, 2], object)[Y], "of type int, str"),
-        (np.array(["ant", "bee", None], object)[Y], "of type NoneType, str"),
         (np.array([b"ant", b"bee", b"cat"])[Y], "of type bytes"),
     ],
 )
 def test_labels_that_cannot_be_sorted(labels: np.ndarray, said: str) -> None:
-    with pytest.raises(InputError, match=f"cannot be sorted, {said}; convert them to strings"):
+    with pytest.raises(InputError, match=f"y holds labels {said}; convert .* to strings"):
         model().fit(VALUES, labels)
 
 
