@@ -177,6 +177,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     """The one that was measured, if any."""
     _position: Position | None = None
     """Where gradient descent stopped; None after L-BFGS and in a model from a file."""
+    _data_layout: dict[str, Any] | None = None
+    """How the command line read the text file that this model was trained on."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "solver": [StrOptions({"sgd", "lbfgs"})],
