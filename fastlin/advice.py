@@ -51,6 +51,14 @@ class SeparableWarning(FastlinWarning):
     """The loss has no minimum: without a penalty the weights grow for ever."""
 
 
+class ColumnsWarning(FastlinWarning):
+    """A column of a text file looks as if it numbered the rows."""
+
+
+class LeftOutWarning(ColumnsWarning):
+    """Columns of a text file that number the rows were left out."""
+
+
 def warn(message: str, kind: type[FastlinWarning]) -> None:
     """Warn at the line that called fastlin, by itself or through scikit-learn's tools.
 

@@ -199,6 +199,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     """Where gradient descent stopped; None after L-BFGS."""
     _trained_with: Mapping[str, Any] = MappingProxyType({})
     """Options of the last call, see :mod:`fastlin.continuing`."""
+    _data_layout: dict[str, Any] | None = None
+    """How the command line read the text file that this model was trained on."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "solver": [StrOptions({"sgd", "lbfgs"})],

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 import json
+import stat
+import tokenize
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -88,6 +90,7 @@ def save_estimator(model: LogisticRegression, path: str | Path) -> None:
             "trained_with": dict(model._trained_with),
             "before_centring": _short(model._input_scale.before_centring),
             "history": model.history_.stored().to_dict(),
+            "data_layout": model._data_layout,
         },
     )
 
@@ -119,12 +122,14 @@ def load_estimator(kind: type[LogisticRegression], path: str | Path) -> Logistic
             model._position = Position(
                 Parameters(**arrays), epochs_done, steps_done, saved.arrays["intercept_"].copy()
             )
+        layout = saved.metadata.get("data_layout")
+        model._data_layout = layout if isinstance(layout, dict) else None
         shift, factor = saved.arrays.pop("input_shift"), saved.arrays.pop("input_factor")
         before = saved.metadata.get("before_centring")
         if before is not None:
             before = np.broadcast_to(np.asarray(before, np.float64), shift.shape).copy()
         model._trained_with = dict(saved.metadata.get("trained_with") or {})
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise ModelFileError(_damaged(path, f"a field is missing or wrong ({error})")) from error
     model._input_scale = InputScale(shift, factor, before)
     for name, array in saved.arrays.items():
@@ -221,23 +226,38 @@ def load_model(path: str | Path) -> SavedModel:
         arrays = {name: _read_array(content) for name, content in members.items()}
     except ValueError as error:
         raise ModelFileError(_damaged(path, str(error))) from error
-    defect = _defect_of_arrays(arrays) or _defect_of_metadata(header["metadata"])
+    try:
+        params, metadata = _decode(header["params"]), _decode(header["metadata"])
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ModelFileError(_damaged(path, f"its header is wrong ({error})")) from error
+    defect = _defect_of_arrays(arrays) or _defect_of_metadata(metadata)
     if defect:
         raise ModelFileError(_damaged(path, defect))
-    return SavedModel(
-        params=_decode(header["params"]), arrays=arrays, metadata=_decode(header["metadata"])
-    )
+    return SavedModel(params=params, arrays=arrays, metadata=metadata)
 
 
 def _read_members(path: Path) -> dict[str, bytes]:
     """Return the bytes of each member, every checksum verified."""
-    if not path.exists():
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelFileError(
             f"there is no model file '{path}'; train one with: fastlin train --out {path}"
-        )
-    if path.is_dir():
+        ) from error
+    except (OSError, ValueError) as error:  # too long a name, a link to itself, a NUL
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ModelFileError(
+            f"cannot read '{str(path)[:100]}': {reason}; give the path of a model file"
+        ) from error
+    if stat.S_ISDIR(mode):
         raise ModelFileError(f"'{path}' is a folder; the path of a model file is needed")
-    with path.open("rb") as file:
+    if not stat.S_ISREG(mode):
+        raise ModelFileError(f"'{path}' is no regular file; the path of a model file is needed")
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise ModelFileError(f"cannot read '{path}': {error.strerror or error}") from error
+    with file:
         if file.read(2) != b"PK":
             raise ModelFileError(_foreign(path, "it is no .npz archive"))
         try:
@@ -256,7 +276,7 @@ def _read_header(path: str | Path, content: bytes | None) -> dict[str, Any]:
         raise ModelFileError(_foreign(path, "the archive has no member 'header'"))
     try:
         header = json.loads(_read_array(content).item())
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise ModelFileError(_foreign(path, f"its header is no JSON text ({error})")) from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ModelFileError(_foreign(path, "its header names another format"))
@@ -275,7 +295,15 @@ def _read_header(path: str | Path, content: bytes | None) -> dict[str, Any]:
 
 
 def _read_array(content: bytes) -> NDArray[Any]:
-    array: NDArray[Any] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    """Return the array of a member, or raise ValueError."""
+    stream = io.BytesIO(content)
+    try:
+        array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+    except ValueError:
+        raise
+    # NumPy answers a header that lies or is cut off with several types.
+    except (MemoryError, OverflowError, TypeError, SyntaxError, tokenize.TokenError) as error:
+        raise ValueError(f"the header of an array is wrong ({str(error)[:100]})") from error
     return array
 
 
@@ -373,6 +401,7 @@ def _decode(value: Any) -> Any:
 
 
 def _damaged(path: str | Path, reason: str) -> str:
+    reason = reason if len(reason) <= 150 else f"{reason[:147]}..."
     return f"'{path}' is truncated or damaged: {reason}; train and save the model again"
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +33,12 @@ def write(path: Path, text: str) -> Path:
         '"a";"b";"y"\r\n0;1;"cat"\r\n\r\n2;3;"dog"\r\n',
         "\ufeffa,b,target\n0,1,cat\n2,3,dog\n",
         "\n\na,b,target\n0,1, cat \n2,3,dog\n",
+        "0|1|cat\n2|3|dog\n",
+        "0 1 cat\n2 3 dog\n",
+        "0,1,cat\r2,3,dog\r",
+        "sep=;\n0;1;cat\n2;3;dog\n",
+        "a;b;y\n0,0;1;cat\n2;3,0;dog\n",
+        "a\tb\ty\n0,0\t1\tcat\n2\t3,0\tdog\n",
     ],
 )
 def test_csv_layouts(tmp_path: Path, text: str) -> None:
@@ -44,8 +53,7 @@ def test_csv_numbers(tmp_path: Path) -> None:
     data = datasets.load(path, validation_fraction=0)
     assert data.X_train.dtype == np.float64
     assert data.X_train.tolist() == [[0.5, 1000], [-2, 256]]
-    assert data.y_train.dtype == np.int64
-    assert data.y_train.tolist() == [7, 8]
+    assert data.y_train.tolist() == ["7", "8.0"]
 
 
 @given(
@@ -84,6 +92,12 @@ def test_csv_keeps_every_value(tmp_path: Path, rows: list[tuple[float, int, str]
         ("1,2,a\n3,4,\n", "some labels are empty"),
         ("1,nan,a\n3,4,b\n", "nan or infinite, the first one in row 0, column 1"),
         ("1,2,nan\n3,4,1\n", "labels are nan or infinite"),
+        ("1,2,a\n3,1_0,b\n", "line 2, column 2: '1_0' is not a number"),
+        ("1,2,a\n3,\u0663,b\n", "is not a number"),
+        ("NA,2,a\n3,4,b\n", "line 1, column 1: 'NA' is not a number; put one there, or leave"),
+        (",2,a\n3,4,b\n", "line 1, column 1: '' is not a number"),
+        ('a,b,label\n"1,000",2,x\n', "line 2, column 1: '1,000' is not a number"),
+        ("a;b,label\n1,2,x\n3,4,y\n", "line 2 has 3 columns; expected 2"),
     ],
 )
 def test_csv_that_cannot_be_used(tmp_path: Path, text: str, expected: str) -> None:
@@ -98,3 +112,67 @@ def test_csv_in_another_encoding(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_bytes("1,2,\xe9\n".encode("latin-1"))
     with pytest.raises(InputError, match="not a text file in UTF-8"):
         datasets.load(tmp_path / "mine.csv")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ("007", "7"),
+        ("1E2", "100"),
+        ("+1", "1"),
+        ("-0", "0"),
+        ("1.0", "1"),
+        ("1_000", "1000"),
+        ("0x10", "16"),
+        ("\u0663", "3"),
+        ("9007199254740993", "9007199254740992", "9007199254740993.0"),
+        ("18446744073709551615", "18446744073709551616", "1"),
+        ("1e999", "inf", "out"),
+        ("nan", "NA", "ok"),
+        ("True", "False"),
+        ("Doe, J", "two\nlines", 'a "quoted" word'),
+    ],
+)
+def test_labels_stay_as_they_are_spelled(tmp_path: Path, labels: tuple[str, ...]) -> None:
+    quoted = ['"' + label.replace('"', '""') + '"' for label in labels]
+    text = "".join(f"{row % 3},{row % 5},{quoted[row % len(labels)]}\n" for row in range(60))
+    data = datasets.load(write(tmp_path / "mine.csv", text), validation_fraction=0)
+    assert data.y_train.tolist() == [labels[row % len(labels)] for row in range(60)]
+
+
+def test_plain_integers_are_numbers(tmp_path: Path) -> None:
+    text = "1,2,9007199254740993\n3,4,-9007199254740992\n5,6,0\n"
+    data = datasets.load(write(tmp_path / "mine.csv", text), validation_fraction=0)
+    assert data.y_train.dtype == np.int64
+    assert data.y_train.tolist() == [2**53 + 1, -(2**53), 0]
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz"])
+def test_compressed_files(tmp_path: Path, suffix: str) -> None:
+    compress = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}[suffix]
+    path = tmp_path / f"mine.csv{suffix}"
+    content = compress(("a,b,label\n" + "0.5,1,cat\n2,3,dog\n" * 50).encode())
+    path.write_bytes(content)
+    data = datasets.load(path, validation_fraction=0)
+    assert data.name == "mine"
+    assert data.X_train.shape == (100, 2)
+    path.write_bytes(content[:-10])
+    with pytest.raises(InputError, match="is damaged"):
+        datasets.load(path)
+
+
+def test_rows_longer_than_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastlin.datasets.csv_cells._BLOCK", 256)
+    rows = np.random.default_rng(0).normal(size=(20, 300))
+    text = "".join(",".join(map(repr, row.tolist())) + f",{i % 2}\n" for i, row in enumerate(rows))
+    data = datasets.load(write(tmp_path / "wide.csv", text), validation_fraction=0)
+    assert np.array_equal(data.X_train, rows)
+
+
+def test_a_decimal_comma_that_comes_late(tmp_path: Path) -> None:
+    text = "a;b;label\n" + "1;2;x\n" * 100 + "1,5;-2,25e1;y\n"
+    data = datasets.load(write(tmp_path / "mine.csv", text), validation_fraction=0)
+    assert data.X_train[-1].tolist() == [1.5, -22.5]
+    mixed = write(tmp_path / "mixed.csv", "a;b;label\n1,5;2;x\n1.5;2;y\n")
+    with pytest.raises(InputError, match="a decimal point and others a decimal comma"):
+        datasets.load(mixed)

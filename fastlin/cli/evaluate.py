@@ -10,7 +10,7 @@ import click
 from fastlin.cli import options
 from fastlin.cli.output import percent, print_facts, print_json, print_table
 from fastlin.cli.scores import measure
-from fastlin.cli.selection import PARTS, check_labels_known, rows_for
+from fastlin.cli.selection import PARTS, Source, in_the_models_labels, rows_for
 
 MOST_COLUMNS = 20  # a wider confusion matrix is read by programs only
 
@@ -24,6 +24,7 @@ Example:
 @click.command("evaluate", epilog=EXAMPLES)
 @options.model_argument
 @options.data
+@options.columns
 @options.classes
 @click.option(
     "--part",
@@ -39,6 +40,9 @@ Example:
 def command(
     model_path: Path,
     data: str,
+    label: str | None,
+    separator: str | None,
+    drop: tuple[str, ...],
     classes: tuple[str, ...] | None,
     part: str,
     backend: str,
@@ -52,8 +56,9 @@ def command(
     from fastlin.estimator import LogisticRegression
 
     model = LogisticRegression.load(model_path).set_params(backend=backend, n_threads=threads)
-    dataset, X, y = rows_for(model, data, part, classes, progress=not quiet)
-    check_labels_known(model, y, dataset.name)
+    source = Source(data, classes, label, separator, drop, quiet)
+    dataset, X, y = rows_for(model, source, part)
+    y = in_the_models_labels(model, y, dataset.name)
     scores = measure(model, X, y)
     predicted = model.predict(X)
     labels = model.classes_

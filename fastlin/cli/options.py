@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from fastlin.cli.values import Labels, Number
 from fastlin.kernels import BACKEND_NAMES
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 model_argument = click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
 
@@ -16,8 +20,34 @@ data = click.option(
     default="digits",
     show_default=True,
     metavar="NAME|PATH",
-    help="digits, mnist, fashion-mnist, or a local .npz, .npy, idx or CSV file.",
+    help="digits, mnist, fashion-mnist, or a local .npz, .npy, idx, CSV or svmlight file.",
 )
+_label = click.option(
+    "--label",
+    metavar="NAME|NUMBER",
+    help="Column of a text file that holds the labels, by name or number from 1 (-1: the last).  "
+    "[default: the one called label, y, target or class, else the last]",
+)
+_separator = click.option(
+    "--separator",
+    metavar="CHARACTER",
+    help="What separates the columns of a text file, or comma, semicolon, tab, space, pipe.  "
+    "[default: found in the file]",
+)
+_drop = click.option(
+    "--drop",
+    multiple=True,
+    metavar="NAME|NUMBER",
+    help="Column of a text file to leave out; may be repeated. Columns that number the rows are "
+    "left out too; none: keep them.",
+)
+
+
+def columns(function: _Function) -> _Function:
+    """Add the options that choose the columns of a text file."""
+    return _label(_separator(_drop(function)))
+
+
 backend = click.option(
     "--backend",
     type=click.Choice(("auto", *BACKEND_NAMES)),

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastlin.cli import options
 from fastlin.cli.output import counted
-from fastlin.cli.selection import PARTS, local_file, rows_to_predict
+from fastlin.cli.selection import PARTS, Source, local_file, rows_to_predict
 from fastlin.cli.values import OutputFile
 from fastlin.errors import InputError
 from fastlin.output_file import replacing
@@ -31,6 +31,7 @@ Examples:
 @click.command("predict", epilog=EXAMPLES)
 @options.model_argument
 @options.data
+@options.columns
 @options.classes
 @click.option(
     "--part",
@@ -51,6 +52,9 @@ Examples:
 def command(
     model_path: Path,
     data: str,
+    label: str | None,
+    separator: str | None,
+    drop: tuple[str, ...],
     classes: tuple[str, ...] | None,
     part: str,
     out: Path | None,
@@ -61,7 +65,8 @@ def command(
 ) -> None:
     """Predict the label of each row with MODEL, as CSV text or a NumPy array.
 
-    A .npy or CSV file may hold features alone; labels in the data are not looked at.
+    A .npy or CSV file may hold features alone; labels in the data are not looked at. Columns of a
+    text file are those that MODEL was trained on, unless --label or --drop say otherwise.
     """
     from fastlin.estimator import LogisticRegression
 
@@ -69,7 +74,8 @@ def command(
     if out is not None and out.resolve() in read:
         raise InputError(f"--out '{out}' would overwrite what is read; choose another file")
     model = LogisticRegression.load(model_path).set_params(backend=backend, n_threads=threads)
-    X = rows_to_predict(model, data, part, classes, progress=not quiet)
+    source = Source(data, classes, label, separator, drop, quiet)
+    X = rows_to_predict(model, source, part)
     predicted = model.predict(X)
     table = model.predict_proba(X) if probabilities else None
     if out is None:

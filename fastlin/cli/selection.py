@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastlin.cli.output import say
 from fastlin.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastlin.datasets import Dataset
+    from fastlin.datasets.csv_layout import ColumnOptions
     from fastlin.estimator import LogisticRegression
 
 PARTS = ("train", "val", "all")
@@ -24,16 +25,71 @@ PARTS = ("train", "val", "all")
 SPLIT_SEED = 0
 
 
-def load(
-    data: str, labels: tuple[str, ...] | None, validation_fraction: float, progress: bool
-) -> Dataset:
-    """Load a data set and keep the rows with `labels`, all if None."""
-    from fastlin import datasets
+@dataclass(frozen=True)
+class Source:
+    """What to read: the options that all commands share which read data."""
 
-    dataset = datasets.load(
-        data, validation_fraction=validation_fraction, seed=SPLIT_SEED, progress=progress
-    )
-    return dataset if labels is None else _keep(dataset, labels)
+    data: str
+    classes: tuple[str, ...] | None
+    label: str | None
+    separator: str | None
+    drop: tuple[str, ...]
+    quiet: bool
+
+    @property
+    def columns(self) -> ColumnOptions:
+        """What was said of the columns of a text file."""
+        from fastlin.datasets.csv_layout import ColumnOptions
+
+        return ColumnOptions.of(self.label, self.separator, self.drop)
+
+
+def load(
+    source: Source, validation_fraction: float, model: LogisticRegression | None = None
+) -> Dataset:
+    """Load a data set, for `model` if there is one, and keep the rows of the chosen labels.
+
+    One line on standard error says which columns of a text file were taken for what.
+    """
+    from fastlin import datasets
+    from fastlin.datasets import local
+
+    if local_file(source.data) is None:
+        dataset = datasets.load(
+            source.data,
+            validation_fraction=validation_fraction,
+            seed=SPLIT_SEED,
+            progress=not source.quiet,
+            label=source.label,
+            separator=source.separator,
+            drop=source.drop,
+        )
+    else:
+        dataset = local.load(
+            source.data,
+            validation_fraction,
+            SPLIT_SEED,
+            source.columns,
+            trained_on=None if model is None else model._data_layout,
+            n_features=None if model is None else model.n_features_in_,
+        )
+    _say_columns(dataset)
+    return dataset if source.classes is None else _keep(dataset, source.classes)
+
+
+def _say_columns(dataset: Dataset) -> None:
+    """Say on standard error which column is the label and which are no features."""
+    if dataset.label_column is None:
+        return
+    line = f"{dataset.name}: the label is {dataset.label_column}"
+    if dataset.left_out:
+        line += f"; left out: {_listed(dataset.left_out)}"
+    say(line)
+    if dataset.doubtful:
+        say(
+            f"warning: {_listed(dataset.doubtful)} may number the rows; leave it out with --drop "
+            "unless it is a feature"
+        )
 
 
 def local_file(data: str) -> Path | None:
@@ -47,7 +103,7 @@ def local_file(data: str) -> Path | None:
 
 def check_trainable(dataset: Dataset) -> None:
     """Refuse a data set that nothing can be learned from."""
-    if dataset.X_train.size == 0:
+    if 0 in dataset.X_train.shape:
         raise InputError(f"{dataset.name} has no training rows; expected at least two")
     found = np.unique(dataset.y_train)
     if len(found) < 2:
@@ -59,17 +115,14 @@ def check_trainable(dataset: Dataset) -> None:
     if len(unknown):
         raise InputError(
             f"the validation rows of {dataset.name} have labels that no training row has: "
-            f"{_listed(unknown)}"
+            f"{_listed(unknown)}; leave more rows for training with a smaller "
+            "--validation-fraction, or leave these labels out with --classes"
         )
 
 
 def rows_for(
-    model: LogisticRegression,
-    data: str,
-    part: str,
-    labels: tuple[str, ...] | None,
-    progress: bool,
-) -> tuple[Dataset, NDArray[Any], NDArray[Any]]:
+    model: LogisticRegression, source: Source, part: str
+) -> tuple[Dataset, Any, NDArray[Any]]:
     """Load the rows of one part that `model` can be applied to.
 
     Returns
@@ -80,40 +133,70 @@ def rows_for(
         For ``"all"``, training rows before validation rows; a file's rows in their order.
     """
     fraction = 0.0 if part == "all" else float(model.validation_fraction)
-    dataset = load(data, labels, fraction, progress)
+    dataset = load(source, fraction, model)
     if part == "all":
-        X = np.concatenate([dataset.X_train, dataset.X_val])
+        X = _concatenated(dataset.X_train, dataset.X_val)
         y = np.concatenate([dataset.y_train, dataset.y_val])
     elif part == "train":
         X, y = dataset.X_train, dataset.y_train
     else:
         X, y = dataset.X_val, dataset.y_val
-    if len(X) == 0:
+    if X.shape[0] == 0:
         raise InputError(f"{dataset.name} has no rows in part '{part}'; try --part all")
     _check_width(model, X, dataset.name)
     return dataset, X, y
 
 
-def rows_to_predict(
-    model: LogisticRegression,
-    data: str,
-    part: str,
-    labels: tuple[str, ...] | None,
-    progress: bool,
-) -> NDArray[Any]:
+def rows_to_predict(model: LogisticRegression, source: Source, part: str) -> Any:
     """Load rows (n, d) for `model` as :func:`rows_for` does, or from a file without labels."""
-    path = local_file(data)
-    if part == "all" and labels is None and path is not None and path.is_file():
-        rows = _rows_without_labels(path, model.n_features_in_)
-        if rows is not None:
-            _check_width(model, rows, path.name)
-            return rows
-    return rows_for(model, data, part, labels, progress)[1]
+    from fastlin.datasets import local
+    from fastlin.datasets.dataset import Dataset
+
+    path = local_file(source.data)
+    if part == "all" and source.classes is None and path is not None and path.is_file():
+        found = local.load_rows(
+            source.data, source.columns, model._data_layout, model.n_features_in_
+        )
+        name = path.name
+        if isinstance(found, Dataset):
+            _say_columns(found)
+            name, found = found.name, _concatenated(found.X_train, found.X_val)
+        _check_width(model, found, name)
+        return found
+    return rows_for(model, source, part)[1]
+
+
+def _concatenated(one: Any, other: Any) -> Any:
+    """Return the rows of two arrays, dense or sparse, one after another."""
+    if isinstance(one, np.ndarray):
+        return np.concatenate([one, other])
+    from scipy.sparse import vstack
+
+    return vstack([one, other], format="csr") if other.shape[0] else one
+
+
+def in_the_models_labels(model: LogisticRegression, y: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return labels as `model` has them; refuse those that it does not know.
+
+    Whether labels of a file are numbers or words depends on all that are there; a part of them
+    is told by how it is spelled.
+    """
+    known = model.classes_
+    if y.dtype.kind == "U" or known.dtype.kind in "UO":
+        spelled = {str(label): index for index, label in enumerate(known.tolist())}
+        index = np.array([spelled.get(str(label), -1) for label in y.tolist()], np.intp)
+        if (index >= 0).all():
+            return known[index]
+    check_labels_known(model, y, name)
+    return y
 
 
 def check_labels_known(model: LogisticRegression, y: NDArray[Any], name: str) -> None:
     """Refuse rows whose true label `model` cannot predict."""
     known = set(model.classes_.tolist())
+    if y.dtype.kind == "U" or model.classes_.dtype.kind in "UO":
+        known = set(map(str, known))
+        y = y.astype(str)
     unknown = [label for label in np.unique(y).tolist() if label not in known]
     if unknown:
         some = ",".join(str(label) for label in model.classes_[:10])
@@ -149,29 +232,6 @@ def _check_width(model: LogisticRegression, X: NDArray[Any], name: str) -> None:
             f"the model expects {model.n_features_in_} features a row, {name} has "
             f"{X.shape[1]}; give --data the kind of data it was trained on"
         )
-
-
-def _rows_without_labels(path: Path, n_features: int) -> NDArray[Any] | None:
-    """Return the rows of a file that holds features alone; None for any other file."""
-    from fastlin import datasets
-    from fastlin.datasets.checks import check_rows
-    from fastlin.datasets.csv_file import LABEL_NAMES
-
-    if path.suffix.lower() == ".npy":
-        try:
-            return check_rows(np.load(path, allow_pickle=False))
-        except (ValueError, EOFError) as error:
-            raise InputError(f"{path}: {error}") from error
-    if path.suffix.lower() not in (".csv", ".tsv", ".txt"):
-        return None
-    dataset = datasets.load(str(path), validation_fraction=0)
-    X, last = dataset.X_train, dataset.y_train
-    with path.open(encoding="utf-8-sig") as file:
-        names = {cell.strip(' "\n').lower() for cell in re.split("[,;\t]", file.readline())}
-    # Where no column is called the label, the last one was taken for it.
-    if X.shape[1] + 1 != n_features or names & set(LABEL_NAMES) or last.dtype.kind not in "if":
-        return None
-    return check_rows(np.column_stack([X, last]))
 
 
 def _listed(labels: Any) -> str:

@@ -19,7 +19,7 @@ from fastlin.cli.output import (
 )
 from fastlin.cli.progress import training_progress
 from fastlin.cli.scores import Scores, measure
-from fastlin.cli.selection import check_trainable, load, local_file
+from fastlin.cli.selection import Source, check_trainable, load, local_file
 from fastlin.cli.training_options import training_options
 from fastlin.cli.values import OutputFile
 from fastlin.errors import InputError
@@ -39,6 +39,7 @@ Examples:
 
 @click.command("train", epilog=EXAMPLES)
 @options.data
+@options.columns
 @options.classes
 @options.backend
 @options.threads
@@ -58,6 +59,9 @@ Examples:
 @options.quiet
 def command(
     data: str,
+    label: str | None,
+    separator: str | None,
+    drop: tuple[str, ...],
     classes: tuple[str, ...] | None,
     backend: str,
     threads: int | None,
@@ -82,7 +86,8 @@ def command(
     _check_different(
         {"--data": local_file(data), "--out": out, "--plot": plot, "--history": history}
     )
-    dataset = load(data, classes, training["validation_fraction"], progress=not quiet)
+    source = Source(data, classes, label, separator, drop, quiet)
+    dataset = load(source, training["validation_fraction"])
     check_trainable(dataset)
     training["input_scale"] = _input_scale(training["input_scale"], dataset)
     if training["class_weight"] == "none":
@@ -99,6 +104,7 @@ def command(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # "stopped" says it
             model.fit(dataset.X_train, dataset.y_train, X_val=validation[0], y_val=validation[1])
+    model._data_layout = dataset.layout
     if out is not None:
         model.save(out)
     if history is not None:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from fastlin.datasets.dataset import Dataset, Listing, check_split
+from fastlin.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["Dataset", "Listing", "available", "load"]
 
@@ -15,6 +20,9 @@ def load(
     validation_fraction: float = 0.2,
     seed: int = 0,
     progress: bool = False,
+    label: str | int | None = None,
+    separator: str | None = None,
+    drop: str | int | Sequence[str | int] = "auto",
 ) -> Dataset:
     """Load a data set by its name, or a local file by its path.
 
@@ -31,6 +39,17 @@ def load(
         Of the shuffle before that split.
     progress : bool
         Show size and rate of a download on standard error.
+    label : str, int or None
+        Of a text file of columns: the column of labels, by its name in the first line or its number
+        from 1 (from the end: -1). By default the column called label, labels, y, target or class,
+        else the last.
+    separator : str or None
+        Of a text file of columns: a character, or ``"comma"``, ``"semicolon"``, ``"tab"``,
+        ``"space"`` or ``"pipe"``. By default found in the file.
+    drop : str, int or sequence of them
+        Of a text file of columns: columns to leave out, by name or number. ``"auto"`` leaves out
+        what numbers the rows, as pandas writes it, with a warning; so do names beside it;
+        ``"none"`` keeps such columns.
 
     Returns
     -------
@@ -45,6 +64,13 @@ def load(
     InputError
         No such name or file, or the file does not hold what is needed.
 
+    Warns
+    -----
+    LeftOutWarning
+        Columns that number the rows were left out.
+    ColumnsWarning
+        A feature looks as if it numbered the rows.
+
     Examples
     --------
     >>> from fastlin import datasets
@@ -52,18 +78,52 @@ def load(
     >>> digits.X_train.shape, digits.X_val.shape, digits.image_shape
     ((1348, 64), (449, 64), (8, 8))
     """
+    from fastlin.datasets.csv_layout import ColumnOptions
+
     check_split(validation_fraction, seed)
+    columns = ColumnOptions.of(label, separator, drop)
+    from fastlin.datasets import mnist
+
+    if columns.given and isinstance(name, str) and name in (*mnist.COLLECTIONS, "digits"):
+        raise InputError(
+            f"{' and '.join(columns.given)} cannot be given for {name}: only text files have "
+            "columns to choose"
+        )
     if name == "digits":
         from fastlin.datasets import digits
 
         return digits.load(validation_fraction, seed)
-    from fastlin.datasets import mnist
-
     if isinstance(name, str) and name in mnist.COLLECTIONS:
         return mnist.load(mnist.COLLECTIONS[name], progress)
     from fastlin.datasets import local
 
-    return local.load(name, validation_fraction, seed)
+    dataset = local.load(name, validation_fraction, seed, columns)
+    _warn_of_columns(dataset)
+    return dataset
+
+
+def _warn_of_columns(dataset: Dataset) -> None:
+    """Say what was left out unasked, and what should perhaps have been."""
+    left_out = [column for column in dataset.left_out if not column.endswith("(as asked for)")]
+    if left_out or dataset.doubtful:
+        from fastlin.advice import ColumnsWarning, LeftOutWarning, warn
+
+        if left_out:
+            warn(
+                f"{dataset.source}: left out {_listed(left_out)}; keep such columns with "
+                'drop="none"',
+                LeftOutWarning,
+            )
+        if dataset.doubtful:
+            warn(
+                f"{dataset.source}: {_listed(dataset.doubtful)} may number the rows; leave it out "
+                "with drop= unless it is a feature",
+                ColumnsWarning,
+            )
+
+
+def _listed(columns: Sequence[str]) -> str:
+    return ", ".join(columns[:3]) + (", ..." if len(columns) > 3 else "")
 
 
 def available() -> list[Listing]:

@@ -9,13 +9,18 @@ from numpy.typing import NDArray
 
 from fastlin.errors import InputError
 
+_LARGEST = 2**63 - 1
+"""Of int64."""
 
-def check_rows(rows: NDArray[Any]) -> NDArray[Any]:
-    """Give rows (n, d), C-ordered, as uint8, float32 or float64.
+
+def check_rows(rows: Any) -> Any:
+    """Give rows (n, d), C-ordered, as uint8, float32 or float64; sparse ones as they are.
 
     Takes (n, d) or (n, height, width). Raises InputError for another shape or type, for no
-    rows, and for nan and infinity.
+    rows, for nan and infinity, and for numbers that float64 cannot hold.
     """
+    if not isinstance(rows, np.ndarray):
+        return _check_sparse(rows)
     if rows.dtype.kind not in "buif":
         raise InputError(f"rows have the type {rows.dtype}; expected numbers")
     if rows.ndim not in (2, 3):
@@ -26,6 +31,8 @@ def check_rows(rows: NDArray[Any]) -> NDArray[Any]:
         raise InputError(f"there is no data: rows have the shape {rows.shape}")
     X = rows.reshape(len(rows), -1)
     if X.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # long doubles, which are told below
+            X = X.astype(_row_type(X), copy=False)
         bad = np.argwhere(~np.isfinite(X))
         if len(bad):
             raise InputError(
@@ -33,6 +40,19 @@ def check_rows(rows: NDArray[Any]) -> NDArray[Any]:
                 f"column {bad[0, 1]} (counted from 0); replace them or remove those rows"
             )
     return np.ascontiguousarray(X, dtype=_row_type(X))
+
+
+def _check_sparse(rows: Any) -> Any:
+    if 0 in rows.shape:
+        raise InputError(f"there is no data: rows have the shape {rows.shape}")
+    bad = np.flatnonzero(~np.isfinite(rows.data))
+    if len(bad):
+        row = int(np.searchsorted(rows.indptr, bad[0], side="right")) - 1
+        raise InputError(
+            f"{len(bad)} of the values are nan or infinite, the first one in row {row} (counted "
+            "from 0); replace them or remove those rows"
+        )
+    return rows
 
 
 def _row_type(X: NDArray[Any]) -> type[np.generic]:
@@ -57,13 +77,35 @@ def check_labels(labels: NDArray[Any], n: int) -> NDArray[Any]:
         raise InputError(f"labels have the shape {labels.shape}; expected one label for each row")
     if len(labels) != n:
         raise InputError(f"there are {n} rows, but {len(labels)} labels; expected as many")
+    if labels.dtype.kind == "u" and len(labels) and int(labels.max()) > _LARGEST:
+        return labels  # int64 would make them negative
     if labels.dtype.kind in "bui":
         return labels.astype(np.int64)
     if labels.dtype.kind == "f":
-        if not np.isfinite(labels).all():
-            raise InputError("some labels are nan or infinite; expected a label for each row")
-        whole = labels.astype(np.int64)
-        return whole if np.array_equal(whole, labels) else labels.astype(np.float64)
-    if labels.dtype.kind in "US":
+        return _float_labels(labels)
+    if labels.dtype.kind == "S":
+        try:
+            return np.char.decode(labels, "utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"labels are bytes that are no UTF-8 ({error.object[:20]!r}); save them as strings"
+            ) from error
+    if labels.dtype.kind == "U":
         return labels.astype(np.str_)
     raise InputError(f"labels have the type {labels.dtype}; expected whole numbers or strings")
+
+
+def _float_labels(labels: NDArray[Any]) -> NDArray[Any]:
+    """Give labels that are floating-point numbers as int64 where they are whole, else float64."""
+    if not np.isfinite(labels).all():
+        raise InputError("some labels are nan or infinite; expected a label for each row")
+    with np.errstate(over="ignore", invalid="ignore"):
+        as_float64 = labels.astype(np.float64, copy=False)
+        whole = labels.astype(np.int64)
+    if len(np.unique(as_float64)) < len(np.unique(labels)):
+        raise InputError(
+            f"some labels of type {labels.dtype} are the same in float64; save them as whole "
+            "numbers or strings"
+        )
+    inside = len(labels) == 0 or bool((np.abs(labels) < _LARGEST).all())
+    return whole if inside and np.array_equal(whole, labels) else as_float64

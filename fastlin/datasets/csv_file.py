@@ -2,137 +2,297 @@
 
 from __future__ import annotations
 
-import csv
-import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlin.datasets import csv_layout as layout
+from fastlin.datasets.csv_cells import Cells, Words, read_start
+from fastlin.datasets.csv_layout import ColumnOptions, Found, Layout
 from fastlin.errors import InputError
 
-LABEL_NAMES = ("label", "labels", "y", "target", "class")
-_DELIMITERS = ",;\t"
-_ENCODING = "utf-8-sig"  # UTF-8, with or without the mark that spreadsheets put in front
+SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".data", ".dat")
+_LONG = 20  # rows; fewer may count up by chance
 
 
-def read(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Read rows (n, d) and labels (n,) from a file with one row a line.
+@dataclass(frozen=True)
+class Table:
+    """What a text file of columns holds.
 
-    Columns are separated by commas, semicolons or tabs. The first line is a header if it names
-    a column label, y, target or class, or if none of its cells is a number; the column so named
-    holds the labels (numbers or words), else the last column does. All others hold numbers:
-    uint8 if every one is whole and in 0 to 255, as pixels are, else float64.
-
-    Raises InputError for a file with less than two columns, without rows, with a cell
-    that is not a number, or with lines of different lengths.
+    Attributes
+    ----------
+    rows : ndarray, shape (n, d)
+    labels : ndarray, shape (n,), or None
+        int64 if all are plain integers, else as they are spelled.
+    label_column : str or None
+        Which column holds the labels, for people.
+    left_out : tuple of str
+        Which columns are left out and why, for people.
+    doubtful : tuple of str
+        Which of the features look like the numbers of rows.
+    layout : Layout
+        For files of the same kind.
     """
+
+    rows: NDArray[Any]
+    labels: NDArray[Any] | None
+    label_column: str | None
+    left_out: tuple[str, ...]
+    doubtful: tuple[str, ...]
+    layout: Layout
+
+
+def read(
+    path: Path,
+    options: ColumnOptions | None = None,
+    *,
+    trained_on: Layout | None = None,
+    n_features: int | None = None,
+    labels_needed: bool = True,
+) -> Table:
+    """Read a file with one row a line.
+
+    Columns are separated by commas, semicolons, tabs, bars or spaces; with another separator than
+    the comma, a comma may be the decimal mark. The first line is a header if it names a column
+    label, y, target or class, or if it does not fit the lines below it; the column so named holds
+    the labels (numbers or words), else the last column does. All others hold numbers: uint8 if
+    every one is whole and in 0 to 255, as pixels are, else float64.
+
+    Left out are the columns in front without a name, where the others have one, and those called
+    index, id, row_number, Unnamed: 0 or the like that hold another whole number, or word, in each
+    row.
+
+    Parameters
+    ----------
+    path : Path
+    options : ColumnOptions, optional
+    trained_on : Layout, optional
+        What a model was trained on: the same columns are taken where they are found and `options`
+        name no others.
+    n_features : int, optional
+        Features that a model expects; decides where the file alone does not.
+    labels_needed : bool
+        False: the file may hold features alone, where the above says so.
+
+    Raises
+    ------
+    InputError
+        A file with less than two columns, without rows, with a feature that is not a number, or
+        with lines of different lengths.
+    """
+    options = options or ColumnOptions()
     try:
-        delimiter, first_row, n_lines = _first_row(path)
-        label_column, has_header = _layout(first_row)
-        values, labels = _table(path, delimiter, n_lines if has_header else 0, label_column)
+        start = read_start(path, options.separator)
+        cells = Cells(path, start)
+        if trained_on is not None and options.label is None and not options.drop:
+            found = trained_on.found_in(start.first_row)
+            if found is not None and (found.label is not None or not labels_needed):
+                return _columns_of_model(cells, found)
+        return _Choice(cells, options).table(n_features, labels_needed)
     except UnicodeDecodeError as error:
-        raise InputError("is not a text file in UTF-8") from error
-    return _pixels_or_floats(np.delete(values, label_column, axis=1)), labels
+        raise InputError("is not a text file in UTF-8; save it in that encoding") from error
 
 
-def _first_row(path: Path) -> tuple[str, list[str], int]:
-    """Give the delimiter, the cells of the first row, and the lines read up to its end."""
-    with path.open(encoding=_ENCODING, newline="") as file:
-        line = next((line for line in file if line.strip()), "")
-        delimiter = max(_DELIMITERS, key=line.count)
-        file.seek(0)
-        reader = csv.reader(file, delimiter=delimiter)
-        row = next((row for row in reader if any(cell.strip() for cell in row)), [])
-        if not row:
-            raise InputError("the file is empty")
-        if len(row) < 2:
+def _columns_of_model(cells: Cells, found: Found) -> Table:
+    """Read the columns that a model was trained on."""
+    first_row = cells.start.first_row
+    texts = [] if found.label is None else [found.label]
+    values, words = cells.read(found.features, texts)
+    header = found.by_name
+    if not header and found.label is not None:
+        distinct = words[found.label].distinct
+        others = cells.start.others
+        header = layout.is_header(first_row, others, found.label, distinct, cells.decimal)
+    _check_not_empty(values, header)
+    if not header:
+        cells.take_first_row(values, found.features, words)
+    label = words[found.label] if found.label is not None else None
+    return _table(cells, values[int(header) :], found.features, found.label, label, header, {})
+
+
+class _Choice:
+    """Finds out, as it reads a file, which columns are labels and features."""
+
+    def __init__(self, cells: Cells, options: ColumnOptions) -> None:
+        self.cells = cells
+        first_row = cells.start.first_row
+        self.n_columns = len(first_row)
+        self.label, self.label_is_sure = layout.label_column(first_row, options.label)
+        self.out = dict.fromkeys(options.left_out(first_row), "as asked for")
+        if self.label in self.out:
             raise InputError(
-                "has one column; expected features and a label, separated by commas, "
-                "semicolons or tabs"
+                f"{layout.described(self.label, first_row)} is the column of labels and is to be "
+                "left out; name another one with --label or --drop"
             )
-        return delimiter, row, reader.line_num
+        self.automatic = layout.NONE not in options.drop
+        nameless = layout.nameless(first_row) if self.automatic else []
+        self.nameless = [column for column in nameless if column not in (self.label, *self.out)]
+        self.candidates = [
+            column
+            for column, name in enumerate(first_row)
+            if self.automatic and column not in (self.label, *self.out) and layout.names_rows(name)
+        ]
 
-
-def _layout(first_row: list[str]) -> tuple[int, bool]:
-    """Find the label column, and whether the first row is a header."""
-    names = [cell.strip().lower() for cell in first_row]
-    named = [column for column, name in enumerate(names) if name in LABEL_NAMES]
-    if len(named) > 1:
-        raise InputError(
-            f"has several label columns ({', '.join(first_row[column] for column in named)}); "
-            "expected one"
+    def table(self, n_features: int | None, labels_needed: bool) -> Table:
+        """Read the file; see :func:`read`."""
+        start = self.cells.start
+        apart = {self.label, *self.candidates, *self.nameless}
+        numbers = [
+            column for column in range(self.n_columns) if column not in apart | self.out.keys()
+        ]
+        values, words = self.cells.read(numbers, sorted(apart))
+        header = layout.is_header(
+            start.first_row,
+            start.others,
+            self.label,
+            words[self.label].distinct,
+            self.cells.decimal,
         )
-    if named:
-        return named[0], True
-    return len(names) - 1, not any(_is_number(name) for name in names)
+        _check_not_empty(values, header)
+        if not header:
+            self.cells.take_first_row(values, numbers, words)
+        values = values[int(header) :]
+        row_numbers = self._row_numbers(words) if header else {}
+        label, left_out = self._choose(row_numbers, n_features, labels_needed)
+        features = list(numbers)
+        for column in sorted(apart - left_out.keys() - {label}):
+            place = int(np.searchsorted(features, column))
+            added = self.cells.as_numbers(column, words[column])
+            values = np.insert(values, place, added, axis=1)
+            features.insert(place, column)
+        if not features:
+            raise InputError(
+                "has no column of features; keep those that were left out with --drop none"
+            )
+        return _table(
+            self.cells,
+            values,
+            features,
+            self.label,
+            None if label is None else words[label],
+            header,
+            {**self.out, **left_out},
+            doubtful=self._doubtful(values, features, words, header) if self.automatic else [],
+        )
+
+    def _row_numbers(self, words: dict[int, Words]) -> dict[int, str]:
+        """Say which columns are no features, and why."""
+        first_row = self.cells.start.first_row
+        found = dict.fromkeys(self.nameless, "without a name, as numbers of rows are")
+        for column in self.candidates:
+            distinct = words[column].distinct
+            if layout.made_by_pandas(first_row[column]):
+                found[column] = "named as pandas names numbers of rows"
+            elif len(distinct) < len(words[column].codes):
+                continue
+            elif all(map(layout.is_plain_integer, distinct)):
+                found[column] = "another number in each row"
+            elif not any(layout.is_number(word, self.cells.decimal) for word in distinct):
+                found[column] = "another word in each row"
+        return found
+
+    def _doubtful(
+        self,
+        values: NDArray[np.float64],
+        features: list[int],
+        words: dict[int, Words],
+        header: bool,
+    ) -> list[int]:
+        """Return which features look as if they numbered rows, by their values or by their name."""
+        found = _counters(values)
+        for index, column in enumerate(features):
+            if header and column in self.candidates:
+                whole = all(map(layout.is_plain_integer, words[column].distinct))
+                found += [index] if whole and index not in found else []
+        return sorted(found)
+
+    def _choose(
+        self, row_numbers: dict[int, str], n_features: int | None, labels_needed: bool
+    ) -> tuple[int | None, dict[int, str]]:
+        """Choose the label column, if any, and the columns of row numbers to leave out."""
+        choices: list[tuple[int | None, dict[int, str]]] = []
+        for left_out in (row_numbers, {}):
+            choices.append((self.label, left_out))
+            if not labels_needed and not self.label_is_sure:
+                choices.append((None, left_out))
+        n_columns = self.n_columns - len(self.out)
+        for label, left_out in choices:
+            if n_columns - len(left_out) - (label is not None) == n_features:
+                return label, left_out
+        return choices[0]
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def _check_not_empty(values: NDArray[np.float64], header: bool) -> None:
+    if header and len(values) == 1:
+        raise InputError("there is no data after the header")
 
 
 def _table(
-    path: Path, delimiter: str, skip: int, label_column: int
-) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    """Read all cells as float64 (n, columns), the label column as codes, and the labels (n,)."""
-    codes: dict[str, int] = {}
-
-    def code(cell: str) -> int:
-        return codes.setdefault(cell.strip(), len(codes))
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # "input contained no data": said below
-        try:
-            values = np.loadtxt(
-                path,
-                delimiter=delimiter,
-                skiprows=skip,
-                converters={label_column: code},
-                quotechar='"',
-                comments=None,
-                ndmin=2,
-                encoding=_ENCODING,
-            )
-        except UnicodeDecodeError:
-            raise
-        except ValueError as error:
-            raise InputError(_fault(path, delimiter, skip, label_column) or str(error)) from error
-    if not len(values):
-        raise InputError("there is no data after the header")
-    return values, _labels(list(codes))[values[:, label_column].astype(np.intp)]
-
-
-def _fault(path: Path, delimiter: str, skip: int, label_column: int) -> str | None:
-    """Find the first line that is not like the others, slowly, for the sake of the message."""
-    n_columns = 0
-    with path.open(encoding=_ENCODING, newline="") as file:
-        reader = csv.reader(file, delimiter=delimiter)
-        for row in reader:
-            if not row or reader.line_num <= skip:
-                continue
-            n_columns = n_columns or len(row)
-            if len(row) != n_columns:
-                return f"line {reader.line_num} has {len(row)} columns; expected {n_columns}"
-            for column, cell in enumerate(row):
-                if column != label_column and not _is_number(cell):
-                    return f"line {reader.line_num}, column {column + 1}: {cell!r} is not a number"
-    return None
+    cells: Cells,
+    values: NDArray[np.float64],
+    features: list[int],
+    label: int | None,
+    words: Words | None,
+    header: bool,
+    left_out: dict[int, str],
+    doubtful: Sequence[int] = (),
+) -> Table:
+    """Put together what was read; `words` are None if there are no labels."""
+    first_row = cells.start.first_row
+    names = [cell.strip() for cell in first_row] if header else None
+    labels = None if words is None else _labels(words.distinct)[words.codes]
+    said = None
+    if labels is not None and label is not None:
+        said = f"{layout.described(label, names)} of {len(first_row)}"
+    return Table(
+        rows=_pixels_or_floats(values),
+        labels=labels,
+        label_column=said,
+        left_out=tuple(
+            f"{layout.described(column, names)} ({why})" for column, why in sorted(left_out.items())
+        ),
+        doubtful=tuple(layout.described(features[index], names) for index in doubtful),
+        layout=Layout(len(first_row), -1 if label is None else label, features, names),
+    )
 
 
 def _labels(words: list[str]) -> NDArray[Any]:
-    """Give the distinct labels as numbers where all of them are, else as words."""
+    """Give the distinct labels as int64 where all are plain integers, else as they are spelled."""
     if "" in words:
         raise InputError("some labels are empty; expected a label in each row")
-    return np.array([float(word) for word in words] if all(map(_is_number, words)) else words)
+    missing = [word for word in words if word.lower() in ("nan", "na", "n/a", "null", "none")]
+    others = [word for word in words if word not in missing]
+    if missing and all(map(layout.is_number, others)):
+        raise InputError(
+            f"some labels are nan or infinite, or missing ({missing[0]!r}); expected a label in "
+            "each row: fill them in or remove those rows"
+        )
+    if all(map(layout.is_plain_integer, words)):
+        numbers = [int(word) for word in words]
+        if all(-(2**63) <= number < 2**63 for number in numbers):
+            return np.array(numbers, np.int64)
+    return np.array(words)
 
 
 def _pixels_or_floats(X: NDArray[np.float64]) -> NDArray[Any]:
     if X.min() >= 0 and X.max() <= 255 and np.array_equal(X, np.rint(X)):
         return X.astype(np.uint8)
     return X
+
+
+def _counters(X: NDArray[np.float64]) -> list[int]:
+    """Return the columns that hold each number of a range once, as numbers of rows do."""
+    n = len(X)
+    if n < _LONG:
+        return []
+    least = X.min(axis=0)
+    ranges = np.flatnonzero((X.max(axis=0) - least == n - 1) & (least == np.rint(least)))
+    return [
+        int(column)
+        for column in ranges
+        if np.array_equal(np.sort(X[:, column]), np.arange(least[column], least[column] + n))
+    ]

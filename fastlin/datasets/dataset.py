@@ -19,14 +19,23 @@ class Dataset:
     ----------
     name : str
         ``"mnist"``, ``"fashion-mnist"``, ``"digits"``, or the stem of a local file.
-    X_train, X_val : ndarray, shapes (n, d) and (m, d)
-        uint8, float32 or float64, C-ordered, possibly read-only. m may be 0.
+    X_train, X_val : ndarray or CSR array, shapes (n, d) and (m, d)
+        uint8, float32 or float64, C-ordered, possibly read-only. m may be 0. Sparse where the file
+        is in svmlight's format.
     y_train, y_val : ndarray, shapes (n,) and (m,)
         int64, or the file's own labels where those are not whole numbers.
     image_shape : (int, int) or None
         Height and width in pixels where a row is an image, height * width = d.
     source : str
         Where the bytes came from, one line for people.
+    label_column : str or None
+        Which column of a text file was taken for the labels, for people.
+    left_out : tuple of str
+        Which columns of a text file are no features, and why, for people.
+    doubtful : tuple of str
+        Which features of a text file look as if they numbered the rows.
+    layout : dict or None
+        How a text file was read, in plain values, for other files of the same kind.
     """
 
     name: str
@@ -36,6 +45,10 @@ class Dataset:
     y_val: NDArray[Any]
     image_shape: tuple[int, int] | None
     source: str
+    label_column: str | None = None
+    left_out: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
+    layout: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,9 +86,12 @@ def split(
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Split shuffled rows into training and validation: X_train, y_train, X_val, y_val.
 
+    A class whose rows would all go to validation changes one of them for a training row of a
+    class that has more, so that no validation row has a label that training never sees.
+
     Parameters
     ----------
-    X, y : ndarray, shapes (n, d) and (n,)
+    X, y : ndarray or CSR array, ndarray, shapes (n, d) and (n,)
     validation_fraction : float
         Part of the rows that goes to validation, in [0, 1). 0 keeps all rows, in their order,
         for training; otherwise each part gets at least one row.
@@ -83,7 +99,7 @@ def split(
         Of the shuffle: the same seed gives the same split.
     """
     check_split(validation_fraction, seed)
-    n = len(X)
+    n = X.shape[0]
     if validation_fraction == 0:
         return X, y, X[:0], y[:0]
     if n < 2:
@@ -95,8 +111,30 @@ def split(
     # Rows stay in shuffled order, so that a file sorted by label is still
     # fit for training without shuffling and for taking the first rows only.
     order = np.random.default_rng(seed).permutation(n)
+    _keep_classes_in_training(order, n_val, y)
     train, val = order[n_val:], order[:n_val]
     return X[train], y[train], X[val], y[val]
+
+
+def _keep_classes_in_training(order: NDArray[np.intp], n_val: int, y: NDArray[Any]) -> None:
+    """Change places in `order` so that its part from `n_val` on has a row of each class."""
+    classes, codes = np.unique(y, return_inverse=True)
+    codes = codes[order]
+    left = np.bincount(codes[n_val:], minlength=len(classes))
+    missing = np.flatnonzero(left == 0)
+    if not len(missing):
+        return
+    first_row = np.full(len(classes), n_val)
+    np.minimum.at(first_row, codes[:n_val], np.arange(n_val))
+    taken = iter(first_row[missing])
+    place = next(taken, None)
+    for other in range(n_val, len(order)):
+        if place is None:
+            return
+        if left[codes[other]] > 1:
+            left[codes[other]] -= 1
+            order[[place, other]] = order[[other, place]]
+            place = next(taken, None)
 
 
 def check_split(validation_fraction: float, seed: int) -> None:

@@ -1,22 +1,29 @@
-"""Data sets in local files: .npz, a pair of .npy, idx, CSV."""
+"""Data sets in local files: .npz, a pair of .npy, idx, CSV, svmlight."""
 
 from __future__ import annotations
 
 import csv
 import difflib
 import os
+import re
+import stat
 import tokenize
 import zipfile
-import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.datasets import csv_file, idx
+from fastlin.datasets import csv_file, idx, svmlight_file, text_file
 from fastlin.datasets.checks import check_labels, check_rows
+from fastlin.datasets.csv_layout import ColumnOptions, Layout
 from fastlin.datasets.dataset import Dataset, split
+from fastlin.datasets.text_file import bare_suffix
 from fastlin.errors import InputError
 
 #: Rows and labels of one part, as the file has them.
@@ -25,23 +32,35 @@ Part = tuple[NDArray[Any], NDArray[Any]]
 #: What the readers of the standard library and of NumPy raise on a damaged file.
 _DAMAGE = (
     ValueError,
-    EOFError,
+    OverflowError,
+    SyntaxError,
+    *text_file.DAMAGE,
     MemoryError,
     NotImplementedError,
     RuntimeError,
     csv.Error,
+    RecursionError,
     tokenize.TokenError,
     zipfile.BadZipFile,
-    zlib.error,
 )
 _NAMES = ("mnist", "fashion-mnist", "digits")
 _TRAIN_IMAGES = "train-images-idx3-ubyte"
+_TRAIN = re.compile(r"train(?=[-_.]?images)")
 _KINDS = (
-    ".npz, .npy with its labels beside it, .csv, an idx file of images, or a folder of idx files"
+    ".npz, .npy with its labels beside it, .csv, .svmlight, an idx file of images, or a folder of "
+    "idx files"
 )
 
 
-def load(given: str | os.PathLike[str], validation_fraction: float, seed: int) -> Dataset:
+def load(
+    given: str | os.PathLike[str],
+    validation_fraction: float,
+    seed: int,
+    columns: ColumnOptions | None = None,
+    *,
+    trained_on: dict[str, Any] | None = None,
+    n_features: int | None = None,
+) -> Dataset:
     """Read a local file, or a folder with MNIST's four idx files.
 
     - ``NAME.npz``: arrays X_train, y_train and, if there is a validation part, X_val, y_val or
@@ -52,26 +71,152 @@ def load(given: str | os.PathLike[str], validation_fraction: float, seed: int) -
     - idx, compressed by gzip or not: ``train-images-idx3-ubyte`` beside
       ``train-labels-idx1-ubyte`` (t10k-images..., t10k-labels... beside them are the validation
       part), any other pair of names that differs in the same words, or their folder.
-    - ``.csv``, ``.tsv``: see :func:`fastlin.datasets.csv_file.read`.
+    - ``.csv``, ``.tsv``, ``.txt``, ``.data``, with ``.gz``, ``.bz2`` or ``.xz`` after it or not:
+      see :func:`fastlin.datasets.csv_file.read`; `columns` are for these alone.
+    - ``.svm``, ``.svmlight``, ``.libsvm``, compressed or not, and any text file whose rows are
+      a label and pairs INDEX:VALUE: see :func:`fastlin.datasets.svmlight_file.read`.
 
     Rows have shape (n, d), or (n, height, width), which is flattened. uint8, float32 and
     float64 stay; other numbers become float32 where that is exact, else float64. Without a
     validation part, ``validation_fraction`` of the rows is split off by a shuffle with ``seed``.
 
+    `trained_on`, a dataset's ``layout``, and `n_features` are those of a model that the rows are
+    read for, and decide what a text file leaves open.
+
     Raises InputError, in one line, for whatever cannot be used.
     """
-    path = Path(given).expanduser()
-    if not path.exists():
-        raise InputError(_missing(os.fspath(given)))
-    try:
+    path = _path(given)
+    columns = columns or ColumnOptions()
+    with _told(path):
+        if _is_table(path):
+            table = csv_file.read(
+                path, columns, trained_on=_layout(trained_on), n_features=n_features
+            )
+            assert table.labels is not None, "they are needed"
+            return _of_table(path, table, validation_fraction, seed)
+        if columns.given:
+            raise InputError(
+                f"{' and '.join(columns.given)} cannot be given: only text files such as .csv have "
+                "columns to choose"
+            )
+        if _is_svmlight(path):
+            rows, labels, first_index = svmlight_file.read(
+                path, n_features, _first_index(trained_on)
+            )
+            dataset = _dataset(path, (rows, labels), None, validation_fraction, seed)
+            return replace(dataset, layout={"first_index": first_index})
         train, val = _read(path)
+    return _dataset(path, train, val, validation_fraction, seed)
+
+
+def load_rows(
+    given: str | os.PathLike[str],
+    columns: ColumnOptions,
+    trained_on: dict[str, Any] | None,
+    n_features: int,
+) -> Any:
+    """Read a file for a model to predict, where labels may be missing.
+
+    Gives rows (n, d) if the file holds features alone, else what :func:`load` gives.
+    """
+    path = _path(given)
+    with _told(path):
+        if path.suffix.lower() == ".npy" and not columns.given:
+            return check_rows(_load_npy(path))
+        if _is_table(path):
+            table = csv_file.read(
+                path,
+                columns,
+                trained_on=_layout(trained_on),
+                n_features=n_features,
+                labels_needed=False,
+            )
+            if table.labels is None:
+                return check_rows(table.rows)
+            return _of_table(path, table, 0, seed=0)
+    return load(path, 0, 0, columns, trained_on=trained_on, n_features=n_features)
+
+
+def _path(given: str | os.PathLike[str]) -> Path:
+    """Return the path of a file or folder that can be read."""
+    path = Path(given).expanduser()
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(_missing(os.fspath(given))) from error
+    except (OSError, ValueError) as error:  # too long a name, a link to itself, a NUL
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"cannot read {os.fspath(given)!r}: {reason}") from error
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise InputError(
+            f"{path} is no regular file but {_kind(mode)}; write what it gives to a file, and give "
+            "that"
+        )
+    return path
+
+
+def _kind(mode: int) -> str:
+    return "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Make whatever goes wrong with a file one line that names it."""
+    try:
+        yield
     except InputError as error:
+        if str(error).startswith(str(path)):
+            raise
         raise InputError(f"{path}: {error}") from error
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except _DAMAGE as error:
         raise InputError(f"{path} {_damage(error)}") from error
-    return _dataset(path, train, val, validation_fraction, seed)
+
+
+def _layout(trained_on: dict[str, Any] | None) -> Layout | None:
+    """Return what a model file says of columns, as long as it can be right."""
+    if trained_on is None or "names" not in trained_on:
+        return None
+    try:
+        layout = Layout(**trained_on)
+        n = layout.n_columns
+        right = len(layout.names or range(n)) == n and -1 <= layout.label < n
+        right = right and all(0 <= column < n for column in layout.features)
+    except TypeError:
+        return None
+    return layout if right else None
+
+
+def _first_index(trained_on: dict[str, Any] | None) -> int | None:
+    found = (trained_on or {}).get("first_index")
+    return found if found in (0, 1) else None
+
+
+def _is_table(path: Path) -> bool:
+    if path.is_dir() or bare_suffix(path) not in csv_file.SUFFIXES:
+        return False
+    return bare_suffix(path) in (".csv", ".tsv", ".tab") or not svmlight_file.looks_like_it(path)
+
+
+def _is_svmlight(path: Path) -> bool:
+    if path.is_dir() or bare_suffix(path) in (".npz", ".npy"):
+        return False
+    return bare_suffix(path) in svmlight_file.SUFFIXES or (
+        "idx" not in path.name and svmlight_file.looks_like_it(path)
+    )
+
+
+def _of_table(path: Path, table: csv_file.Table, validation_fraction: float, seed: int) -> Dataset:
+    assert table.labels is not None, "the caller has looked"
+    dataset = _dataset(path, (table.rows, table.labels), None, validation_fraction, seed)
+    return replace(
+        dataset,
+        label_column=table.label_column,
+        left_out=table.left_out,
+        doubtful=table.doubtful,
+        layout=vars(table.layout),
+    )
 
 
 def _damage(error: Exception) -> str:
@@ -107,7 +252,7 @@ def _dataset(
                 f"validation rows {X_val.shape[1]}; expected the same number"
             )
         parts = X_train, y_train, X_val, y_val
-    name = path.name.removesuffix(".gz")
+    name = path.stem if path.suffix.lower() in text_file.COMPRESSED else path.name
     return Dataset(Path(name).stem or name, *parts, image_shape, str(path))
 
 
@@ -118,7 +263,7 @@ def _check(
     image_shape = (rows.shape[1], rows.shape[2]) if rows.ndim == 3 else None
     try:
         X = check_rows(rows)
-        y = check_labels(labels, n=len(X))
+        y = check_labels(labels, n=X.shape[0])
     except InputError as error:
         raise InputError(f"{path}, {part} part: {error}") from error
     return X, y, image_shape
@@ -133,8 +278,6 @@ def _read(path: Path) -> tuple[Part, Part | None]:
         return _read_npz(path)
     if suffix == ".npy":
         return _read_npy(path)
-    if suffix in (".csv", ".tsv", ".txt"):
-        return csv_file.read(path), None
     if "idx" in path.name or suffix in (".gz", ""):
         return _read_idx(path)
     raise InputError(f"unknown kind of file {suffix}; expected {_KINDS}")
@@ -144,12 +287,21 @@ def _read_npz(path: Path) -> tuple[Part, Part | None]:
     with zipfile.ZipFile(path):  # np.load would take another kind of file by its content
         pass
     with np.load(path, allow_pickle=False) as archive:
-        keys = {key.lower(): key for key in archive.files}
+        keys: dict[str, str] = {}
+        for key in archive.files:
+            if key.lower() in keys:
+                raise InputError(
+                    f"has the arrays {keys[key.lower()]} and {key}; expected one of them"
+                )
+            keys[key.lower()] = key
         found = {
             part: (archive[keys[f"x{part}"]], archive[keys[f"y{part}"]])
             for part in ("_train", "_val", "_test", "")
             if f"x{part}" in keys and f"y{part}" in keys
         }
+    for arrays in found.values():
+        if not all(isinstance(array, np.ndarray) for array in arrays):
+            raise InputError("is damaged: a member of the archive is no array")
     train = found.get("_train") or found.get("")
     if train is None:
         raise InputError(
@@ -187,12 +339,25 @@ def _load_npy(path: Path) -> NDArray[Any]:
 
 
 def _read_folder(folder: Path) -> tuple[Part, Part | None]:
-    for name in (_TRAIN_IMAGES, f"{_TRAIN_IMAGES}.gz"):
-        if (folder / name).exists():
-            return _read_idx(folder / name)
-    raise InputError(
-        f"is a folder without {_TRAIN_IMAGES} or {_TRAIN_IMAGES}.gz; expected {_KINDS}"
-    )
+    """Read the idx files of a folder, or of the folders in it that are named like their file."""
+    names = [folder / name for name in (_TRAIN_IMAGES, f"{_TRAIN_IMAGES}.gz")]
+    train = next((path for path in names if path.is_file()), None)
+    if train is None:
+        inside = sorted(folder.iterdir())
+        inside += [path / path.name for path in inside]
+        found = [path for path in inside if _TRAIN.search(path.name) and path.is_file()]
+        bare = {path.with_name(path.name.removesuffix(".gz")): path for path in found}
+        if len(bare) > 1:
+            raise InputError(
+                f"is a folder with {len(bare)} files of training images; give the path of one, "
+                f"such as {found[0]}"
+            )
+        train = next(iter(bare.values()), None)
+    if train is None:
+        raise InputError(
+            f"is a folder without {_TRAIN_IMAGES} or {_TRAIN_IMAGES}.gz; expected {_KINDS}"
+        )
+    return _read_idx(train)
 
 
 def _read_idx(path: Path) -> tuple[Part, Part | None]:
@@ -203,17 +368,31 @@ def _read_idx(path: Path) -> tuple[Part, Part | None]:
             f"beside it; rename the pair to {_TRAIN_IMAGES} and train-labels-idx1-ubyte, say"
         )
     train = rows, idx.read(_idx_labels(path))
-    if path.name.startswith("train-"):
-        val_name = "t10k-" + path.name.removeprefix("train-")
-        for val_path in (path.with_name(name) for name in _with_or_without_gz(val_name)):
-            if val_path.exists():
-                return train, (idx.read(val_path), idx.read(_idx_labels(val_path)))
+    if _TRAIN.search(path.name):
+        for part in ("t10k", "test"):
+            for val_path in _renamed(path, partial(_TRAIN.sub, part)):
+                if val_path.is_file():
+                    return train, (idx.read(val_path), idx.read(_idx_labels(val_path)))
     return train, None
 
 
 def _idx_labels(images: Path) -> Path:
-    name = images.name.replace("images", "labels").replace("idx3", "idx1")
-    return _beside(images, _with_or_without_gz(name))
+    """Give the file of labels that belongs to a file of images."""
+    places = _renamed(images, lambda name: name.replace("images", "labels").replace("idx3", "idx1"))
+    for place in places:
+        if place.is_file():
+            return place
+    names = " or ".join(place.name for place in places[:2])
+    raise InputError(f"no labels beside it; expected {names} in the same folder")
+
+
+def _renamed(path: Path, change: Callable[[str], str]) -> list[Path]:
+    """Give where the file of another name may lie, whose folder may be named like it."""
+    folders = [path.parent]
+    if change(path.parent.name) != path.parent.name:
+        folders.append(path.parent.with_name(change(path.parent.name)))
+    names = _with_or_without_gz(change(path.name))
+    return [folder / name for folder in folders for name in names]
 
 
 def _with_or_without_gz(name: str) -> list[str]:
