@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from fastlin.batches import counted_rows
+from fastlin.cooling import at_rest, cooling_epochs
 from fastlin.errors import one_line
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fastlin.history import History
     from fastlin.kernels.arguments import Rows
 
@@ -71,15 +75,19 @@ def warn(message: str, kind: type[FastlinWarning]) -> None:
     warnings.warn(one_line(message), kind, stacklevel=level)
 
 
-def look_at_features(rows: Rows) -> None:
+def look_at_features(rows: Rows, sample_weight: NDArray[np.float64] | None = None) -> None:
     """Warn where some features ``(n, d)`` range over orders of magnitude more than others do.
 
-    Looks at evenly spaced rows; features that are constant there do not count, nor do the
-    narrowest tenth, which may be rare events in the unit of the others.
+    Looks at evenly spaced rows that do not weigh nothing; features that are constant there do not
+    count, nor do the narrowest tenth, which may be rare events in the unit of the others.
     """
     if not isinstance(rows, np.ndarray) or rows.dtype.kind != "f":
         return
-    some = rows[:: -(-len(rows) // ROWS_LOOKED_AT)]
+    counted = counted_rows(sample_weight)
+    if counted is None:
+        some = rows[:: -(-len(rows) // ROWS_LOOKED_AT)]
+    else:
+        some = rows[counted[:: -(-len(counted) // ROWS_LOOKED_AT)]]
     with np.errstate(over="ignore"):
         ranges = np.ptp(some, axis=0).astype(np.float64)
     ranges = ranges[(ranges > 0) & np.isfinite(ranges)]
@@ -100,14 +108,18 @@ def look_at_descent(
 ) -> None:
     """Warn where ``tol`` was to end the training and the later half still brought the loss down.
 
-    Says nothing of a training too short for ``tol`` to have ended it, and advises what was not
-    tried: ``momentum`` is the one that was used, and ``scales`` says that scaling the features is
-    left to try.
+    Says nothing of a training too short for ``tol`` to have ended it, nor of a loss that was at
+    rest before its last epochs, in which a smaller rate may have brought it down; and advises what
+    was not tried: ``momentum`` is the one that was used, and ``scales`` says that scaling the
+    features is left to try.
     """
     n_epochs = history.stopped_epoch + 1
     if not tol or history.stop_reason != "max_epochs" or n_epochs <= patience:
         return
     losses = history.train_loss.reshape(n_epochs, -1).mean(axis=1)
+    n_last = cooling_epochs(n_epochs)
+    if at_rest(losses[:-n_last], n_last):
+        return
     half = n_epochs // 2
     fall, later_fall = history.train_loss[0] - losses[-1], losses[half - 1] - losses[-1]
     if later_fall > max(SHARE_OF_LATER_HALF * fall, tol * (n_epochs - half)):

@@ -14,12 +14,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+LONGEST_STEP = 2.0
+"""Most that the weight of a block may lengthen a step; with a safe rate 2 is not unstable yet."""
+
+
 @dataclass(frozen=True)
 class Batches:
     """The plan of an epoch: ``n_rows`` rows in batches of ``batch_size``.
 
     Steps are counted over all epochs from 0. A check falls on every step that is a multiple of
     ``steps_per_epoch // checks_per_epoch`` (at least 1), the very first included.
+
+    A batch makes a whole step if it holds ``full_batch`` rows, by default as many as the largest
+    of the epoch, and else its share of one: so every row moves the model alike, in whichever batch
+    it lies. ``row_weight`` is the weight of these rows next to those of earlier epochs.
+    ``counted (n_rows,)`` are the rows that are used, by default the first ``n_rows``.
     """
 
     n_rows: int
@@ -27,6 +36,9 @@ class Batches:
     drop_last: bool = False
     shuffle: bool = True
     checks_per_epoch: int = 1
+    full_batch: int | None = None
+    row_weight: float = 1.0
+    counted: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if self.steps_per_epoch == 0:
@@ -54,7 +66,19 @@ class Batches:
             order = np.arange(self.n_rows, dtype=np.int64)
         if self.drop_last:
             order = order[: self.steps_per_epoch * self.batch_size]
-        return order
+        return order if self.counted is None else self.counted[order]
+
+    def rows_of_steps(self, first: int, stop: int) -> NDArray[np.int64]:
+        """Return the number of rows of some steps of an epoch, ``(stop - first,)``."""
+        return np.minimum(
+            self.batch_size, self.n_rows - np.arange(first, stop, dtype=np.int64) * self.batch_size
+        )
+
+    def shares(self, first: int, stop: int) -> NDArray[np.float64]:
+        """Return what share of a whole step each of some steps makes, ``(stop - first,)``."""
+        full_batch = self.full_batch or min(self.batch_size, self.n_rows)
+        shares: NDArray[np.float64] = self.rows_of_steps(first, stop) / full_batch
+        return np.minimum(self.row_weight * shares, LONGEST_STEP)
 
     def runs(self, epoch: int, with_checks: bool) -> Iterator[tuple[int, int, bool]]:
         """Cut an epoch into runs of steps that end at a check or with the epoch.
@@ -76,3 +100,31 @@ class Batches:
             stop = min(first + to_check, self.steps_per_epoch)
             yield first, stop, stop - first == to_check
             first = stop
+
+
+def counted_rows(sample_weight: NDArray[np.float64] | None) -> NDArray[np.int64] | None:
+    """Return the rows whose weight is not zero; None where that is all."""
+    if sample_weight is None or sample_weight.all():
+        return None
+    return np.flatnonzero(sample_weight)
+
+
+def evenly_by_weight(
+    sample_weight: NDArray[np.float64], size: int, offset: float = 0.0
+) -> NDArray[np.int64]:
+    """Return ``size`` rows, or some more, evenly spaced where each is as long as its weight.
+
+    A row of weight 2 is drawn as if it were there twice, one of weight 0 never, as if it were not.
+    Rows of equal weight are as far apart as in ``rows[::step]``. ``offset`` in [0, 1) moves all by
+    a part of their distance.
+    """
+    counted = np.flatnonzero(sample_weight)
+    weights = sample_weight[counted]
+    if (weights == weights[0]).all():
+        step = len(counted) // size
+        return counted[int(offset * step) :: step]
+    ends = np.cumsum(weights)
+    marks = (np.arange(size) + offset) * (ends[-1] / size)
+    chosen = np.searchsorted(ends, marks, side="right")
+    chosen = np.minimum(chosen, len(counted) - 1)  # rounding may pass the end
+    return np.asarray(counted[chosen])

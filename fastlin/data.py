@@ -87,12 +87,14 @@ def make_samples(
     scale: InputScale,
     weights_dtype: np.dtype[Any],
     sample_weight: NDArray[np.float64] | None = None,
+    of_counted: bool = False,
 ) -> Samples:
     """Bind rows ``(n, d)`` and labels ``(n,)`` for the kernels.
 
     ``sample_weight`` is divided by its mean, so that the mean of the weighted losses is the
-    weighted mean of the losses. Dense rows so far from zero that folding the shift would cost too
-    many digits are shifted here, on a copy in the weights' type.
+    weighted mean of the losses; over all rows, or ``of_counted``, over those it is not zero for.
+    Dense rows so far from zero that folding the shift would cost too many digits are shifted here,
+    on a copy in the weights' type.
     """
     assert rows.dtype.name in ROW_TYPES, "the estimator validated it"
     if isinstance(rows, CsrRows) and scale.has_shift:
@@ -105,7 +107,8 @@ def make_samples(
     if isinstance(rows, np.ndarray) and scale.loses_digits(rows, weights_dtype, sample_weight):
         rows, shift = scale.shifted(rows, weights_dtype), None
     if sample_weight is not None:
-        sample_weight = sample_weight / sample_weight.mean()
+        counted = sample_weight[sample_weight > 0] if of_counted else sample_weight
+        sample_weight = sample_weight / counted.mean()
     return Samples(
         rows=kernel_rows(rows, weights_dtype),
         labels=labels,

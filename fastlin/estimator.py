@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +22,7 @@ from fastlin.advice import (
     look_at_features,
     tell_of_separation,
 )
-from fastlin.batches import Batches
+from fastlin.batches import Batches, counted_rows
 from fastlin.continuing import (
     RATE_DEPENDS_ON,
     known_classes,
@@ -32,6 +33,7 @@ from fastlin.continuing import (
 )
 from fastlin.data import encode_labels, kernel_rows, make_samples, take_rows, weight_type
 from fastlin.errors import InputError, shown
+from fastlin.evaluation import mean_score
 from fastlin.fit_tasks import CallbackSupportMixin, FitTasks, with_callbacks
 from fastlin.kernels import BACKEND_NAMES, Backend, CsrRows, Samples, get_backend
 from fastlin.labels import locate, read_labels
@@ -40,6 +42,7 @@ from fastlin.prediction import logits
 from fastlin.replacement import learner_of
 from fastlin.scaling import InputScale
 from fastlin.schedules import SCHEDULES, StepSize, safe_step_size
+from fastlin.stream import BATCHES_OF_A_WHOLE, Seen
 from fastlin.train import (
     Descent,
     Position,
@@ -53,6 +56,7 @@ from fastlin.validation import (
     check_rows_and_labels,
     check_validation_set,
     check_weights,
+    class_weights_of,
     input_errors,
     labels_and_weights,
     numpys_defaults,
@@ -358,6 +362,11 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             classes = np.unique(labels)
             require_two_classes(classes)
             validation = check_validation_set(self, X_val, y_val)
+            val_weights = None
+            if validation is not None:
+                val_weights = class_weights_of(
+                    validation[1], self.class_weight, labels, weights, sample_weight
+                )
             generator = self._generator()
             seen = {"X": X, "y": y, "sample_weight": sample_weight}
             if validation is None and self._options.early_stopping:
@@ -366,25 +375,31 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
                 )
                 validation = take_rows(rows, val_part), labels[val_part]
                 rows, labels = take_rows(rows, part), labels[part]
-                weights = None if weights is None else weights[part]
+                if weights is not None:
+                    weights, val_weights = weights[part], weights[val_part]
                 if self._has_callbacks:
                     seen = {
                         name: None if values is None else _safe_indexing(values, part)
                         for name, values in seen.items()
                     }
             goes_on = self._options.warm_start and hasattr(self, "coef_")
+            seen_rows = Seen()
             if goes_on:
                 old_classes, shape = getattr(self, "classes_", classes), np.shape(self.coef_)
                 d = rows.shape[1]
                 require_same_model(classes, d, old_classes, shape[1] if len(shape) == 2 else d)
+                if self._position is not None and isinstance(self.random_state, Integral):
+                    seen_rows = Seen(epochs=self._position.seen.epochs)
+                    generator = self._generator(seen_rows.epochs)  # orders that are new ones
             if self.solver == "sgd" and not goes_on and self.input_scale is None:
-                look_at_features(rows)
+                look_at_features(rows, weights)
             self.classes_ = classes
             self._position = None
+            bound = None if validation is None else (*validation, val_weights)
             told = owner, seen
-            self._train(backend, rows, labels, weights, validation, generator, goes_on, told)
+            self._train(backend, rows, labels, weights, bound, generator, goes_on, seen_rows, told)
         if not self._options.early_stopping:
-            if self._options.l2 == 0 and self._separates(backend, rows, labels):
+            if self._options.l2 == 0 and self._separates(backend, rows, labels, weights):
                 tell_of_separation(len(labels))
             elif self.solver == "sgd":
                 scales = isinstance(rows, np.ndarray) and self.input_scale is None
@@ -476,9 +491,15 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
                     f"classes={shown(known.tolist())} differ from those of the first call, "
                     f"{shown(self.classes_.tolist())}; leave classes out"
                 )
-            weights = check_weights(rows, labels, sample_weight, self.class_weight, self.classes_)
             goes_on = hasattr(self, "coef_")
-            self._train(backend, rows, labels, weights, None, self._generator(), goes_on)
+            weights = check_weights(
+                rows, labels, sample_weight, self.class_weight, self.classes_, may_be_zero=goes_on
+            )
+            if weights is not None and not weights.any():
+                return
+            seen_rows = self._position.seen if self._position else Seen()
+            generator = self._generator(seen_rows.epochs)
+            self._train(backend, rows, labels, weights, None, generator, goes_on, seen_rows)
 
     def _train(
         self,
@@ -486,9 +507,10 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         rows: Rows,
         labels: NDArray[Any],
         sample_weight: NDArray[np.float64] | None,
-        validation: tuple[Rows, NDArray[Any]] | None,
+        validation: tuple[Rows, NDArray[Any], NDArray[np.float64] | None] | None,
         generator: np.random.Generator,
         goes_on: bool,
+        seen_rows: Seen,
         told: tuple[LogisticRegression, dict[str, Any]] | None = None,
     ) -> None:
         """Learn, from zero or from the present model.
@@ -502,7 +524,12 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         require_penalty(self._options.l2, dtype)
         scale = self._scale_for(rows, sample_weight, dtype, goes_on)
         samples = make_samples(
-            rows, encode_labels(labels, self.classes_), scale, dtype, sample_weight
+            rows,
+            encode_labels(labels, self.classes_),
+            scale,
+            dtype,
+            sample_weight,
+            of_counted=self.solver == "sgd",
         )
         n_models = 1 if len(self.classes_) == 2 else len(self.classes_)
         # L-BFGS has neither velocities nor averages.
@@ -536,9 +563,25 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         tasks = None
         if told is not None and self._has_callbacks:
             tasks = FitTasks(told[0], self._options.max_epochs, told[1], model)
-        known = self._step_size if same_scale and unchanged(self, *RATE_DEPENDS_ON) else None
         validation_samples = self._bind_validation(validation, scale, dtype)
-        step_size = self._step_size_for(samples, scale, n_models, dtype, known)
+        counted = counted_rows(sample_weight) if self.solver == "sgd" else None
+        n_counted = len(rows) if counted is None else len(counted)
+        measures = self.solver == "sgd" and self._options.learning_rate == "auto"
+        may_keep = measures and same_scale and unchanged(self, *RATE_DEPENDS_ON)
+        before, seen_rows = seen_rows, seen_rows.with_block(n_counted, sample_weight)
+        full_batch = seen_rows.full_batch(self._options.batch_size)
+        step_size, seen_rows = seen_rows.measured(
+            self._step_size if may_keep else None,
+            full_batch,
+            n_counted,
+            lambda: self._step_size_for(
+                samples,
+                scale,
+                n_models,
+                dtype,
+                in_stream=told is None and n_counted < BATCHES_OF_A_WHOLE * full_batch,
+            ),
+        )
         descent = self._descent(
             backend,
             samples,
@@ -548,7 +591,18 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             1 if told is None else self._options.max_epochs,
             position,
             tasks,
+            Batches(
+                n_counted,
+                self._options.batch_size,
+                self._options.drop_last and self.solver == "sgd",
+                self._options.shuffle,
+                self._options.checks_per_epoch,
+                full_batch,
+                seen_rows.row_weight(before),
+                counted,
+            ),
         )
+        descent = replace(descent, rate_is_measured=measures and told is not None)
         self.history_ = self._solve(descent, parameters, scale, generator)
         learned = model()
         self.coef_, self.intercept_ = learned["coef_"], learned["intercept_"]
@@ -559,12 +613,12 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
                 position.epochs_done + self.history_.stopped_epoch + 1,
                 position.steps_done + self.history_.stopped_step + 1,
                 self.intercept_.copy(),
+                replace(seen_rows, epochs=seen_rows.epochs + self.history_.stopped_epoch + 1),
             )
         self.n_iter_ = self.history_.stopped_epoch + 1
         self.backend_ = backend.name
         self.learning_rate_ = step_size.learning_rate
-        measured = self.solver == "sgd" and self._options.learning_rate == "auto"
-        self._step_size = step_size if measured else None
+        self._step_size = step_size if measures else None
         self._input_scale = scale
         self._trained_with = {**remembered(self), "weights": dtype.name}
         if tasks is not None:
@@ -606,13 +660,13 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         scale: InputScale,
         n_models: int,
         dtype: np.dtype[Any],
-        known: StepSize | None,
+        in_stream: bool,
     ) -> StepSize:
         if self._options.learning_rate != "auto":
             return StepSize(self._options.learning_rate, 1.0)
         if self.solver == "lbfgs":  # which searches along a line
             return StepSize(np.nan, 1.0)
-        return known or safe_step_size(
+        return safe_step_size(
             samples,
             scale,
             n_models,
@@ -622,6 +676,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             dtype,
             self._options.momentum,
             self._intercept_decay,
+            in_stream=in_stream,
         )
 
     @property
@@ -657,6 +712,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         max_epochs: int,
         position: Position,
         tasks: FitTasks | None,
+        batches: Batches,
     ) -> Descent:
         dtype = weight_type(samples.rows, self.dtype)
         callbacks = [*(self.callbacks or ()), *([_print_epoch] if self._options.verbose else ())]
@@ -664,13 +720,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             backend=backend,
             samples=samples,
             validation=validation,
-            batches=Batches(
-                len(samples.rows),
-                self._options.batch_size,
-                self._options.drop_last and self.solver == "sgd",
-                self._options.shuffle,
-                self._options.checks_per_epoch,
-            ),
+            batches=batches,
             learning_rate=step_size.learning_rate,
             decay=np.full(samples.rows.shape[1], 2 * self._options.l2, dtype),
             gain=scale.gain(dtype),
@@ -860,37 +910,46 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
 
     # ------------------------------------------------------------------ arguments
 
-    def _separates(self, backend: Backend, rows: Rows, labels: NDArray[Any]) -> bool:
-        """Whether the model is right about every row."""
+    def _separates(
+        self,
+        backend: Backend,
+        rows: Rows,
+        labels: NDArray[Any],
+        sample_weight: NDArray[np.float64] | None,
+    ) -> bool:
+        """Whether the model is right about every row that counts."""
         index = encode_labels(labels, self.classes_)
         if self._input_scale.cancels(self.coef_):
             logits = self._logits(backend, rows)
             predicted = logits[:, 0] > 0 if logits.shape[1] == 1 else logits.argmax(axis=1)
-            return bool((predicted == index).all())
-        samples = Samples(kernel_rows(rows, self.coef_.dtype), index)
+            wrong = predicted != index
+            return not (wrong if sample_weight is None else wrong & (sample_weight > 0)).any()
+        samples = Samples(kernel_rows(rows, self.coef_.dtype), index, sample_weight)
         model = self.coef_, self.intercept_
-        return backend.score(samples, *model, self._threads(backend))[1] == len(labels)
+        return mean_score(backend, samples, *model, self._threads(backend))[1] == 1
 
     def _threads(self, backend: Backend) -> int:
         return backend.n_threads if self._options.n_threads is None else self._options.n_threads
 
-    def _generator(self) -> np.random.Generator:
-        return np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+    def _generator(self, epochs: int = 0) -> np.random.Generator:
+        """Return what draws the orders of rows; after some ``epochs`` of a seed, others."""
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        return np.random.default_rng([seed, epochs] if epochs else seed)
 
     def _bind_validation(
         self,
-        validation: tuple[Rows, NDArray[Any]] | None,
+        validation: tuple[Rows, NDArray[Any], NDArray[np.float64] | None] | None,
         scale: InputScale,
         dtype: np.dtype[Any],
     ) -> Samples | None:
         if validation is None:
             return None
-        rows, labels = validation
+        rows, labels, weights = validation
         index = encode_labels(labels, self.classes_, "y_val")
         require_representable(rows, dtype)
         if isinstance(rows, CsrRows):  # never shifted, see Descent.unshifted
-            return Samples(kernel_rows(rows, dtype), index)
-        return make_samples(rows, index, scale, dtype)
+            return Samples(kernel_rows(rows, dtype), index, weights)
+        return make_samples(rows, index, scale, dtype, weights)
 
 
 COUNTED = ("batch_size", "max_epochs", "patience", "checks_per_epoch", "n_threads")

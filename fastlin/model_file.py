@@ -13,7 +13,7 @@ import stat
 import tokenize
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +89,7 @@ def save_estimator(model: LogisticRegression, path: str | Path) -> None:
             else [model._position.epochs_done, model._position.steps_done],
             "trained_with": dict(model._trained_with),
             "before_centring": _short(model._input_scale.before_centring),
+            "seen": None if model._position is None else asdict(model._position.seen),
             "history": model.history_.stored().to_dict(),
             "data_layout": model._data_layout,
         },
@@ -105,6 +106,7 @@ def load_estimator(kind: type[LogisticRegression], path: str | Path) -> Logistic
     """
     from fastlin.scaling import InputScale
     from fastlin.schedules import StepSize
+    from fastlin.stream import Seen
     from fastlin.train import Position
 
     saved = load_model(path)
@@ -119,8 +121,10 @@ def load_estimator(kind: type[LogisticRegression], path: str | Path) -> Logistic
         arrays = {name.removeprefix("position_"): saved.arrays.pop(name) for name in present}
         if position is not None:
             epochs_done, steps_done = map(int, position)
+            seen = Seen.from_dict(saved.metadata.get("seen") or {})
+            intercept = saved.arrays["intercept_"].copy()
             model._position = Position(
-                Parameters(**arrays), epochs_done, steps_done, saved.arrays["intercept_"].copy()
+                Parameters(**arrays), epochs_done, steps_done, intercept, seen
             )
         layout = saved.metadata.get("data_layout")
         model._data_layout = layout if isinstance(layout, dict) else None

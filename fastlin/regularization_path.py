@@ -216,9 +216,7 @@ def _score(descent: Descent, parameters: Parameters) -> tuple[float, float] | No
     """Return mean loss and accuracy on the validation rows, if there are any."""
     if descent.validation is None:
         return None
-    loss_sum, n_correct = score_validation(descent, (parameters.weights, parameters.intercept))
-    n_rows = len(descent.validation.rows)
-    return loss_sum / n_rows, n_correct / n_rows
+    return score_validation(descent, (parameters.weights, parameters.intercept))
 
 
 def _checked(l2: Any) -> NDArray[np.float64]:

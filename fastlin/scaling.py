@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastlin.batches import evenly_by_weight
 from fastlin.blas import one_blas_thread
 from fastlin.errors import InputError, shown
 from fastlin.kernels.arguments import CsrRows
@@ -113,9 +114,8 @@ class InputScale:
         Numbers that are mostly 0 keep their shift, so that rows in sparse form, which cannot be
         shifted, descend as they do in dense form.
         """
-        step = max(1, len(rows) // ROWS_OF_A_MEAN)
-        some = rows[::step]
-        blocks = _weighted_blocks(some, None if sample_weight is None else sample_weight[::step])
+        some, weight = _spaced_rows(rows, sample_weight)
+        blocks = _weighted_blocks(some, weight)
         if some.dtype.kind == "f" and _is_mostly_zero(blocks):
             return self
         with np.errstate(over="ignore", invalid="ignore"):
@@ -152,11 +152,10 @@ class InputScale:
         """
         if not self.has_shift:
             return False
-        step = max(1, len(rows) // ROWS_OF_A_MEAN)
-        weight = None if sample_weight is None else sample_weight[::step]
+        some, weight = _spaced_rows(rows, sample_weight)
         square, total = np.zeros(rows.shape[1]), 0.0
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-            for block, counts in _weighted_blocks(rows[::step], weight, ROWS_AT_ONCE // 8)():
+            for block, counts in _weighted_blocks(some, weight, ROWS_AT_ONCE // 8)():
                 square += counts @ np.square((block - self.shift) * self.scale)
                 total += float(counts.sum())
             deviation = np.sqrt(square / (total or 1.0))
@@ -240,6 +239,20 @@ def _most_digits(dtype: np.dtype[Any], power: float = 1 / 3) -> float:
 
 
 _Blocks = Callable[[], "Iterator[tuple[NDArray[Any], NDArray[np.float64]]]"]
+
+
+def _spaced_rows(
+    rows: NDArray[Any], sample_weight: NDArray[np.float64] | None
+) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
+    """Return evenly spaced rows, enough for a mean, and their weights.
+
+    Of many rows that have weights each is there as often as its weight says, and then weighs 1.
+    """
+    if sample_weight is None:
+        return rows[:: max(1, len(rows) // ROWS_OF_A_MEAN)], None
+    if np.count_nonzero(sample_weight) <= ROWS_OF_A_MEAN:
+        return rows, sample_weight
+    return rows[evenly_by_weight(sample_weight, ROWS_OF_A_MEAN)], None
 
 
 def _weighted_blocks(

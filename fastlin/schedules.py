@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastlin.advice import how_to_scale
+from fastlin.batches import counted_rows, evenly_by_weight
 from fastlin.blas import one_blas_thread
 from fastlin.errors import InputError
 from fastlin.kernels.arguments import CsrRows
@@ -64,6 +65,7 @@ def safe_step_size(
     momentum: float = 0.0,
     intercept_decay: float = 0.0,
     seed: int = 0,
+    in_stream: bool = False,
 ) -> StepSize:
     """Return a rate of ``1 / L``, where ``L`` bounds the curvature that a batch meets.
 
@@ -87,8 +89,9 @@ def safe_step_size(
     that is always ``s``, which adds ``c s^2`` to both at most; with ``s^2`` a tenth of the largest
     eigenvalue of ``E[x x^T]`` the intercept keeps pace whatever the unit of the features.
 
-    All is measured in float64 on a random part of the rows that fits in 16 MiB. Where that is all
-    rows and they make one batch, a row with weight 2 counts as two rows do, up to rounding.
+    All is measured in float64 on a random part of the rows that fits in 16 MiB, in which a row is
+    as often as its weight says. Where that is all rows and they make one batch, a row with weight 2
+    counts as two rows do, up to rounding; a row with weight 0 is as none anywhere.
 
     Parameters
     ----------
@@ -101,23 +104,30 @@ def safe_step_size(
         Type of the weights.
     intercept_decay : float
         ``2 * l2`` where the intercept is penalised, else 0.
+    in_stream : bool
+        The rows are one block of many, so that a batch is few of all rows even where it holds most
+        of these.
 
     Raises
     ------
     InputError
         The features are so large that the weights' type cannot hold the result.
     """
-    n = len(samples.rows)
+    counted = counted_rows(samples.sample_weight)
+    n = len(samples.rows) if counted is None else len(counted)
     batch = min(batch_size, n)
     share = (n - batch) / (batch * (n - 1)) if n > 1 else 0.0
+    if in_stream:
+        share = 1 / batch
     bound = 0.25 if n_models == 1 else 0.5
     with np.errstate(over="ignore", invalid="ignore"):
-        x, weight = _some_scaled_rows(samples, scale, np.random.default_rng(seed))
+        x, weight, repeats = _some_scaled_rows(samples, scale, np.random.default_rng(seed))
         largest = _largest_eigenvalue(x)
         gain = (INTERCEPT_SHARE * largest or 1.0) if fit_intercept else 0.0
         squared_norms = _squared_norms(x) + gain * weight
         of_all = bound * (largest + gain)
-        of_rows = bound * float(squared_norms @ (squared_norms / (squared_norms.sum() or 1.0)))
+        mean_norm = squared_norms @ (squared_norms * repeats / (squared_norms.sum() or 1.0))
+        of_rows = bound * float(mean_norm)
         curvature = (1 - share) * of_all + share * of_rows / (1 - momentum)
         curvature += max(2 * l2, intercept_decay * gain)
     rate = 1.0 if curvature == 0 else 1.0 / curvature
@@ -131,30 +141,46 @@ def safe_step_size(
 
 def _some_scaled_rows(
     samples: Samples, scale: InputScale, generator: np.random.Generator
-) -> tuple[Any, NDArray[np.float64]]:
+) -> tuple[Any, NDArray[np.float64], NDArray[np.float64]]:
     """Return rows ``(m, d)``, scaled and times the root of their weight, and the weights ``(m,)``.
 
-    The rows are an array, or of sparse rows a sparse array of SciPy.
+    The rows are an array, or of sparse rows a sparse array of SciPy. Of more rows than fit in
+    memory each is drawn as often as its weight says and then weighs 1, where a batch would hold it
+    with ``repeats (m,)`` times as much.
     """
     rows = samples.rows
     n, d = rows.shape
     bytes_of_row = 8 * d
     if isinstance(rows, CsrRows):
         bytes_of_row = 16 * (len(rows.values) // n + 1)
-    size = min(n, max(256, PROBE_BYTES // bytes_of_row))
-    part = np.sort(generator.choice(n, size, replace=False)) if size < n else np.arange(n)
-    weight = np.ones(size) if samples.sample_weight is None else samples.sample_weight[part]
+    counted = counted_rows(samples.sample_weight)
+    part = np.arange(n) if counted is None else counted
+    size = min(len(part), max(256, PROBE_BYTES // bytes_of_row))
+    weight = repeats = np.ones(size)
+    weights = None if samples.sample_weight is None else samples.sample_weight[part]
+    if weights is not None and (weights == weights[0]).all():
+        weights = None
+    if weights is None:
+        if size < len(part):
+            part = part[np.sort(generator.choice(len(part), size, replace=False))]
+    else:
+        weights = weights / weights.mean()
+        if size < len(part):
+            chosen = evenly_by_weight(weights, size, generator.random())
+            part, repeats = part[chosen], weights[chosen]
+        else:
+            weight = weights
     root = np.sqrt(weight)
     if isinstance(rows, CsrRows):
         sparse = rows.part(part).to_scipy().astype(np.float64)
         sparse.data *= scale.scale[sparse.indices] * np.repeat(root, np.diff(sparse.indptr))
-        return sparse, weight
-    x = (rows if size == n else rows[part]).astype(np.float64)
+        return sparse, weight, repeats
+    x = (rows if counted is None and size == n else rows[part]).astype(np.float64)
     if samples.shift is not None:  # else there is none, or the rows are shifted already
         x -= scale.shift
     x *= scale.scale
     x *= root[:, np.newaxis]
-    return x, weight
+    return x, weight, repeats
 
 
 def _squared_norms(x: Any) -> NDArray[np.float64]:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastlin.advice import how_to_scale
+from fastlin.constant_model import draw_to_constant
+from fastlin.cooling import at_rest, cooling_epochs, cooling_factors
 from fastlin.errors import DivergenceError
+from fastlin.evaluation import mean_score
 from fastlin.history import History
 from fastlin.kernels import Backend, Parameters, Samples, StepOptions
 from fastlin.schedules import rates
 from fastlin.stopping import Patience
+from fastlin.stream import Seen
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,7 +42,7 @@ class Progress:
     end_of_epoch : bool
         Whether the epoch ends here.
     train_loss : float
-        Mean over the epoch's steps so far, in nats.
+        Mean over the rows of the epoch's steps so far, in nats.
     val_loss, val_accuracy, train_accuracy : float or None
         Of the latest check; None before the first one.
     rows_per_second : float
@@ -66,7 +71,10 @@ class Descent:
     None never stops. ``epochs_done`` and ``steps_done`` count those of earlier runs that this one
     continues; the schedule runs over ``horizon`` epochs, or ``max_epochs`` where that is None.
     ``before_epoch`` are called at the beginning of every epoch. ``unshifted`` is the scale of the
-    training rows where these are shifted and the validation rows, in sparse form, are not.
+    training rows where these are shifted and the validation rows, in sparse form, are not. Where
+    ``rate_is_measured``, the run may let it fall in the last epochs, see
+    :func:`fastlin.cooling.at_rest`, and ends no worse than a constant model, see
+    :mod:`fastlin.constant_model`.
     """
 
     backend: Backend
@@ -94,6 +102,21 @@ class Descent:
     steps_done: int = 0
     horizon: int | None = None
     unshifted: InputScale | None = None
+    rate_is_measured: bool = False
+
+    @property
+    def cools(self) -> bool:
+        """Whether the rate may fall at the end: it is fastlin's, and steps are noisy."""
+        return self.rate_is_measured and self.batches.steps_per_epoch > 1
+
+    def cools_at(self, epoch: int) -> bool:
+        """Whether the rate may fall from this epoch to the last one."""
+        return self.cools and epoch == self.max_epochs - self.n_cooling
+
+    @property
+    def n_cooling(self) -> int:
+        """Number of epochs in which the rate may fall at the end."""
+        return cooling_epochs(self.max_epochs)
 
 
 @dataclass(frozen=True)
@@ -107,6 +130,7 @@ class Position:
     epochs_done: int
     steps_done: int
     intercept: NDArray[Any] | None = None
+    seen: Seen = field(default_factory=Seen)
 
 
 @dataclass
@@ -159,8 +183,12 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
     plateau = Patience(descent.patience, descent.tol or 0.0)
     stop_reason = "max_epochs"
     step, epoch = -1, -1
+    means: list[float] = []
+    cooling: tuple[int, int] | None = None
 
     for epoch in range(descent.max_epochs):
+        if cooling is None and descent.cools_at(epoch) and at_rest(means, descent.n_cooling):
+            cooling = epoch, descent.max_epochs
         for announce in descent.before_epoch:
             announce()
         # 1. The epoch's order of rows.
@@ -170,7 +198,7 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
         finished = ""
         for first, stop, check in descent.batches.runs(epoch, descent.validation is not None):
             # 2. Many steps in one call of the backend.
-            losses = _run_steps(descent, parameters, order, epoch, first, stop, log)
+            losses = _run_steps(descent, parameters, order, epoch, first, stop, log, cooling)
             epoch_losses.append(losses)
             step += len(losses)
             # 3. A check on the validation and training rows.
@@ -191,13 +219,21 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
                     finished = finished or "callback"
             if finished:
                 break
-        # 5. The training loss has stopped falling.
-        if not finished and descent.tol:
-            plateau.improved(float(np.concatenate(epoch_losses).mean()))
-            if plateau.exhausted:
-                finished = "tol"
         if finished:
             stop_reason = finished
+            break
+        means.append(_mean_loss(descent.batches, epoch_losses))
+        # 5. The training loss has stopped falling, at a height that a few quieter epochs lower.
+        if cooling is None and descent.tol:
+            plateau.improved(means[-1])
+            if plateau.exhausted:
+                stop_reason = "tol"
+                if epoch + 1 == descent.max_epochs or not (
+                    descent.cools and at_rest(means, descent.patience)
+                ):
+                    break
+                cooling = epoch + 1, min(epoch + 1 + cooling_epochs(epoch + 1), descent.max_epochs)
+        if cooling is not None and epoch + 1 == cooling[1]:
             break
 
     # 6. Early stopping returns the best check's parameters.
@@ -208,6 +244,10 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
             f"the weights became nan or infinite at step {step} (epoch {epoch}), the last one, "
             f"with learning_rate={descent.learning_rate:g}; {_remedy(descent)}"
         )
+    # 7. A step size that was not the user's choice answers for the end.
+    if descent.rate_is_measured and stop_reason != "callback":
+        latest = means[-1] if len(means) > 1 else _last_quarter(descent.batches, log)
+        draw_to_constant(descent, parameters, latest if best_step < 0 else max(latest, early.best))
     log.seconds["total"] = time.perf_counter() - started
     return history_of(log, descent, epoch, step, best_step if best_step >= 0 else step, stop_reason)
 
@@ -235,18 +275,23 @@ def _run_steps(
     first: int,
     stop: int,
     log: Log,
+    cooling: tuple[int, int] | None = None,
 ) -> NDArray[np.float64]:
     batches = descent.batches
     first_step = epoch * batches.steps_per_epoch + first
     steps = np.arange(first_step, first_step + stop - first)
+    epochs = steps / batches.steps_per_epoch
+    learning_rates = rates(
+        descent.schedule,
+        descent.learning_rate,
+        descent.epochs_done + epochs,
+        descent.horizon or descent.max_epochs,
+    )
+    if cooling is not None:
+        learning_rates = learning_rates * cooling_factors(epochs, *cooling)
     options = StepOptions(
         batch_size=batches.batch_size,
-        learning_rates=rates(
-            descent.schedule,
-            descent.learning_rate,
-            descent.epochs_done + steps / batches.steps_per_epoch,
-            descent.horizon or descent.max_epochs,
-        ),
+        learning_rates=learning_rates,
         decay=descent.decay,
         gain=descent.gain,
         intercept_decay=descent.intercept_decay,
@@ -261,7 +306,15 @@ def _run_steps(
     rows = order[first * batches.batch_size : stop * batches.batch_size]
     losses = np.empty(stop - first)
     started = time.perf_counter()
-    descent.backend.sgd_steps(descent.samples, rows, parameters, options, losses, descent.n_threads)
+    for start, end, shared in _by_share(options, batches.shares(first, stop)):
+        descent.backend.sgd_steps(
+            descent.samples,
+            rows[start * batches.batch_size : end * batches.batch_size],
+            parameters,
+            shared,
+            losses[start:end],
+            descent.n_threads,
+        )
     seconds = time.perf_counter() - started
     log.seconds["steps"] += seconds
     log.seconds_of_epoch += seconds
@@ -284,6 +337,40 @@ def _remedy(descent: Descent) -> str:
     return f"{rate}, or {scale}"
 
 
+def _by_share(
+    options: StepOptions, shares: NDArray[np.float64]
+) -> Iterator[tuple[int, int, StepOptions]]:
+    """Yield runs of steps, with options that let each step make its share of a whole one.
+
+    Without momentum that is a share of the rate. With momentum ``m`` a share ``s`` of a step lets
+    the velocity fade by ``m**s`` and moves by ``s`` times it; so that in the end a gradient moves
+    the weights by ``s`` times what it does in a whole step, ``1 / (1 - m)``, it is taken
+    ``(1 - m**s) / (1 - m)`` times. More than a whole step is one with so much more of the gradient.
+    """
+    momentum = options.momentum
+    if momentum == 0:
+        yield 0, len(shares), replace(options, learning_rates=options.learning_rates * shares)
+        return
+    edges = [0, *(np.flatnonzero(np.diff(shares)) + 1).tolist(), len(shares)]
+    for start, stop in itertools.pairwise(edges):
+        share, averages = float(shares[start]), options.average_rates
+        part = replace(
+            options,
+            learning_rates=options.learning_rates[start:stop] * min(share, 1.0),
+            average_rates=None if averages is None else averages[start:stop],
+        )
+        if share != 1:
+            taken = (1 - momentum**share) / (1 - momentum) if share < 1 else share
+            part = replace(
+                part,
+                gain=options.gain * taken,
+                decay=options.decay * taken,
+                intercept_gain=options.intercept_gain * taken,
+                momentum=momentum ** min(share, 1.0),
+            )
+        yield start, stop, part
+
+
 @_quiet
 def make_check(
     descent: Descent, model: tuple[NDArray[Any], NDArray[Any]], step: int, log: Log
@@ -291,23 +378,34 @@ def make_check(
     """Score weights and intercept on the validation and training rows; return the former's loss."""
     assert descent.validation is not None
     started = time.perf_counter()
-    n_val, n_train = len(descent.validation.rows), len(descent.samples.rows)
-    loss_sum, val_correct = score_validation(descent, model)
-    _, train_correct = descent.backend.score(descent.samples, *model, descent.n_threads)
-    log.checks.append((step, loss_sum / n_val, val_correct / n_val, train_correct / n_train))
+    val_loss, val_accuracy = score_validation(descent, model)
+    _, train_accuracy = mean_score(descent.backend, descent.samples, *model, descent.n_threads)
+    log.checks.append((step, val_loss, val_accuracy, train_accuracy))
     log.seconds["checks"] += time.perf_counter() - started
-    return loss_sum / n_val
+    return val_loss
+
+
+def _mean_loss(batches: Batches, epoch_losses: list[NDArray[np.float64]]) -> float:
+    """Return the mean over the rows of an epoch's steps so far."""
+    losses = np.concatenate(epoch_losses)
+    rows = batches.rows_of_steps(0, len(losses))
+    return float(losses.mean() if rows[0] == rows[-1] else np.average(losses, weights=rows))
+
+
+def _last_quarter(batches: Batches, log: Log) -> float:
+    """Return the mean loss of an epoch's latest steps: the first epoch's begin far away."""
+    return float(np.concatenate(log.losses)[-batches.steps_per_epoch // 4 :].mean())
 
 
 def score_validation(
     descent: Descent, model: tuple[NDArray[Any], NDArray[Any]]
-) -> tuple[float, int]:
-    """Return the sum of losses and the number of rows predicted right, of the validation rows."""
+) -> tuple[float, float]:
+    """Return the mean loss and the accuracy on the validation rows."""
     assert descent.validation is not None
     weights, intercept = model
     if descent.unshifted is not None:
         intercept = descent.unshifted.raw_intercept(weights, intercept)
-    return descent.backend.score(descent.validation, weights, intercept, descent.n_threads)
+    return mean_score(descent.backend, descent.validation, weights, intercept, descent.n_threads)
 
 
 def _progress(
@@ -324,7 +422,7 @@ def _progress(
         max_epochs=descent.max_epochs,
         step=step,
         end_of_epoch=end_of_epoch,
-        train_loss=float(np.concatenate(epoch_losses).mean()),
+        train_loss=_mean_loss(descent.batches, epoch_losses),
         val_loss=val_loss,
         val_accuracy=val_accuracy,
         train_accuracy=train_accuracy,

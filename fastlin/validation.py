@@ -14,6 +14,7 @@ from sklearn.utils.validation import (
 )
 
 from fastlin.advice import ClassWeightWarning, warn
+from fastlin.batches import counted_rows
 from fastlin.containers import explain, numbers, plain, require_rows, row_type
 from fastlin.data import sparse_rows
 from fastlin.errors import InputError, listed, shown
@@ -135,16 +136,20 @@ def check_weights(
     sample_weight: ArrayLike | None,
     class_weight: Any,
     classes: NDArray[Any] | None = None,
+    may_be_zero: bool = False,
 ) -> NDArray[np.float64] | None:
     """Return the weight of each row, ``(n,)``, that of its class included; None is 1 for all.
 
-    ``classes`` are all that there can be; None says that other rows may have others.
-    ``"balanced"`` makes the weights of each class sum to the same, those of the rows included.
+    ``classes`` are all that there can be; None says that other rows may have others. Unless they
+    ``may_be_zero``, one of the weights must not be. ``"balanced"`` makes the weights of each class
+    sum to the same, those of the rows included.
     """
     if sample_weight is None and class_weight is None:
         return None
     if sample_weight is not None:
         sample_weight = numbers(sample_weight, "sample_weight")
+        if may_be_zero and sample_weight.shape == (len(rows),) and not sample_weight.any():
+            return np.zeros(len(rows))  # which scikit-learn from 1.9 on refuses
         sample_weight = sample_weight if sample_weight.ndim else float(sample_weight)
     weights: NDArray[np.float64] = _check_sample_weight(
         sample_weight, rows, dtype=np.float64, ensure_non_negative=True
@@ -173,7 +178,7 @@ def check_weights(
             f"sample_weight as large as {weights.max():.3g} overflow when summed up; divide them "
             "by their largest"
         )
-    if not weights.any():
+    if not (may_be_zero or weights.any()):
         raise InputError("sample_weight is zero for every row; at least one must be positive")
     return weights
 
@@ -193,6 +198,39 @@ def labels_and_weights(
             f"for each of the {n_rows} rows, with a positive sum"
         )
     return labels.ravel(), weights
+
+
+def class_weights_of(
+    labels: NDArray[Any],
+    option: Any,
+    training_labels: NDArray[Any],
+    training_weights: NDArray[np.float64] | None,
+    sample_weight: ArrayLike | None,
+) -> NDArray[np.float64] | None:
+    """Return the weight that each validation row has by its class, ``(m,)``; None is 1 for all.
+
+    ``"balanced"`` is what it is for the training rows, of which ``training_weights`` include it and
+    ``sample_weight`` do not.
+    """
+    if option is None:
+        return None
+    classes, index = np.unique(training_labels, return_inverse=True)
+    if isinstance(option, str):
+        assert training_weights is not None
+        own = np.ones(1) if sample_weight is None else numbers(sample_weight, "sample_weight")
+        own = np.broadcast_to(own, training_weights.shape)
+        by_class = np.divide(training_weights, own, out=np.zeros(len(own)), where=own > 0)
+        of_classes = np.zeros(len(classes))
+        np.maximum.at(of_classes, index, by_class)
+    else:
+        of_classes, _ = weights_of_classes(option, classes, False)
+    weights = of_classes[locate(labels, classes)[0]]
+    if not weights.any():
+        raise InputError(
+            "y_val holds only classes that have weight 0 by class_weight; pass a validation set "
+            "with rows of the other classes too"
+        )
+    return np.asarray(weights)
 
 
 def check_validation_set(
@@ -247,24 +285,25 @@ def split_validation_set(
     generator: np.random.Generator,
     weights: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the indices of training and validation rows, a fraction of each class for these."""
+    """Return the indices of training and validation rows, a fraction of each class for these.
+
+    Rows of weight 0 are in neither.
+    """
     from sklearn.model_selection import train_test_split
 
     seed = int(generator.integers(2**31))
+    counted = counted_rows(weights)
+    rows = np.arange(len(labels)) if counted is None else counted
     try:
         train_part, val_part = train_test_split(
-            np.arange(len(labels)), test_size=fraction, random_state=seed, stratify=labels
+            rows, test_size=fraction, random_state=seed, stratify=labels[rows]
         )
     except ValueError as error:
+        which = "rows" if counted is None else "rows, which are all rows of positive weight"
         raise InputError(
-            f"early_stopping cannot split validation_fraction={fraction} off {len(labels)} rows "
+            f"early_stopping cannot split validation_fraction={fraction} off {len(rows)} {which} "
             f"({error}); pass X_val and y_val, or set early_stopping=False"
         ) from error
-    if weights is not None and not weights[train_part].any():
-        raise InputError(
-            f"early_stopping would split all rows of positive weight off with "
-            f"validation_fraction={fraction}; pass X_val and y_val, or set early_stopping=False"
-        )
     return train_part, val_part
 
 

@@ -1,0 +1,104 @@
+"""The model of no features: what a training with an automatic step size never ends worse than.
+
+With noisy labels and few steps, noisy gradients can leave the weights at a point where the loss is
+above that of the shares of the classes alone. The loss is convex, so that on the way from that
+constant model to where the training ended there is always a point as good as the better of both,
+and a better one if the features tell anything in that direction.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastlin.kernels import Parameters, Samples
+    from fastlin.train import Descent
+
+SAFELY_BETTER, FEW_ROWS = 0.75, 4096
+"""A run whose latest epoch had a loss below this share of the constant model's is not looked at,
+unless it has so few rows that a pass over them is nothing."""
+
+TRIALS = 20
+"""Points that are tried on the way: they leave a 1 / 10 000 of it."""
+
+
+def constant_model(samples: Samples, n_models: int) -> tuple[NDArray[np.float64], float]:
+    """Return the intercept ``(k,)`` of the best model without features, and its mean loss.
+
+    A class without any weight is taken to have half a row, so that all numbers are finite.
+    """
+    counts = np.bincount(samples.labels, samples.sample_weight, max(2, n_models))
+    shares = counts / counts.sum()
+    logs = np.log(np.maximum(shares, 0.5 / len(samples.labels)))
+    loss = float(-(shares * logs).sum())
+    intercept = logs[1:] - logs[:1] if n_models == 1 else logs - logs.mean()
+    return intercept, loss
+
+
+def draw_to_constant(descent: Descent, parameters: Parameters, latest_loss: float) -> None:
+    """Move parameters that are worse than a constant model towards it, to the best on the way.
+
+    "Worse" by the objective over all training rows: with a penalty the loss is no worse either.
+    ``latest_loss`` is that of the latest steps; where it is far below the constant model's, the
+    pass over many rows is saved.
+    """
+    weights, intercept = parameters.to_return()
+    constant, constant_value = _best_constant(descent, len(weights))
+    if latest_loss < SAFELY_BETTER * constant_value and len(descent.samples.rows) > FEW_ROWS:
+        return
+
+    def on_the_way(part: float) -> tuple[NDArray[Any], NDArray[Any]]:
+        between = constant + part * (intercept.astype(np.float64) - constant)
+        return (part * weights).astype(weights.dtype), between.astype(weights.dtype)
+
+    def objective(part: float) -> float:
+        return _objective(descent, *on_the_way(part))
+
+    if objective(1.0) <= constant_value:
+        return
+    golden = (np.sqrt(5.0) - 1) / 2
+    low, high = 0.0, 1.0
+    inner = {part: objective(part) for part in (1 - golden, golden)}
+    for _ in range(TRIALS - 2):
+        left, right = sorted(inner)
+        if inner[left] <= inner[right]:
+            high, kept, new = right, left, right - golden * (right - low)
+        else:
+            low, kept, new = left, right, left + golden * (high - left)
+        inner = {kept: inner[kept], new: objective(new)}
+    best = min(inner, key=inner.__getitem__)
+    there = on_the_way(best if inner[best] <= constant_value else 0.0)
+    for values, place in (
+        (there[0], parameters.weights),
+        (there[1], parameters.intercept),
+        (there[0], parameters.weights_average),
+        (there[1], parameters.intercept_average),
+        (0, parameters.weights_velocity),
+        (0, parameters.intercept_velocity),
+    ):
+        if place is not None:
+            place[...] = values
+
+
+def _best_constant(descent: Descent, n_models: int) -> tuple[NDArray[np.float64], float]:
+    """Return intercept and objective of a model without features, as the options allow it."""
+    zero, of_zero = np.zeros(n_models), float(np.log(max(2, n_models)))
+    if not descent.fit_intercept:
+        return zero, of_zero
+    shares, loss = constant_model(descent.samples, n_models)
+    of_shares = loss + descent.intercept_decay * float(np.sum(shares**2)) / 2
+    return (shares, of_shares) if of_shares < of_zero else (zero, of_zero)
+
+
+def _objective(descent: Descent, weights: NDArray[Any], intercept: NDArray[Any]) -> float:
+    samples = descent.samples
+    loss_sum, _ = descent.backend.score(samples, weights, intercept, descent.n_threads)
+    total = len(samples.rows) if samples.sample_weight is None else samples.sample_weight.sum()
+    penalty = np.sum(descent.decay * weights.astype(np.float64) ** 2 / descent.gain)
+    penalty += descent.intercept_decay * np.sum(intercept.astype(np.float64) ** 2)
+    value = loss_sum / total + float(penalty) / 2
+    return value if np.isfinite(value) else np.inf
