@@ -94,6 +94,8 @@ class Seen:
         if known is None or outgrown:
             return now, replace(self, rows_measured=n_rows, batch_measured=batch)
         old_rows, old, new = self.rows_measured, 1 / known.learning_rate, 1 / now.learning_rate
+        if now == known:  # the same rows again
+            return known, replace(self, rows_measured=old_rows + n_rows)
         joined = (old_rows * old**2 + n_rows * new**2) / (old_rows * old + n_rows * new)
         gain = (old_rows * known.intercept_gain + n_rows * now.intercept_gain) / (old_rows + n_rows)
         return StepSize(1 / joined, gain), replace(self, rows_measured=old_rows + n_rows)

@@ -17,7 +17,7 @@ from fastlin.errors import InputError
 CLASSES = np.arange(3)
 STILL = {"learning_rate": 1e-300}
 """Steps that change no weight: what a call then returns is what it started from."""
-OF_RATE = {"momentum": 0.9, "average": True, "batch_size": 90, "l2": 3.0}
+OF_RATE = {"momentum": 0.9, "average": True, "batch_size": 30, "l2": 3.0}
 
 
 def trained(**options: Any) -> LogisticRegression:

@@ -35,15 +35,23 @@ def test_every_fit_is_that_of_its_penalty_alone(k: int, options: dict[str, Any])
     found = fastlin.path(X, y, L2, sample_weight=weight, X_val=X_val, y_val=y_val, **options)
     assert list(found.l2) == sorted(L2, reverse=True)
     alone = []
+    of_classes = 1 / np.bincount(np.unique(y, return_inverse=True)[1], weight)
+    val_weight = of_classes[np.unique(y_val, return_inverse=True)[1]]
+    if "class_weight" not in options:
+        val_weight[:] = 1
     for at, l2 in enumerate(found.l2):
         one = LogisticRegression(solver="lbfgs", l2=l2, **options).fit(X, y, weight)
         alone.append(one)
         assert found.objective[at] == pytest.approx(one.history_.objective[-1], rel=1e-8)
         np.testing.assert_allclose(found.coef[at], one.coef_, atol=2e-3 * abs(one.coef_).max())
-        assert found.val_accuracy[at] == pytest.approx(one.score(X_val, y_val), abs=0.01)
+        assert found.val_accuracy[at] == pytest.approx(
+            one.score(X_val, y_val, val_weight), abs=0.01
+        )
         index = np.searchsorted(one.classes_, y_val)
         chosen = one.predict_log_proba(X_val)[np.arange(len(y_val)), index]
-        assert found.val_loss[at] == pytest.approx(-chosen.mean(), rel=1e-3)
+        assert found.val_loss[at] == pytest.approx(
+            -np.average(chosen, weights=val_weight), rel=1e-3
+        )
         assert found.objective[at] - found.gap[at] <= one.history_.objective[-1] * (1 + 1e-9)
     assert set(found.stop_reason) == {"tol"}
     assert found.n_iter.sum() < sum(one.n_iter_ for one in alone)
