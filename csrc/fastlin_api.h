@@ -37,6 +37,7 @@ typedef struct {
     const int32_t *labels;       /* (n,) */
     const double *sample_weight; /* (n,) or NULL: all 1 */
     const void *shift;           /* (d,) T or NULL: all 0 */
+    const int32_t *stop;         /* another thread sets it to 1 to have the kernel leave off */
 } fastlin_samples;
 
 /* Changed in place. */
@@ -62,7 +63,8 @@ typedef struct {
     int nesterov;
 } fastlin_step_options;
 
-/* Each returns a fastlin_status and runs on at most n_threads threads. */
+/* Each returns a fastlin_status and runs on at most n_threads threads. One that was told to leave
+ * off returns soon, and what it has written is worth nothing. */
 int fastlin_sgd_steps(const fastlin_samples *samples, const int64_t *order, int64_t n_order,
                       const fastlin_parameters *parameters, const fastlin_step_options *options,
                       double *losses_out /* (s,) */, int n_threads);

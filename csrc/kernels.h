@@ -481,6 +481,7 @@ static void NAME(run)(const ENGINE *e, SHARE *share) {
         WEIGHT *partial =
             e->partial + (e->residual_shared ? 0 : current) * e->n_slices * e->k_padded * TILE;
         WEIGHT *offset = e->offset + current * e->n_slices * e->k_padded;
+        decide_to_leave_off(e->meeting, e->samples->stop, share->thread, first);
 
         /* A */
 #if INTEGER_TILES
@@ -500,6 +501,7 @@ static void NAME(run)(const ENGINE *e, SHARE *share) {
                 NAME(slice_offset)(e, first_vector, stop_vector, offset + s * e->k_padded);
         }
         wait_for_all(e->meeting, e->n_threads);
+        if (leaves_off(e->meeting, first)) break;
 
         /* B */
         NAME(weigh)(e, first, n_rows, e->options ? (double)batch_rows : 1.0, share->row_weight,
@@ -831,6 +833,7 @@ static void NAME(scan_member)(void *context, int64_t thread) {
     for (int64_t tile = scan->n_tiles * thread / e->n_threads; tile < stop; tile++) {
         int64_t first = tile * TILE;
         int64_t n_rows = e->n_order - first < TILE ? e->n_order - first : TILE;
+        if (told_to_stop(e->samples->stop)) break;
         NAME(gather)(e, first, n_rows, share->rows[0], share->short_rows[0]);
         NAME(slice_logits)(e, (const ROW *const *)share->rows[0], 0, (n_rows + 7) / 8 * 8, 0,
                            e->n_vectors, partial);

@@ -501,7 +501,7 @@ static void NAME(scatter_rows)(const ENGINE *e, int64_t thread, int64_t n_rows,
                                const int64_t *splits, WEIGHT factor, const WEIGHT *gain,
                                WEIGHT *target) {
     int64_t width = e->n_threads + 1;
-    for (int64_t i = 0; i < n_rows; i++) {
+    for (int64_t i = 0; i < n_rows && !told_to_stop(e->samples->stop); i++) {
         const int64_t *of_row = splits + i * width + thread;
         const int64_t *of_next = i + 1 < n_rows ? of_row + width : of_row;
         const WEIGHT *residual = e->residual + i * e->stride;
@@ -610,7 +610,7 @@ static void NAME(run)(const ENGINE *e, int64_t thread) {
         /* A */
         int64_t start = NAME(first_position)(e, first, next, thread);
         int64_t stop = NAME(first_position)(e, first, next, thread + 1);
-        for (int64_t i = start; i < stop; i++) {
+        for (int64_t i = start; i < stop && !told_to_stop(e->samples->stop); i++) {
             if (i + 2 < stop) NAME(touch_row)(e, NAME(row_at)(e, i + 2));
             NAME(row_logits)(e, scale, NAME(row_at)(e, i),
                              i + 1 < stop ? NAME(row_at)(e, i + 1) : -1,
@@ -621,7 +621,9 @@ static void NAME(run)(const ENGINE *e, int64_t thread) {
         NAME(split)(e, next, next + next_n_rows * thread / e->n_threads,
                     next + next_n_rows * (thread + 1) / e->n_threads, next_splits);
         if (e->transitions) NAME(extend_transitions)(e, step, thread);
+        decide_to_leave_off(e->meeting, e->samples->stop, thread, first);
         wait_for_all(e->meeting, e->n_threads);
+        if (leaves_off(e->meeting, first)) break;
 
         /* C */
         if (thread == 0) NAME(step_intercept)(e, step, n_rows);
@@ -845,7 +847,8 @@ static void NAME(scan_member)(void *context, int64_t thread) {
     WEIGHT *residual = (WEIGHT *)(scan->of_threads + thread * scan->of_thread);
     NAME(pack)(e, e->weights, scan->weights, e->d * thread / size, e->d * (thread + 1) / size);
     wait_for_all(&scan->meeting, size);
-    for (int64_t tile = scan->n_tiles * thread / size; tile < stop; tile++)
+    const int32_t *told = e->samples->stop;
+    for (int64_t tile = scan->n_tiles * thread / size; tile < stop && !told_to_stop(told); tile++)
         NAME(pass_tile)(e, tile, &scan->tile_loss[tile], &scan->tile_correct[tile],
                         scan->logits_out, residual, residual + TILE * e->stride);
 }

@@ -53,6 +53,7 @@ static inline void wait_a_little(int *spins) {
 typedef struct {
     _Alignas(64) atomic_int arrived;
     _Alignas(64) atomic_int generation;
+    _Alignas(64) atomic_llong leaves_off; /* 1 + the position to leave off at, or 0: none */
 } barrier;
 
 static inline void wait_for_all(barrier *here, int64_t n_threads) {
@@ -66,6 +67,25 @@ static inline void wait_for_all(barrier *here, int64_t n_threads) {
     int spins = 0;
     while (atomic_load_explicit(&here->generation, memory_order_acquire) == generation)
         wait_a_little(&spins);
+}
+
+/* Whether a kernel shall leave off; one that may be told at any moment. */
+static inline bool told_to_stop(const int32_t *stop) {
+    return __atomic_load_n(stop, __ATOMIC_RELAXED) != 0;
+}
+
+/* All threads must leave off at the same position of the work, or one would wait for ever. Thread 0
+ * decides, at a position, before the threads meet. A decision at the next position, which it may
+ * take before a slower thread has asked about this one, does not change the answer. */
+static inline void decide_to_leave_off(barrier *here, const int32_t *stop, int64_t thread,
+                                       int64_t position) {
+    if (thread == 0 && told_to_stop(stop))
+        atomic_store_explicit(&here->leaves_off, position + 1, memory_order_relaxed);
+}
+
+static inline bool leaves_off(barrier *here, int64_t position) {
+    int64_t decided = atomic_load_explicit(&here->leaves_off, memory_order_relaxed);
+    return decided && position + 1 >= decided;
 }
 
 /* Starting a thread takes some 50 microseconds: what one thread does in less than twice as long is

@@ -29,6 +29,7 @@ from fastlin.kernels import (
     matrix_unit,
 )
 from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
+from fastlin.kernels.interrupts import interruptible, stop_word
 from fastlin.kernels.jit_loops import Arguments, Shape
 from fastlin.kernels.kind import Kind
 from fastlin.kernels.meeting import MEETING_WORDS
@@ -85,10 +86,10 @@ def load() -> Backend:
         n_threads=numba.config.NUMBA_NUM_THREADS,
         threading_layer=layer,
         instruction_set=instruction_set(),
-        sgd_steps=sgd_steps,
-        loss_gradient=loss_gradient,
-        score=score,
-        logits=logits,
+        sgd_steps=interruptible(sgd_steps),
+        loss_gradient=interruptible(loss_gradient),
+        score=interruptible(score),
+        logits=interruptible(logits),
     )
 
 
@@ -475,6 +476,7 @@ class _Layout(Memory):
             states=self.zeros(copies, 2, 5, dtype=int64),
             factors=self.zeros(copies, 3),
             meeting=self.zeros(MEETING_WORDS, dtype=np.dtype(np.int32)),
+            stop=self.address(stop_word()),
         )
         if not self.integers:
             return arguments

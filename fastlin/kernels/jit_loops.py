@@ -15,7 +15,14 @@ import numba
 from numba import njit, prange
 
 from fastlin.kernels.kind import this_kind
-from fastlin.kernels.meeting import all_came, first_to_give_up, wait_for_all
+from fastlin.kernels.meeting import (
+    all_came,
+    decide_to_leave_off,
+    first_to_give_up,
+    leaves_off,
+    told_to_stop,
+    wait_for_all,
+)
 from fastlin.kernels.memory import WORD_BYTES, array_at, call_kernel, read_record
 from fastlin.kernels.options import OPTIONS, inlined, inner
 from fastlin.kernels.tiles import (
@@ -92,6 +99,7 @@ class Arguments(NamedTuple):
     states: int  # (2, 5) int64 *: this tile and the one before, see :func:`run`
     factors: int  # (3,) T *: learning rate, momentum and share of the average of a step
     meeting: int  # zeros: where the threads wait for each other
+    stop: int  # (1,) int32: another thread sets it to have the kernel leave off
     weight_digits: int = 0  # 4 bytes a packed weight; on a matrix unit, as all below
     weight_units: int = 0  # (n_slices, k_padded) T
     operands: int = 0  # (operand_bytes,) *
@@ -631,8 +639,11 @@ def run(data: int, thread: int, n_threads: int) -> None:
     tile, previous, factors = work.states[0], work.states[1], work.factors
     begin_tile(kind, shape, work, tile)
     while tile[FIRST] < shape.n_order:
+        decide_to_leave_off(meeting, arguments.stop, thread, tile[FIRST])
         call_kernel(arguments.logits_phase, data, thread, n_threads)
         wait_for_all(meeting, n_threads)
+        if leaves_off(meeting, tile[FIRST]):
+            break
         weigh_tile(shape, work, tile)
         call_kernel(arguments.residual_phase, data, thread, n_threads)
         if many:
@@ -684,6 +695,8 @@ def one_pass(data: int, thread: int, n_threads: int) -> None:
     work = work_of_pass(kind, shape, arguments, thread)
     slice_offset(kind, shape, work, 0, shape.n_vectors, 0)
     for tile in range(n_tiles * thread // n_threads, n_tiles * (thread + 1) // n_threads):
+        if told_to_stop(arguments.stop):
+            break
         first = tile * TILE
         n_rows = min(shape.n_order - first, TILE)
         gather(kind, shape, work, first, n_rows, 0)

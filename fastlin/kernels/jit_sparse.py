@@ -13,6 +13,7 @@ import numpy as np
 
 from fastlin.kernels import jit, jit_sparse_loops
 from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
+from fastlin.kernels.interrupts import stop_word
 from fastlin.kernels.jit_sparse_loops import GROUP, PARTS, TILE, SparseArguments, SparseShape
 from fastlin.kernels.kind import Kind
 from fastlin.kernels.meeting import MEETING_WORDS
@@ -308,6 +309,7 @@ class _Layout(jit.Memory):
             intercept=self.address(intercept),
             residual_sum=self.address(residual_sum),
             meeting=self.zeros(MEETING_WORDS, dtype=np.dtype(np.int32)),
+            stop=self.address(stop_word()),
         )
 
     def run(

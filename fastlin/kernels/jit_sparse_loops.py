@@ -19,7 +19,14 @@ import numpy as np
 from fastlin.kernels.jit_loops import is_correct
 from fastlin.kernels.jit_mixture import Mixture, after, coordinates, has_grown, step_mixture
 from fastlin.kernels.kind import this_kind
-from fastlin.kernels.meeting import all_came, first_to_give_up, wait_for_all
+from fastlin.kernels.meeting import (
+    all_came,
+    decide_to_leave_off,
+    first_to_give_up,
+    leaves_off,
+    told_to_stop,
+    wait_for_all,
+)
 from fastlin.kernels.memory import WORD_BYTES, array_at, read_record
 from fastlin.kernels.options import inner
 from fastlin.kernels.sparse_tiles import (
@@ -104,6 +111,7 @@ class SparseArguments(NamedTuple):
     intercept: int  # (n_threads, 3, k_padded) T: value, velocity, average
     residual_sum: int  # (n_threads, k_padded) float64
     meeting: int  # zeros: where the threads wait for each other
+    stop: int  # (1,) int32: another thread sets it to have the kernel leave off
     schedule: int = 0  # (2, n_steps) float64: learning rates and shares of the average; a run
     n_steps: int = 0
     constants: int = 0  # (4,) float64: momentum, decay, and decay and gain of the intercept
@@ -579,11 +587,16 @@ def run(data: int, thread: int, n_threads: int) -> None:
         # A and B, tile by tile, whose halves of `partial` take turns.
         while first < batch[1]:
             tile = (first, min(first + TILE, batch[1]), buffer)
+            decide_to_leave_off(meeting, arguments.stop, thread, first)
             logits_phase(kind, shape, work, tile, mixture, thread, n_threads)
             wait_for_all(meeting, n_threads)
+            if leaves_off(meeting, first):
+                break
             residual_phase(kind, shape, work, tile, batch, thread, n_threads)
             buffer = 1 - buffer
             first = tile[1]
+        if first < batch[1]:  # left off
+            break
         wait_for_all(meeting, n_threads)
         # C.
         loss = add_residuals(shape, work, batch[1] - batch[0], thread)
@@ -636,6 +649,8 @@ def one_pass(data: int, thread: int, n_threads: int) -> None:
     first_tile = n_tiles * thread // n_threads
     stop_tile = n_tiles * (thread + 1) // n_threads
     for tile in range(first_tile, stop_tile):
+        if told_to_stop(arguments.stop):
+            break
         first = tile * TILE
         n_rows = min(TILE, shape.n_order - first)
         for i in range(n_rows):

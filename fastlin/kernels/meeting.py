@@ -20,10 +20,10 @@ from numba.extending import intrinsic
 from fastlin.kernels.simd import INT64
 
 # Words of a meeting, each on a cache line of its own: threads that have come to the barrier, how
-# often it has opened; threads that have come to the run, whether all came (1) or not (2), and
-# whether one has taken over the work.
-MEETING_WORDS = 5 * 16
-ARRIVED, OPENED, CAME, ANSWER, TAKEN = (64 * word for word in range(5))
+# often it has opened; threads that have come to the run, whether all came (1) or not (2), whether
+# one has taken over the work, and 1 + the position to leave off at, which is of 64 bits.
+MEETING_WORDS = 6 * 16
+ARRIVED, OPENED, CAME, ANSWER, TAKEN, LEAVES_OFF = (64 * word for word in range(6))
 SPINS = 200
 """Looks at the barrier before a waiting thread gives up its core."""
 PATIENCE = 20_000
@@ -148,6 +148,62 @@ def all_came(typingctx: Any, meeting: Any, n_threads: Any) -> Any:
         return builder.icmp_signed("==", _look(builder, answer), int32(1))
 
     return types.boolean(types.int64, types.int64), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def told_to_stop(typingctx: Any, stop: Any) -> Any:
+    """Return whether a kernel shall leave off; ``stop``: see :mod:`fastlin.kernels.interrupts`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _is_raised(builder, args[0])
+
+    return types.boolean(types.int64), codegen
+
+
+def _is_raised(builder: Any, stop: ir.Value) -> ir.Value:
+    int32 = ir.IntType(32)
+    word = builder.load_atomic(
+        builder.inttoptr(stop, int32.as_pointer()), ordering="monotonic", align=4
+    )
+    return builder.icmp_signed("!=", word, int32(0))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def decide_to_leave_off(typingctx: Any, meeting: Any, stop: Any, thread: Any, position: Any) -> Any:
+    """Let thread 0 decide at a position whether to leave off there, before the threads meet.
+
+    All must do so at the same position, or one would wait for ever. A decision at the next one,
+    which thread 0 may take before a slower thread has asked about this one, does not change the
+    answer of :func:`leaves_off`.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        meeting, stop, thread, position = args
+        is_first = builder.icmp_signed("==", thread, INT64(0))
+        with builder.if_then(builder.and_(is_first, _is_raised(builder, stop))):
+            decided = builder.add(position, INT64(1))
+            builder.store_atomic(decided, _decision(builder, meeting), "monotonic", align=8)
+        return context.get_dummy_value()
+
+    return types.none(*[types.int64] * 4), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def leaves_off(typingctx: Any, meeting: Any, position: Any) -> Any:
+    """Return whether the threads leave off at a position, after they have met there."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        meeting, position = args
+        decided = builder.load_atomic(_decision(builder, meeting), "monotonic", align=8)
+        reached = builder.icmp_signed("<", position, builder.sub(decided, INT64(1)))
+        return builder.and_(builder.icmp_signed("!=", decided, INT64(0)), builder.not_(reached))
+
+    return types.boolean(types.int64, types.int64), codegen
+
+
+def _decision(builder: Any, meeting: ir.Value) -> ir.Value:
+    address = builder.add(meeting, INT64(LEAVES_OFF))
+    return builder.inttoptr(address, INT64.as_pointer())
 
 
 @intrinsic  # type: ignore[untyped-decorator]

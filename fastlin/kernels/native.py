@@ -17,6 +17,7 @@ from fastlin import __version__
 from fastlin.errors import InputError
 from fastlin.kernels import Backend
 from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
+from fastlin.kernels.interrupts import interruptible, stop_word
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,10 +59,10 @@ def load() -> Backend:
         n_threads=MOST_THREADS if threads else 1,
         threading_layer="pthreads" if threads else "none: built without threads",
         instruction_set=ffi.string(chosen).decode(),
-        sgd_steps=sgd_steps,
-        loss_gradient=loss_gradient,
-        score=score,
-        logits=logits,
+        sgd_steps=interruptible(sgd_steps),
+        loss_gradient=interruptible(loss_gradient),
+        score=interruptible(score),
+        logits=interruptible(logits),
     )
 
 
@@ -193,6 +194,7 @@ class _Arrays:
             "labels": self.pointer(samples.labels, np.int32),
             "sample_weight": self.pointer(samples.sample_weight, np.float64),
             "shift": self.pointer(samples.shift, dtype),
+            "stop": self.pointer(stop_word(), np.int32),
         }
         rows = samples.rows
         of_rows = self._csr(rows) if isinstance(rows, CsrRows) else self._dense(rows)
