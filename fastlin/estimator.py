@@ -101,7 +101,9 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     l2 : float
         Weight of the penalty, >= 0.
     learning_rate : float or "auto"
-        Step size. ``"auto"`` measures a safe one, see :func:`fastlin.schedules.safe_step_size`, and
+        Size of a step of ``batch_size`` rows; one of fewer rows is as much smaller. ``"auto"``
+        measures a safe one, see :func:`fastlin.schedules.safe_step_size`, lets it fall to 0 in the
+        last epochs where the loss is at rest, so that noisy labels leave no noisy model, and
         with a free intercept subtracts the features' means where these are not mostly 0, which
         changes the pace but not the minimum.
     schedule : {"constant", "invscaling", "cosine"}
@@ -320,7 +322,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         y : (n,)
             Label of each row: numbers or strings, two different ones at least.
         sample_weight : (n,), optional
-            Factor of each row's loss, >= 0; a row of weight 2 counts as two rows.
+            Factor of each row's loss, >= 0; a row of weight 2 counts as two rows, one of 0 as none.
         X_val, y_val : (m, d) and (m,), optional
             Validation set, on which every check is made. It may be of another kind than ``X`` and
             ``y``, such as sparse beside dense rows; data frames must have the same columns.
@@ -422,10 +424,11 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     ) -> LogisticRegression:
         """Make one epoch over some rows, starting from the present weights.
 
-        The input scale and an automatic learning rate are those of the first call's rows. Momentum,
-        average and schedule go on where the last call, or ``fit``, left them. An option that has
-        changed since takes effect now; the guide's page on training on says how each does. L-BFGS,
-        which uses all rows at once, has no such method.
+        The input scale is that of the first call's rows, and so is an automatic learning rate
+        unless they are few. Momentum, average and schedule go on where the last call, or ``fit``,
+        left them; a block smaller or lighter than those before makes smaller steps. An option that
+        has changed since takes effect now; the guide's page on training on says how each does.
+        L-BFGS, which uses all rows at once, has no such method.
 
         A call that raises, Ctrl-C included, leaves the model as it was before.
 
@@ -438,7 +441,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         classes : (k,), optional
             All labels that will ever come; required by the first call.
         sample_weight : (n,), optional
-            Factor of each row's loss, >= 0.
+            Factor of each row's loss, >= 0, next to the weights of earlier calls.
 
         Returns
         -------
