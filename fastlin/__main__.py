@@ -1,5 +1,20 @@
-"""``python -m fastlin`` is the command ``fastlin``."""
+"""``python -m fastlin`` and the command ``fastlin``."""
 
-from fastlin.cli import main
+from __future__ import annotations
 
-main()
+from fastlin import interruption
+
+
+def main() -> None:
+    """Run the command line as a process of its own."""
+    interruption.begin()
+    from fastlin import cli
+
+    try:
+        cli.main()
+    finally:
+        interruption.begin()
+
+
+if __name__ == "__main__":
+    main()

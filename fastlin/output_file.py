@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -48,7 +49,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
             yield temporary
             move_over(temporary, final)
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # which would hide what went wrong before
+                temporary.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(_refusal(path, error.strerror or str(error))) from error
 
@@ -98,14 +100,20 @@ def check_writable(path: str | Path) -> None:
 
 def _file_behind(path: str | Path) -> Path:
     """Return the file that is written for `path`, in a folder that is there."""
-    final = Path(path).resolve()
+    if _stands_for_a_stream(Path(os.path.abspath(path))):  # noqa: PTH100  # follows no links
+        raise OutputError(_refusal(path, "it is no regular file; a file name is needed"))
     try:
+        final = Path(path).resolve()
         there_is_a_folder = final.parent.is_dir()
         mode = final.stat().st_mode if there_is_a_folder else 0
     except FileNotFoundError:
         return final
-    except OSError as error:  # a name that is too long, for one
+    except OSError as error:  # a name that is too long, or a link to itself
         raise OutputError(_refusal(path, error.strerror or str(error))) from error
+    except RuntimeError as error:  # a link to itself, before Python 3.13
+        raise OutputError(_refusal(path, os.strerror(errno.ELOOP))) from error
+    except ValueError as error:  # a NUL
+        raise OutputError(_refusal(repr(os.fspath(path))[1:-1], str(error))) from error
     if not there_is_a_folder:
         raise OutputError(_refusal(path, f"there is no folder '{final.parent}'; create it first"))
     if stat.S_ISDIR(mode):
@@ -113,6 +121,12 @@ def _file_behind(path: str | Path) -> Path:
     if not stat.S_ISREG(mode):
         raise OutputError(_refusal(path, "it is no regular file; a file name is needed"))
     return final
+
+
+def _stands_for_a_stream(path: Path) -> bool:
+    """Whether a path such as ``/dev/stdout`` leads to a file that somebody has open already."""
+    folders = ("/dev", "/dev/fd", "/proc/self/fd", f"/proc/{os.getpid()}/fd")
+    return str(path.parent) in folders and path.is_symlink()
 
 
 def _new_file_beside(final: Path) -> Path:
@@ -129,4 +143,6 @@ def _new_file_beside(final: Path) -> Path:
 
 
 def _refusal(path: str | Path, reason: str) -> str:
-    return f"cannot write '{path}': {reason}"
+    text = str(path)
+    shown = text if len(text) <= 160 else f"{text[:78]}...{text[-78:]}"
+    return f"cannot write '{shown}': {reason}"

@@ -7,13 +7,16 @@ pattern as well, so that a grey print stays readable.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import os
+import sys
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastlin.errors import InputError, OutputError
+from fastlin.errors import InputError
+from fastlin.output_file import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,9 +56,26 @@ _FORMATS = (".png", ".svg", ".pdf")
 
 def figure_style() -> AbstractContextManager[None]:
     """Return a context in which matplotlib draws and saves in the look of fastlin."""
-    import matplotlib
+    context: AbstractContextManager[None] = import_matplotlib().rc_context(_STYLE)
+    return context
 
-    return matplotlib.rc_context(_STYLE)
+
+def import_matplotlib() -> Any:
+    """Import matplotlib, whose import fails where MPLBACKEND names what is not installed.
+
+    A process that a notebook or a desktop starts inherits that variable. Figures here are written
+    to files, which no such backend does; it is left to ``pyplot`` as far as it can be used.
+    """
+    inherited = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    finally:
+        if inherited is not None:
+            os.environ["MPLBACKEND"] = inherited
+    if inherited:
+        with suppress(ValueError):
+            matplotlib.rcParams["backend"] = inherited
+    return matplotlib
 
 
 def new_figure(
@@ -68,9 +88,9 @@ def new_figure(
 
     The figure belongs to no window and to no ``pyplot`` state.
     """
-    from matplotlib.figure import Figure
-
     with figure_style():
+        from matplotlib.figure import Figure
+
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots(n_rows, n_columns, sharex=share_x, squeeze=False)
     return figure, axes
@@ -99,14 +119,8 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         ".svg": {"Date": None},
         ".pdf": {"CreationDate": None},
     }[suffix]
-    try:
-        with figure_style():
-            figure.savefig(path, metadata=undated)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write the figure {path}: {error.strerror or error}; name a folder you may"
-            " write to"
-        ) from error
+    with replacing(path) as temporary, figure_style():
+        figure.savefig(temporary, metadata=undated)
 
 
 def legend_above(axes: Axes, n_columns: int = 2) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from fastlin import LogisticRegression
 from fastlin.errors import OutputError
 from fastlin.output_file import check_writable, replacing
 
@@ -157,3 +163,103 @@ def test_places_that_cannot_be_written(tmp_path: Path, path: str, said: str) -> 
         check_writable(tmp_path / path)
     with pytest.raises(OutputError, match=said), replacing(tmp_path / path) as temporary:
         temporary.write_text("new")
+
+
+@pytest.mark.parametrize("name", ["loop.csv", "one.csv", "loop.csv/x.csv", "a\0b", "x/" * 3000])
+def test_names_that_lead_nowhere(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    (tmp_path / "one.csv").symlink_to("other.csv")
+    (tmp_path / "other.csv").symlink_to("one.csv")
+    for write in (check_writable, lambda path: replacing(path).__enter__()):
+        with pytest.raises(OutputError, match="cannot write") as caught:
+            write(f"{tmp_path}/{name}")
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("place", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/dev/stderr"])
+def test_a_stream_is_not_replaced_by_a_file(tmp_path: Path, place: str) -> None:
+    """Where it leads to a file, that would be replaced under whoever writes to it."""
+    program = (
+        f"from fastlin.output_file import check_writable, replacing\n"
+        f"for write in (check_writable, lambda path: replacing(path).__enter__()):\n"
+        f"    try: write({place!r})\n"
+        f"    except OSError as error: print(error, flush=True)\n"
+    )
+    with (tmp_path / "log").open("w") as log:
+        done = subprocess.run(
+            [sys.executable, "-c", program], stdout=log, stderr=log, timeout=60, check=False
+        )
+    assert done.returncode == 0
+    refusal = f"cannot write '{place}': it is no regular file; a file name is needed\n"
+    assert (tmp_path / "log").read_text() == 2 * refusal
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """A folder of a read-only file system, which holds one file."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    script = f"mount -t tmpfs none '{folder}' && touch '{folder}/old.npz' && mount -o remount,ro "
+    mounted = subprocess.run(["sh", "-c", f"{script}'{folder}'"], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("file systems cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize("name", ["old.npz", "new.npz"])
+def test_a_read_only_file_system(read_only: Path, name: str) -> None:
+    for write in (check_writable, lambda path: replacing(path).__enter__()):
+        with pytest.raises(OutputError) as caught:
+            write(read_only / name)
+        assert str(caught.value) == f"cannot write '{read_only / name}': Read-only file system"
+
+
+def test_a_disk_that_becomes_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    def write() -> None:
+        with replacing(tmp_path / "result.csv") as temporary:
+            temporary.write_text("new")
+            monkeypatch.setattr(Path, "replace", refuse)
+            monkeypatch.setattr(Path, "unlink", refuse)
+
+    with pytest.raises(OutputError) as caught:
+        write()
+    said = f"cannot write '{tmp_path / 'result.csv'}': Read-only file system"
+    assert str(caught.value) == said
+
+
+WRITERS = {
+    "model": lambda folder: LogisticRegression.load(folder / "m.npz").save(folder / "w.npz"),
+    "figure": lambda folder: LogisticRegression.load(folder / "m.npz").history_.plot(
+        folder / "w.png"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRITERS)
+def test_each_writer_replaces_at_once_and_hides_its_temporary_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 2))
+    model = LogisticRegression(max_epochs=2, backend="numpy").fit(rows, rows[:, 0] > 0)
+    model.save(tmp_path / "m.npz")
+    WRITERS[what](tmp_path)
+    (written,) = tmp_path.glob("w.*")
+    written.chmod(0o640)
+    WRITERS[what](tmp_path)
+    assert mode(written) == 0o640
+    before = written.read_bytes()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", ".fastlin-0123")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
+    with pytest.raises(OutputError, match=r"cannot write '.*w.*': No space left on device$"):
+        WRITERS[what](tmp_path)
+    assert written.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["m.npz", written.name])

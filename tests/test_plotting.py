@@ -92,5 +92,5 @@ def test_an_unknown_suffix_is_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="cannot write the figure"):
+    with pytest.raises(OutputError, match="create it first"):
         made_up_history().plot(tmp_path / "nowhere" / "curve.png")

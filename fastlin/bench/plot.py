@@ -10,6 +10,7 @@ import numpy as np
 from fastlin.bench.results import Case, Results
 from fastlin.bench.table import MOST_TABLES, fastest
 from fastlin.output_file import replacing
+from fastlin.plotting import import_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +28,7 @@ def plot_results(results: Results, path: Path) -> Figure:
     OutputError
         The file cannot be written.
     """
+    import_matplotlib()
     from matplotlib.figure import Figure
 
     many = len(list(results.by_problem())) > MOST_TABLES

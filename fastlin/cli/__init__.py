@@ -1,7 +1,7 @@
 """The command ``fastlin``: one file a command, and the one place where errors become exit codes.
 
 Results go to standard output; progress, warnings and errors to standard error.
-Exit code 0: done. 2: the user can put it right, and one line says how. 130: Ctrl-C.
+Exit code 0: done. 2: the user can put it right, and one line says how. 130: Ctrl-C. 143: SIGTERM.
 Anything else is a defect of fastlin and shows its traceback.
 """
 
@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 
 import click
 
-from fastlin import __version__
+from fastlin import __version__, interruption
+from fastlin.cli.streams import say, steady_streams
 from fastlin.errors import FastlinError
 
 # One line each, so that `fastlin --help` need not import what the commands import.
@@ -27,7 +28,6 @@ COMMANDS = {
     "info": "Show versions, processor, backends and the data folder.",
     "data": "List, fetch and find the data sets.",
 }
-INTERRUPTED = 130
 MISTAKE = 2
 
 
@@ -43,6 +43,7 @@ class CommandLine(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"fastlin.cli.{cmd_name}").command
+        interruption.raise_from_now_on()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -62,21 +63,32 @@ class CommandLine(click.Group):
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         """Run, and leave the interpreter with the exit code."""
-        with warnings.catch_warnings():
+        with steady_streams(), warnings.catch_warnings():
             warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes any arguments
             try:
                 code = super().main(
                     *args, **{**extra, "prog_name": "fastlin", "standalone_mode": False}
                 )
             except (click.Abort, KeyboardInterrupt):
-                if sys.stderr is not None and sys.stderr.isatty():
-                    click.echo(err=True)  # the terminal shows ^C in this line
-                _say("interrupted")
-                sys.exit(INTERRUPTED)
-            except (click.ClickException, FastlinError, OSError, MemoryError) as error:
-                _say(f"error: {_explain(error)}")
+                _leave_interrupted()
+            except Exception as error:
+                if interruption.received is not None:  # what came out of a half-imported module
+                    _leave_interrupted()
+                if not isinstance(error, _MISTAKES):
+                    raise
+                say(f"error: {_explain(error)}")
                 sys.exit(MISTAKE)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+_MISTAKES = (click.ClickException, FastlinError, OSError, MemoryError)
+
+
+def _leave_interrupted() -> NoReturn:
+    if sys.stderr is not None and sys.stderr.isatty():
+        click.echo(err=True)  # the terminal shows ^C in this line
+    say(interruption.word())
+    sys.exit(interruption.exit_code())
 
 
 EXAMPLES = """\b
@@ -88,11 +100,17 @@ Each command explains itself: fastlin train --help
 """
 
 
-@click.group(epilog=EXAMPLES, cls=CommandLine, invoke_without_command=True)
+# Help is given as text: under `python -OO` there are no docstrings.
+@click.group(
+    help="Train logistic and softmax regression on CPUs.",
+    epilog=EXAMPLES,
+    cls=CommandLine,
+    invoke_without_command=True,
+)
 @click.version_option(__version__, prog_name="fastlin")
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Train logistic and softmax regression on CPUs."""
+    """Show the help page where no command is given."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
@@ -110,10 +128,5 @@ def _explain(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _say(message: str) -> None:
-    """Print one line on standard error, whatever line breaks the message has."""
-    click.echo(f"fastlin: {' '.join(message.split())}", err=True)
-
-
 def _show_warning(message: Warning | str, *_: Any) -> None:
-    _say(f"warning: {message}")
+    say(f"warning: {message}")

@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 
 WRONG_RESULT = 1
 
+HELP = """\
+Time an epoch of fastlin and of other libraries in turn, after checking each one's weights.
+
+With --suite optimum: the time until the objective is within 1e-5 of the least, with as many
+iterations as each one needs for it. With --suite sparse: both, on texts in CSR.
+
+Leave the machine to it: other programs that run meanwhile show in the spread.
+A contestant whose weights differ from the reference is not timed, and the exit code is 1.
+"""
+
 EXAMPLES = """\b
 Examples:
   fastlin bench --quick
@@ -53,7 +63,7 @@ class List(click.ParamType):  # type: ignore[type-arg]  # generic in newer click
 _sizes = List(Number("whole numbers from 1 to 1000000", low=1, high=10**6, whole=True), "N")
 
 
-@click.command("bench", epilog=EXAMPLES)
+@click.command("bench", help=HELP, epilog=EXAMPLES)
 @click.option(
     "--backend",
     "backend_names",
@@ -124,14 +134,7 @@ def command(
     plot_path: Path | None,
     quiet: bool,
 ) -> None:
-    """Time an epoch of fastlin and of other libraries in turn, after checking each one's weights.
-
-    With --suite optimum: the time until the objective is within 1e-5 of the least, with as many
-    iterations as each one needs for it. With --suite sparse: both, on texts in CSR.
-
-    Leave the machine to it: other programs that run meanwhile show in the spread.
-    A contestant whose weights differ from the reference is not timed, and the exit code is 1.
-    """
+    """Run ``fastlin bench``; see HELP."""
     from fastlin.bench.peers import chosen_peers
     from fastlin.bench.suite import Plan, run
     from fastlin.bench.timing import available_cores, pinned_to_cores

@@ -6,6 +6,12 @@ import click
 
 from fastlin.cli.output import print_facts, print_json, print_table
 
+HELP = """\
+List the data sets, fetch one, or show the folder they are kept in.
+
+The folder is FASTLIN_DATA_DIR if that is set, otherwise the user's cache folder.
+"""
+
 EXAMPLES = """\b
 Examples:
   fastlin data
@@ -13,18 +19,15 @@ Examples:
 """
 
 
-@click.group("data", epilog=EXAMPLES, invoke_without_command=True)
+@click.group("data", help=HELP, epilog=EXAMPLES, invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """List the data sets, fetch one, or show the folder they are kept in.
-
-    The folder is FASTLIN_DATA_DIR if that is set, otherwise the user's cache folder.
-    """
+    """List the data sets where no command is given; see HELP."""
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_sets)
 
 
-@command.command("list")
+@command.command("list", help="Show each data set with its size and whether it is here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def list_sets(as_json: bool = False) -> None:
     """Show each data set with its size and whether it is here."""
@@ -49,7 +52,9 @@ def list_sets(as_json: bool = False) -> None:
     print_table([header, *body])
 
 
-@command.command("fetch")
+@command.command(
+    "fetch", help="Fetch the data set NAME once, so that it is here when there is no network."
+)
 @click.argument("name")
 def fetch(name: str) -> None:
     """Fetch the data set NAME once, so that it is here when there is no network."""
@@ -72,7 +77,7 @@ def fetch(name: str) -> None:
     )
 
 
-@command.command("where")
+@command.command("where", help="Print the folder the data sets are kept in.")
 def where() -> None:
     """Print the folder the data sets are kept in."""
     from fastlin.datasets.mnist import data_folder

@@ -15,13 +15,17 @@ from fastlin.cli.selection import PARTS, Source, in_the_models_labels, rows_for
 MOST_COLUMNS = 20  # a wider confusion matrix is read by programs only
 
 
+HELP = """\
+Measure MODEL: accuracy, mean cross-entropy, and each class by itself.
+"""
+
 EXAMPLES = """\b
 Example:
   fastlin evaluate digits.npz --data digits
 """
 
 
-@click.command("evaluate", epilog=EXAMPLES)
+@click.command("evaluate", help=HELP, epilog=EXAMPLES)
 @options.model_argument
 @options.data
 @options.columns
@@ -50,7 +54,7 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Measure MODEL: accuracy, mean cross-entropy, and each class by itself."""
+    """Run ``fastlin evaluate``; see HELP."""
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
     from fastlin.estimator import LogisticRegression

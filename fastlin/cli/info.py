@@ -18,16 +18,20 @@ from fastlin.cli.output import counted, print_facts, print_json
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "numba", "cffi", "matplotlib")
 
 
+HELP = """\
+Show versions, the processor, each backend (or why it is missing), and folders.
+"""
+
 EXAMPLES = """\b
 Example:
   fastlin info --json
 """
 
 
-@click.command("info", epilog=EXAMPLES)
+@click.command("info", help=HELP, epilog=EXAMPLES)
 @options.as_json
 def command(as_json: bool) -> None:
-    """Show versions, the processor, each backend (or why it is missing), and folders."""
+    """Run ``fastlin info``; see HELP."""
     from fastlin.datasets.mnist import data_folder
     from fastlin.kernels import backends
     from fastlin.kernels.kernel_cache import base_folder

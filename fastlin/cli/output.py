@@ -11,11 +11,6 @@ import click
 import numpy as np
 
 
-def say(message: str) -> None:
-    """Print one line on standard error, whatever line breaks the message has."""
-    click.echo(f"fastlin: {' '.join(message.split())}", err=True)
-
-
 def print_json(results: dict[str, Any]) -> None:
     """Print one JSON document on standard output."""
     click.echo(to_json(results))

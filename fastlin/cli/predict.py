@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+HELP = """\
+Predict the label of each row with MODEL, as CSV text or a NumPy array.
+
+A .npy or CSV file may hold features alone; labels in the data are not looked at. Columns of a
+text file are those that MODEL was trained on, unless --label or --drop say otherwise.
+"""
+
 EXAMPLES = """\b
 Examples:
   fastlin predict digits.npz --data digits --out labels.csv
@@ -28,7 +35,7 @@ Examples:
 """
 
 
-@click.command("predict", epilog=EXAMPLES)
+@click.command("predict", help=HELP, epilog=EXAMPLES)
 @options.model_argument
 @options.data
 @options.columns
@@ -63,11 +70,7 @@ def command(
     threads: int | None,
     quiet: bool,
 ) -> None:
-    """Predict the label of each row with MODEL, as CSV text or a NumPy array.
-
-    A .npy or CSV file may hold features alone; labels in the data are not looked at. Columns of a
-    text file are those that MODEL was trained on, unless --label or --drop say otherwise.
-    """
+    """Run ``fastlin predict``; see HELP."""
     from fastlin.estimator import LogisticRegression
 
     read = {path.resolve() for path in (model_path, local_file(data)) if path is not None}

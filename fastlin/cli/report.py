@@ -11,13 +11,17 @@ import click
 from fastlin.cli import options
 from fastlin.cli.output import percent, print_facts, print_json
 
+HELP = """\
+Write report.html, report.pdf, the figures and metrics.json to a folder.
+"""
+
 EXAMPLES = """\b
 Example:
   fastlin report --out report --data mnist
 """
 
 
-@click.command("report", epilog=EXAMPLES)
+@click.command("report", help=HELP, epilog=EXAMPLES)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -46,7 +50,7 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Write report.html, report.pdf, the figures and metrics.json to a folder."""
+    """Run ``fastlin report``; see HELP."""
     from fastlin.kernels import get_backend
     from fastlin.report import write_report
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastlin.cli.output import say
+from fastlin.cli.streams import say
 from fastlin.errors import InputError
 
 if TYPE_CHECKING:

@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from fastlin.estimator import LogisticRegression
 
 
+HELP = """\
+Train logistic regression (two classes) or softmax regression (more).
+
+The validation part of the data is only watched, unless --early-stopping is given.
+"""
+
 EXAMPLES = """\b
 Examples:
   fastlin train --data digits --out digits.npz
@@ -37,7 +43,7 @@ Examples:
 """
 
 
-@click.command("train", epilog=EXAMPLES)
+@click.command("train", help=HELP, epilog=EXAMPLES)
 @options.data
 @options.columns
 @options.classes
@@ -73,10 +79,7 @@ def command(
     quiet: bool,
     **training: Any,
 ) -> None:
-    """Train logistic regression (two classes) or softmax regression (more).
-
-    The validation part of the data is only watched, unless --early-stopping is given.
-    """
+    """Run ``fastlin train``; see HELP."""
     from sklearn.exceptions import ConvergenceWarning
 
     from fastlin.estimator import LogisticRegression
@@ -111,8 +114,7 @@ def command(
         with replacing(history) as temporary:
             temporary.write_text(to_json(model.history_.to_dict()), encoding="utf-8")
     if plot is not None:
-        with replacing(plot) as temporary:
-            model.history_.plot(temporary)
+        model.history_.plot(plot)
     _print_results(model, dataset, {"model": out, "history": history, "plot": plot}, as_json)
 
 

@@ -1,0 +1,82 @@
+"""Standard streams that stop no work when nobody takes what is written, and lines for people."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
+
+import click
+
+
+class _Messages(io.FileIO):
+    """Standard error: what cannot be written is lost, since there is nobody to tell."""
+
+    def write(self, data: Any) -> int:
+        """Write bytes, if possible."""
+        with suppress(OSError):
+            super().write(data)
+        return len(data)
+
+
+class _Results(io.FileIO):
+    """Standard output: a reader that went away is no error, a full disk is one."""
+
+    failed = False
+
+    def write(self, data: Any) -> int:
+        """Write bytes, or raise OSError once."""
+        if self.failed:
+            return len(data)
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            self.failed = True
+            return len(data)
+        except OSError as error:
+            self.failed = True
+            raise OSError(
+                error.errno, f"cannot write to standard output: {error.strerror}"
+            ) from error
+
+
+def say(message: str) -> None:
+    """Print one line on standard error, whatever line breaks the message has."""
+    click.echo(f"fastlin: {' '.join(message.split())}", err=True)
+
+
+@contextmanager
+def steady_streams() -> Iterator[None]:
+    """Replace the standard streams of this process, if they are its own, for some time."""
+    before = sys.stdout, sys.stderr
+    sys.stdout = _steady(sys.stdout, 1, _Results)
+    sys.stderr = _steady(sys.stderr, 2, _Messages)
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, AttributeError, ValueError):
+                stream.flush()
+        sys.stdout, sys.stderr = before
+
+
+def _steady(stream: TextIO, descriptor: int, kind: type[io.FileIO]) -> TextIO:
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream
+    try:
+        if stream.fileno() != descriptor:
+            return stream
+        stream.flush()
+    except (OSError, ValueError):  # somebody's own, in memory
+        return stream
+    # Names of files may hold bytes that are no text, which are written as they are.
+    errors = "surrogateescape" if stream.encoding.lower() == "utf-8" else "backslashreplace"
+    return io.TextIOWrapper(
+        io.BufferedWriter(kind(descriptor, "w", closefd=False)),
+        encoding=stream.encoding,
+        errors=errors if stream.errors == "strict" else stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )

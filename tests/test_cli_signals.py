@@ -1,0 +1,133 @@
+"""Ctrl-C and termination, whenever they come: an exit code, one line, no temporary file."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command_line import LISTENS_TO_CTRL_C, Run
+from processes import run_python
+
+BEGIN = f"""
+{LISTENS_TO_CTRL_C}
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+import os, sys
+"""
+AT_IMPORT = """
+class Sender:
+    def find_spec(self, name, path=None, target=None):
+        if name == MODULE:
+            os.kill(os.getpid(), SIGNAL)
+sys.meta_path.insert(0, Sender())
+"""
+HALF_WRITTEN = """
+import numpy
+def half(file, **arrays):
+    file.write(b"half")
+    file.flush()
+    print("half of", [name for name in os.listdir(".") if name.startswith(".fastlin")], flush=True)
+    os.kill(os.getpid(), SIGNAL)
+    for _ in range(1000):
+        pass
+numpy.savez_compressed = half
+"""
+RUN = """
+from fastlin.__main__ import main
+main()
+"""
+TRAIN = ("train", "--data", "digits", "--epochs", "3", "--backend", "numpy", "--quiet")
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "terminated"}
+
+
+def run_program(folder: Path, program: str, number: int, module: str = "") -> Run:
+    constants = f"SIGNAL, MODULE = {int(number)}, {module!r}\n"
+    return run_python(
+        "-c", BEGIN + constants + program + RUN, *TRAIN, "--out", "m.npz", folder=folder
+    )
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "click",
+        "fastlin.cli.output",
+        "numpy",
+        "numpy.linalg",
+        "scipy.sparse",
+        "sklearn.base",
+        "fastlin.estimator",
+        "fastlin.datasets.digits",
+        "fastlin.kernels.numpy_backend",
+    ],
+)
+def test_ctrl_c_while_modules_are_imported(tmp_path: Path, module: str) -> None:
+    done = run_program(tmp_path, AT_IMPORT, signal.SIGINT, module)
+    assert (done.code, done.out, done.err) == (130, "", "fastlin: interrupted\n")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_a_signal_while_a_file_is_written(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "m.npz").write_text("old")
+    done = run_program(tmp_path, HALF_WRITTEN, number)
+    assert done.out.startswith("half of ['.fastlin-")
+    assert done.code == CODES[number]
+    assert done.err == f"fastlin: {WORDS[number]}\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["m.npz"]
+    assert (tmp_path / "m.npz").read_text() == "old"
+
+
+def test_termination_while_training(tmp_path: Path) -> None:
+    arguments = ["train", "--epochs", "2000000", "--tol", "0", "--backend", "numpy"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "fastlin", *arguments, "--out", "m.npz"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("epoch 1/")
+        process.terminate()
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (143, "")
+    assert err.splitlines()[-1] == "fastlin: terminated"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def after_nohup() -> Iterator[None]:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("after_nohup")
+def test_what_is_ignored_stays_ignored() -> None:
+    """As ``nohup`` starts a process, which its terminal's end must not reach."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "fastlin", "train", "--epochs", "100", "--backend", "numpy"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("epoch 1/100 ")
+        process.send_signal(signal.SIGHUP)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "validation" in out
+
+
+def test_a_program_that_calls_the_command_keeps_its_signals() -> None:
+    before = {number: signal.getsignal(number) for number in CODES}
+    from command_line import run
+
+    assert run("data", "where").code == 0
+    assert {number: signal.getsignal(number) for number in CODES} == before
