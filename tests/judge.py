@@ -7,7 +7,7 @@ kind               what is wrong
 =================  =================================================================================
 exception          another error than a FastlinError, or a message of more than one line or 300
                    characters
-refused            an InputError, but for a validation set that cannot be split off
+refused            an InputError, but for early stopping, which may lack rows to validate with
 diverged           a DivergenceError: every step is an automatic one
 not finite         a weight, an intercept, a probability or a recorded loss
 stray warning      a warning that is not fastlin's own
@@ -107,7 +107,7 @@ class Judge:
                     self.fault("exception", f"{len(str(error))} characters: {message}")
                 elif isinstance(error, DivergenceError):
                     self.fault("diverged", message)
-                elif not (isinstance(error, InputError) and "split" in message):
+                elif not isinstance(error, InputError) or p.early == "no":
                     self.fault("refused", message)
                 self.facts["stop"] = "refused"
                 return None
@@ -165,9 +165,10 @@ class Judge:
             self.fault("validation", "the model is not that of the least loss")
             return
         if self.problem.early == "given":
-            objective = Objective(
-                dense(self.data.val_rows), self.data.val_labels, self.problem.k, 0.0
-            )
+            labels = self.data.val_labels
+            weight = class_factors(self.problem, self.data)[labels]
+            rows = dense(self.data.val_rows)
+            objective = Objective(rows, labels, self.problem.k, 0.0, weight=weight)
             losses = objective.losses(model.coef_, model.intercept_)
             shares = objective.shares()
             allowed = rounding(objective, model, shares, losses) + 1e-12
@@ -237,14 +238,22 @@ class Judge:
             self.fault("constant", f"{said}, {self.facts['stop']}")
 
 
+def class_factors(problem: Problem, data: Data) -> NDArray[np.float64]:
+    """Return the weight that the option ``class_weight`` gives to rows of each class."""
+    factors = np.ones(problem.k)
+    if problem.class_weight == "dict":
+        for label, factor in data.class_weight.items():
+            factors[label] = factor
+    elif problem.class_weight == "balanced":
+        of_class = np.bincount(data.labels, data.weight, problem.k)
+        factors = np.divide(1, of_class, out=np.zeros(problem.k), where=of_class > 0)
+    return factors
+
+
 def objective_of(problem: Problem, data: Data) -> Objective:
     """Return what is to be minimised, as the documentation says it."""
-    weight = np.ones(problem.n) if data.weight is None else data.weight.copy()
-    if problem.class_weight == "dict":
-        weight *= [data.class_weight.get(int(label), 1.0) for label in data.labels]
-    elif problem.class_weight == "balanced":
-        of_class = np.bincount(data.labels, weight)
-        weight /= np.where(of_class > 0, of_class, 1)[data.labels]
+    weight = np.ones(problem.n) if data.weight is None else data.weight
+    weight = weight * class_factors(problem, data)[data.labels]
     rows = data.dense
     shift, scale = np.zeros(problem.d, Long), np.ones(problem.d, Long)
     if isinstance(data.input_scale, tuple):

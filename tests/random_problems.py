@@ -267,6 +267,8 @@ def draw(seed: int, number: int) -> Problem:
         "schedule": pick(("constant", "constant", "invscaling", "cosine")),
         "tol": pick((1e-4, 1e-4, 0.0)),
     }
-    problem["drop_last"] = problem["batch"] <= n / 4 and generator.random() < 0.2
+    # Rows of weight zero may not count for a batch.
+    enough = problem["batch"] <= n / 4 and problem["weights"] not in ("zeros", "oneclass")
+    problem["drop_last"] = generator.random() < 0.2 and enough
     problem["nesterov"] = problem["momentum"] > 0 and generator.random() < 0.4
     return Problem(**problem)
