@@ -266,7 +266,12 @@ def objective_of(problem: Problem, data: Data) -> Objective:
             share /= share.sum()
             shift = share @ counted
             spread = np.sqrt(share @ (counted - shift) ** 2)
-        scale = 1 / np.where(low == high, 1, spread)
+        # Features that differ by rounding only are constant, and small.
+        epsilon = np.finfo(data.rows.dtype).eps if data.rows.dtype in ("f4", "f8") else 0.0
+        constant = high - low <= 4 * epsilon * np.maximum(np.abs(low), np.abs(high))
+        size = np.abs(shift)
+        size = np.where(epsilon * size**3 > 1, size, 1)
+        scale = 1 / np.where(constant, size, spread)
     intercept: Any = problem.intercept
     return Objective(rows, data.labels, problem.k, problem.l2, intercept, weight, shift, scale)
 
