@@ -20,6 +20,7 @@ TWO_FILES_AT_A_TIME := --numprocesses=2 --dist=loadfile
 # Of `make soak`.
 HOURS ?= 1
 SEED ?= 0
+PROBLEMS ?= 2000
 
 .DEFAULT_GOAL := help
 .PHONY: help report test test-lowest soak sanitize docs bench clean
@@ -51,9 +52,12 @@ test-lowest: $(LOWEST_STAMP)  ## Run all tests with the lowest version of each d
 	@echo "==> Running the tests (pytest) with the lowest versions, $(LOWEST)/lowest.txt"
 	@$(LOWEST)/bin/pytest $(TWO_FILES_AT_A_TIME)
 
-soak: $(STAMP)-test  ## Train in short processes that share caches, HOURS=1, and compare: SEED=0
-	@echo "==> Hunting for wrong models for $(HOURS) h (stops at the first fault, keeps its cache)"
-	@$(BIN)/python tests/hunt.py $(SEED) --hours $(HOURS)
+# Alone: HOURS=0 for the problems, PROBLEMS=0 for the hunt.
+soak: $(STAMP)-test  ## Judge PROBLEMS=2000 random fits, then hunt in shared caches, HOURS=1; SEED=0
+	@echo "==> Holding $(PROBLEMS) random fits against their optimum (goes on after a fault)"
+	@status=0; $(BIN)/python tests/random_fits.py $(SEED) $(PROBLEMS) || status=1; \
+	    echo "==> Hunting for wrong models for $(HOURS) h (stops at the first fault, keeps its cache)"; \
+	    $(BIN)/python tests/hunt.py $(SEED) --hours $(HOURS) || status=1; exit $$status
 
 # The installed library stays as it is. LONG=1 runs random cases, for FASTLIN_TEST_SECONDS seconds on
 # each instruction set, of FASTLIN_TEST_SEED.
