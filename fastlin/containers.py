@@ -262,13 +262,14 @@ def _first_not_finite(X: Any) -> str:
     try:
         if issparse(X):
             return ""
-        if is_table(X):
-            columns = [np.asarray(column, np.float64) for _, column in _columns(X)]
-            bad = np.argwhere(~np.isfinite(np.column_stack(columns)))
-            name = [name for name, _ in _columns(X)][bad[0, 1]]
-        else:
-            bad = np.argwhere(~np.isfinite(np.asarray(X, np.float64)))
-            name = int(bad[0, 1])
+        names = column_names(X)
+        with np.errstate(over="ignore"):
+            if names is None:
+                values = np.asarray(X, np.float64)
+            else:
+                values = np.column_stack([np.asarray(c, np.float64) for _, c in _columns(X)])
+        bad = np.argwhere(~np.isfinite(values))
+        name = int(bad[0, 1]) if names is None else names[bad[0, 1]]
     except (TypeError, ValueError, IndexError):
         return ""
     return f", the first in row {bad[0, 0]} (counted from 0), column {name!r}"

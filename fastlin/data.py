@@ -76,7 +76,8 @@ def encode_labels(y: NDArray[Any], classes: NDArray[Any], what: str = "y") -> ND
     if not known.all():
         raise InputError(
             f"{what} holds labels that were not seen in training: "
-            f"{listed(np.unique(y[~known]).tolist())}; expected {listed(classes.tolist(), 10)}"
+            f"{listed(np.unique(y[~known]).tolist())}; expected {listed(classes.tolist(), 10)}; "
+            "leave those rows out, or write labels as in training"
         )
     return index.astype(np.int32)
 

@@ -24,8 +24,8 @@ def one_line(message: str) -> str:
     if len(line) <= MOST_CHARACTERS:
         return line
     gap = " ... "
-    first = line[: MOST_CHARACTERS - LAST_CHARACTERS - len(gap)]
-    return first + gap + line[-LAST_CHARACTERS:]
+    first = line[: MOST_CHARACTERS - LAST_CHARACTERS - len(gap)].rstrip()
+    return first + gap + line[-LAST_CHARACTERS:].lstrip()
 
 
 def shown(value: Any) -> str:

@@ -61,14 +61,17 @@ def _require_none_missing(missing: NDArray[Any], what: str) -> None:
         )
 
 
+ALIKE = (str, bool, int, float, np.generic)
+"""Elements that NumPy makes a right array of, if all are of one type."""
+
+
 def _from_list(y: Any, what: str) -> NDArray[Any]:
     """Return a list as an array; NumPy would make one type of labels of several."""
     objects = np.asarray(y, dtype=object)
     kinds = set(map(type, objects.flat))
-    if len(kinds) == 1:
-        (kind,) = kinds
+    if len(kinds) == 1 and all(issubclass(kind, ALIKE) for kind in kinds):
         array = np.asarray(y)
-        if kind in (str, bool, float) or issubclass(kind, np.generic) or array.dtype.kind == "i":
+        if array.dtype.kind == "i" or not kinds <= {int}:  # large integers may become floats
             return array
     array = _from_objects(objects, what)
     return array.astype(np.str_) if array.dtype.kind == "O" and array.size else array

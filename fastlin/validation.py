@@ -34,12 +34,15 @@ Result = TypeVar("Result")
 
 
 def numpys_defaults(method: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Compute as NumPy does by default: what the caller set with ``np.seterr`` has no effect."""
+    """Let what the caller set with ``np.seterr`` have no effect, and what overflows be infinite.
+
+    Where that matters, it is looked for.
+    """
 
     # Not np.errstate's own decorator, whose frame would pass for the caller's in a warning.
     @functools.wraps(method)
     def run(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
-        with np.errstate(over="warn", divide="warn", invalid="warn", under="ignore"):
+        with np.errstate(over="ignore", divide="warn", invalid="warn", under="ignore"):
             return method(*arguments, **named)
 
     return run

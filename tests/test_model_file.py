@@ -366,3 +366,16 @@ def test_each_field_of_an_estimator_is_checked(
     rewrite_header(path, **{part: before | changes})
     with pytest.raises(ModelFileError, match=f"a field is missing or wrong .*{said}"):
         LogisticRegression.load(path)
+
+
+def test_a_history_of_the_first_format_is_read(tmp_path: Path) -> None:
+    X = np.random.default_rng(0).standard_normal((60, 2))
+    model = LogisticRegression(backend="numpy", max_epochs=4, tol=None).fit(X, X[:, 0] > 0)
+    path = tmp_path / "model.npz"
+    model.save(path)
+    header = json.loads(np.load(path)["header"].item())
+    assert header["metadata"]["history"].pop("steps_per_loss") == 1
+    rewrite_header(path, metadata=header["metadata"])
+    history = LogisticRegression.load(path).history_
+    assert history.steps_per_loss == 1
+    np.testing.assert_array_equal(history.train_loss, model.history_.train_loss)

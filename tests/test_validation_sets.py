@@ -89,10 +89,15 @@ TELL = {
     "too large for float32": (ROWS.astype(np.float32), 1e300 * ROWS, Y, "X_val holds .*float32"),
     "sparse and too large": (ROWS.astype("u1"), csr_array(-1e300 * ROWS), Y, "X_val holds .*e"),
     "words beside numbers": (ROWS, ROWS, WORDS[Y], "y_val holds labels .*'ant'"),
-    "objects beside numbers": (ROWS, ROWS, WORDS[Y].astype(object), "y_val.* type str.* type int"),
+    "objects beside numbers": (
+        ROWS,
+        ROWS,
+        WORDS[Y].astype(object),
+        "y_val.* not seen in training: 'ant', .* expected 0, 1, 2",
+    ),
     "a label too many": (ROWS, ROWS, Y + 1, "y_val holds labels that were not seen.*: 3"),
-    "a table of labels": (ROWS, ROWS, np.column_stack([Y, Y]), "y should be a 1d array"),
-    "fewer labels": (ROWS, ROWS, Y[:-1], "inconsistent numbers of samples"),
+    "a table of labels": (ROWS, ROWS, np.column_stack([Y, Y]), "y_val should be a 1d array"),
+    "fewer labels": (ROWS, ROWS, Y[:-1], "90 rows and 89 labels in y_val"),
     "no labels": (ROWS, ROWS, None, "y_val is missing"),
 }
 
