@@ -15,6 +15,7 @@ import numpy as np
 
 from fastlin.advice import NotConvergedWarning, warn
 from fastlin.blas import one_blas_thread
+from fastlin.certificate import Certificate, Certified
 from fastlin.curvature import Curvature
 from fastlin.errors import DivergenceError
 from fastlin.objective import Objective, Value
@@ -46,6 +47,12 @@ LATEST = 6
 STALLED = 10
 """Iterations in which the objective must fall by more than rounding can tell."""
 
+LOOSE = 3
+"""By what factor a bound may be above ``tol`` and certify it."""
+
+MOST_UNCERTIFIED = 16
+"""Iterations at most until a certificate is asked for again that was neither good nor of help."""
+
 
 def minimize(descent: Descent, parameters: Parameters, scale: InputScale) -> History:
     """Minimise mean cross-entropy plus penalty; ``parameters`` then hold the weights to return.
@@ -53,13 +60,18 @@ def minimize(descent: Descent, parameters: Parameters, scale: InputScale) -> His
     Stops with ``"tol"`` where the objective's distance from its optimum, estimated by half the
     squared Newton decrement (Boyd and Vandenberghe, "Convex Optimization", 2004, section 9.5.1)
     with L-BFGS's Hessian and by the latest decrease, is at most ``descent.tol`` times the
-    objective; with ``"precision"`` where the weights' type can tell no further decrease, with
-    ``"line_search"`` where no step lowers the objective.
+    objective, and a bound of :mod:`fastlin.certificate` says that it is at most 3 times that. The
+    estimate alone decides where there is no bound so tight: with so many weights that the Hessian
+    would cost more than the solver (:attr:`fastlin.certificate.Certificate.takes_hessian`), and a
+    penalty so small that weak duality tells little. Stops with ``"precision"`` where the weights'
+    type can tell no further decrease, or none of the objective from 0; with ``"line_search"``
+    where no step lowers the objective.
 
     Raises
     ------
     DivergenceError
-        The objective is not finite where training starts, or its curvature is not.
+        The objective is not finite where training starts, or its curvature is not before any
+        iteration was made.
     """
     objective = Objective(descent, scale, len(parameters.weights))
     solution = solve(objective, Curvature(objective), parameters)
@@ -117,6 +129,12 @@ class _Run:
         self.norms: list[float] = []
         self.early = Patience(descent.patience)
         self.log = Log()
+        self.certificate = Certificate(objective)
+        self.latest: tuple[NDArray[np.float64], Certified] | None = None
+        # Iterations after which to ask for a certificate, and until the next time if it fails.
+        self.next_certificate, self.uncertified = 0, 1
+        # Whether a certificate showed that the estimate is too good.
+        self.misled = False
 
     def run(self) -> Solution:
         started = time.perf_counter()
@@ -134,17 +152,24 @@ class _Run:
         while True:
             direction = self._direction(value.gradient)
             if not np.isfinite(direction).all():
-                raise DivergenceError(
-                    "the objective's curvature is not finite after "
-                    f"{len(self.objectives)} iterations; "
-                    "scale the features with input_scale='standard'"
-                )
-            stop_reason = self._finished(value, direction)
+                self.pairs.clear()  # they may have shrunk until their products underflow
+                direction = self._direction(value.gradient)
+            if not np.isfinite(direction).all():
+                if not self.objectives and not start.any():
+                    raise DivergenceError(
+                        "the objective's curvature is not finite where training starts; "
+                        "scale the features with input_scale='standard'"
+                    )
+                stop_reason = "precision"
+                break
+            stop_reason = self._finished(point, value, direction)
             if stop_reason:
                 break
             for announce in descent.before_epoch:
                 announce()
-            found = self._search(point, value, direction)
+            found = self._newton_search(point, value)
+            if found is None:
+                found = self._search(point, value, direction)
             if found is None and self.pairs:  # they may be what misleads
                 self.pairs.clear()
                 direction = self._direction(value.gradient)
@@ -164,10 +189,11 @@ class _Run:
                 best, best_value, best_iteration = point, value, len(self.objectives) - 1
             if stop_reason:
                 break
-        shortfall = self._shortfall(stop_reason, value, direction)
         self._hand_out(best)
-        bound = self.objective.lower_bound(best, best_value)
-        bound = min([bound, best_value.objective, *self.objectives])  # but for rounding it is
+        certified = self._certified(best)
+        if stop_reason in _REMEDIES and self._is_within_tol(certified):
+            stop_reason = "tol"
+        shortfall = self._shortfall(stop_reason, value, direction, certified)
         total = time.perf_counter() - started
         self.log.seconds |= {"total": total, "steps": total - self.log.seconds["checks"]}
         last = len(self.objectives) - 1
@@ -175,8 +201,12 @@ class _Run:
         history.steps_per_epoch = 1
         history.objective = np.array(self.objectives)
         history.gradient_norm = np.array(self.norms)
-        history.gap = history.objective - bound
-        return Solution(history, best_value.objective, best_value.objective - bound, shortfall)
+        bound = min([certified.objective - certified.gap, best_value.objective, *self.objectives])
+        # Never below the truth: the kernels' objective, in the weights' type, may be too small.
+        rounding = max(0.0, certified.objective - best_value.objective)
+        history.gap = history.objective - bound + rounding
+        gap = best_value.objective - bound + rounding
+        return Solution(history, best_value.objective, gap, shortfall)
 
     def _direction(self, gradient: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return minus the approximate inverse Hessian times the gradient (algorithm 7.4)."""
@@ -252,17 +282,62 @@ class _Run:
             estimate = max(estimate, float(sampled) / 2)
         return max(estimate / size, self.epsilon)
 
-    def _finished(self, value: Value, direction: NDArray[np.float64]) -> str:
+    def _finished(
+        self, point: NDArray[np.float64], value: Value, direction: NDArray[np.float64]
+    ) -> str:
         """Return why to stop before the next iteration, or nothing."""
-        if self._estimate(value, direction) <= (self.descent.tol or 0.0):
+        tol, made = self.descent.tol or 0.0, len(self.objectives)
+        near = self.misled or self._estimate(value, direction) <= tol
+        if near and self._tol_is_true(point):
             return "tol"
-        if len(self.objectives) == self.descent.max_epochs:
+        if made == self.descent.max_epochs:
             return "max_epochs"
-        if len(self.objectives) > STALLED:
+        if value.objective <= self.epsilon and made:
+            return "precision"
+        if made > STALLED:
             fall = self.objectives[-STALLED - 1] - value.objective
             if fall <= self.epsilon * value.objective:
                 return "precision"
         return ""
+
+    def _tol_is_true(self, point: NDArray[np.float64]) -> bool:
+        """Whether a certificate says that ``tol`` is reached, or there is none that could."""
+        if len(self.objectives) < self.next_certificate:
+            return False
+        certified = self._certified(point)
+        if self._is_within_tol(certified) or not self.certificate.takes_hessian:
+            return True
+        self.misled = True
+        self.next_certificate = len(self.objectives) + self.uncertified
+        return False
+
+    def _newton_search(
+        self, point: NDArray[np.float64], value: Value
+    ) -> tuple[NDArray[np.float64], Value] | None:
+        """Return what a search along Newton's step finds, if a certificate left one for here.
+
+        Where it helps, each iteration makes one; else they become rare.
+        """
+        if self.latest is None or self.latest[0] is not point or self.latest[1].step is None:
+            return None
+        step = self.latest[1].step
+        found = None
+        if np.isfinite(step).all() and np.vdot(value.gradient, step) < 0:
+            found = self._search(point, value, step)
+        if found is None:
+            self.uncertified = min(2 * self.uncertified, MOST_UNCERTIFIED)
+            self.next_certificate = len(self.objectives) + self.uncertified
+        return found
+
+    def _certified(self, point: NDArray[np.float64]) -> Certified:
+        """Return the certificate of a point, made once for the latest."""
+        if self.latest is None or self.latest[0] is not point:
+            enough = LOOSE * (self.descent.tol or 0.0)
+            self.latest = point, self.certificate.at(point, enough)
+        return self.latest[1]
+
+    def _is_within_tol(self, certified: Certified) -> bool:
+        return certified.gap <= LOOSE * (self.descent.tol or 0.0) * certified.objective
 
     def _watched(self, point: NDArray[np.float64], seconds: float) -> str:
         """Check, tell the callbacks, and return why to stop, or nothing."""
@@ -300,19 +375,33 @@ class _Run:
         self.parameters.weights[...] = weights
         self.parameters.intercept[...] = intercept
 
-    def _shortfall(self, stop_reason: str, value: Value, direction: NDArray[np.float64]) -> str:
-        """Say what was seen and what to try where the solver ended short of ``tol``."""
+    def _shortfall(
+        self,
+        stop_reason: str,
+        value: Value,
+        direction: NDArray[np.float64],
+        certified: Certified,
+    ) -> str:
+        """Say what was seen and what to try where the solver ended short of ``tol``.
+
+        Nothing where the objective is zero as far as the weights' type can tell.
+        """
         tol = self.descent.tol
+        if stop_reason not in _REMEDIES or not tol or value.objective <= self.epsilon:
+            return ""
         estimate = self._estimate(value, direction, falling=stop_reason == "max_epochs")
-        if stop_reason not in _REMEDIES or not tol or estimate <= tol:
+        if estimate <= tol and not self.certificate.takes_hessian:
             return ""
         remedy = _REMEDIES[stop_reason]
         if stop_reason != "max_epochs" and self.parameters.weights.dtype == np.float32:
             remedy += ", or compute more exactly with dtype='float64'"
+        said = f"by an estimated {estimate:.1e} of it"
+        if estimate <= tol:
+            said = f"by {certified.gap / certified.objective:.1e} of it at most"
         return (
             f"L-BFGS stopped after {len(self.objectives)} iterations ({stop_reason}): its "
-            f"objective, {value.objective:.6g}, is above the optimum by an estimated "
-            f"{estimate:.1e} of it, and tol={tol:g} was asked for; {remedy}"
+            f"objective, {value.objective:.6g}, is above the optimum {said}, and tol={tol:g} was "
+            f"asked for; {remedy}"
         )
 
 
