@@ -154,6 +154,13 @@ def _dates(dtype: np.dtype[Any]) -> str:
 # ------------------------------------------------------------------ tables
 
 
+def column_names(X: Any) -> list[Any] | None:
+    """Return the names of a table's columns, None for anything else."""
+    if hasattr(X, "collect_schema") and hasattr(X, "collect"):  # which would read a lazy query
+        return None
+    return list(X.column_names if _is_arrow(X) else X.columns) if is_table(X) else None
+
+
 def _is_frame(values: Any) -> bool:
     return hasattr(values, "columns") and hasattr(values, "dtypes")
 

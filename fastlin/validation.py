@@ -15,7 +15,7 @@ from sklearn.utils.validation import (
 
 from fastlin.advice import ClassWeightWarning, warn
 from fastlin.batches import counted_rows
-from fastlin.containers import explain, numbers, plain, require_rows, row_type
+from fastlin.containers import column_names, explain, numbers, plain, require_rows, row_type
 from fastlin.data import sparse_rows
 from fastlin.errors import InputError, listed, shown
 from fastlin.labels import locate, read_labels, require_one_a_row, require_whole, weights_of_classes
@@ -258,8 +258,8 @@ def check_validation_set(
 
 def _require_same_columns(estimator: BaseEstimator, X_val: Any) -> None:
     """Raise where the columns of two data frames differ, or their order does."""
-    names, columns = getattr(estimator, "feature_names_in_", None), getattr(X_val, "columns", None)
-    if names is None or columns is None or list(columns) == list(names):
+    names, columns = getattr(estimator, "feature_names_in_", None), column_names(X_val)
+    if names is None or columns is None or columns == list(names):
         return
     missing, unknown = set(names) - set(columns), set(columns) - set(names)
     if not missing and not unknown:
