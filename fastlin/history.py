@@ -98,6 +98,16 @@ class History:
         A longer one has the means of ``train_loss`` over runs of ``steps_per_loss`` steps within an
         epoch, or over whole epochs; with L-BFGS, and of the checks, it has every so many values,
         the last among them. The check of ``best_step`` stays.
+
+        Parameters
+        ----------
+        most : int
+            Steps, and checks, that are kept one by one.
+
+        Returns
+        -------
+        History
+            A copy; arrays that are no longer than `most` are the same.
         """
         short = replace(self, seconds=dict(self.seconds))
         n_steps, n_checks = len(self.step), len(self.check_step)
