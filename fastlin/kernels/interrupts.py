@@ -44,6 +44,8 @@ UNKNOWN_PACE = 2e-9
 VALUE_PRODUCTS = 8
 """Products that take as long as finding the weights of a stored value of sparse rows."""
 
+THREAD_NAME = "fastlin kernel"
+
 _NEVER = np.zeros(1, np.int32)
 _of_thread = threading.local()
 _pace: dict[Any, float] = {}
@@ -114,7 +116,7 @@ def call_beside(run: Callable[[], R]) -> R:
         finally:
             finished.set()
 
-    thread = threading.Thread(target=work, name="fastlin kernel", daemon=True)
+    thread = threading.Thread(target=work, name=THREAD_NAME, daemon=True)
     try:
         try:
             thread.start()
