@@ -135,3 +135,28 @@ def test_a_class_of_one_row_is_trained_on(tmp_path: Path) -> None:
     assert_mistake_in = run("train", "--data", tmp_path / "single.csv", "--quiet")
     assert assert_mistake_in.code == 2
     assert "--validation-fraction" in assert_mistake_in.err
+
+
+@pytest.mark.parametrize("labels", ["", "?", "nan", "unknown"])
+@pytest.mark.parametrize("header", ["a,b,label\n", ""])
+def test_labels_are_not_looked_at_to_predict(tmp_path: Path, labels: str, header: str) -> None:
+    rows = [f"{i % 3},{i % 2}," for i in range(N)]
+    lines = [f"{row}{i % 3}" for i, row in enumerate(rows)]
+    (tmp_path / "all.csv").write_text(header + "\n".join(lines) + "\n")
+    model = tmp_path / "m.npz"
+    done = run("train", "--data", tmp_path / "all.csv", "--quiet", "--epochs", 200, "--out", model)
+    assert done.code == 0, done.err
+    (tmp_path / "new.csv").write_text(header + "".join(f"{row}{labels}\n" for row in rows))
+    done = run("predict", model, "--data", tmp_path / "new.csv")
+    assert done.code == 0, done.err
+    assert done.out.split()[1:] == [str(i % 3) for i in range(N)]
+    assert done.err.startswith("fastlin: new: the label is column 3")
+
+
+def test_a_name_that_two_features_have(tmp_path: Path) -> None:
+    rows = "".join(f"{i % 3},{i % 2},{i % 3}\n" for i in range(N))
+    (tmp_path / "all.csv").write_text("a,a,label\n" + rows)
+    model = tmp_path / "m.npz"
+    run("train", "--data", tmp_path / "all.csv", "--quiet", "--epochs", 200, "--out", model)
+    done = run("evaluate", model, "--data", tmp_path / "all.csv")
+    assert done.code == 0, done.err

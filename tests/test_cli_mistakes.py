@@ -129,7 +129,7 @@ def test_mistakes_as_processes(folder: Path, arguments: str, said: list[str]) ->
         ("evaluate model_of_64.npz --data words.npz", ["does not know: cat, dog"]),
         ("evaluate model_of_64.npz --part test", ["'--part'", "'test'", "'val'"]),
         ("evaluate", ["Missing argument 'MODEL'", "fastlin evaluate --help"]),
-        ("predict model_of_64.npz --data good.npz", ["expects 64 features", "good has 3"]),
+        ("predict model_of_64.npz --data good.npz", ["expects 64 features", "good.npz has 3"]),
         ("predict model_of_64.npz --out labels.txt", ["'--out'", "labels.txt", ".csv or .npy"]),
         ("predict model_of_64.npz --data x.csv --out x.csv", ["overwrite"]),
         ("data fetch iris", ["'iris'", "mnist or fashion-mnist or digits"]),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastlin.datasets import Dataset
+    from fastlin.datasets.csv_file import Table
     from fastlin.datasets.csv_layout import ColumnOptions
     from fastlin.estimator import LogisticRegression
 
@@ -73,21 +74,22 @@ def load(
             trained_on=None if model is None else model._data_layout,
             n_features=None if model is None else model.n_features_in_,
         )
-    _say_columns(dataset)
+    _say_columns(dataset.name, dataset)
     return dataset if source.classes is None else _keep(dataset, source.classes)
 
 
-def _say_columns(dataset: Dataset) -> None:
+def _say_columns(name: str, columns: Dataset | Table) -> None:
     """Say on standard error which column is the label and which are no features."""
-    if dataset.label_column is None:
-        return
-    line = f"{dataset.name}: the label is {dataset.label_column}"
-    if dataset.left_out:
-        line += f"; left out: {_listed(dataset.left_out)}"
-    say(line)
-    if dataset.doubtful:
+    parts = []
+    if columns.label_column is not None:
+        parts.append(f"the label is {columns.label_column}")
+    if columns.left_out:
+        parts.append(f"left out: {_listed(columns.left_out)}")
+    if parts:
+        say(f"{name}: {'; '.join(parts)}")
+    if columns.doubtful:
         say(
-            f"warning: {_listed(dataset.doubtful)} may number the rows; leave it out with --drop "
+            f"warning: {_listed(columns.doubtful)} may number the rows; leave it out with --drop "
             "unless it is a feature"
         )
 
@@ -150,19 +152,16 @@ def rows_for(
 def rows_to_predict(model: LogisticRegression, source: Source, part: str) -> Any:
     """Load rows (n, d) for `model` as :func:`rows_for` does, or from a file without labels."""
     from fastlin.datasets import local
-    from fastlin.datasets.dataset import Dataset
 
     path = local_file(source.data)
     if part == "all" and source.classes is None and path is not None and path.is_file():
-        found = local.load_rows(
+        X, table = local.load_rows(
             source.data, source.columns, model._data_layout, model.n_features_in_
         )
-        name = path.name
-        if isinstance(found, Dataset):
-            _say_columns(found)
-            name, found = found.name, _concatenated(found.X_train, found.X_val)
-        _check_width(model, found, name)
-        return found
+        if table is not None:
+            _say_columns(path.stem, table)
+        _check_width(model, X, path.name)
+        return X
     return rows_for(model, source, part)[1]
 
 

@@ -27,7 +27,7 @@ class Table:
     ----------
     rows : ndarray, shape (n, d)
     labels : ndarray, shape (n,), or None
-        int64 if all are plain integers, else as they are spelled.
+        int64 if all are plain integers, else as they are spelled. None if they are not needed.
     label_column : str or None
         Which column holds the labels, for people.
     left_out : tuple of str
@@ -76,7 +76,8 @@ def read(
     n_features : int, optional
         Features that a model expects; decides where the file alone does not.
     labels_needed : bool
-        False: the file may hold features alone, where the above says so.
+        False: they are not looked at, and the file may hold features alone, where the above
+        says so.
 
     Raises
     ------
@@ -91,13 +92,13 @@ def read(
         if trained_on is not None and options.label is None and not options.drop:
             found = trained_on.found_in(start.first_row)
             if found is not None and (found.label is not None or not labels_needed):
-                return _columns_of_model(cells, found)
+                return _columns_of_model(cells, found, labels_needed)
         return _Choice(cells, options).table(n_features, labels_needed)
     except UnicodeDecodeError as error:
         raise InputError("is not a text file in UTF-8; save it in that encoding") from error
 
 
-def _columns_of_model(cells: Cells, found: Found) -> Table:
+def _columns_of_model(cells: Cells, found: Found, labels_needed: bool) -> Table:
     """Read the columns that a model was trained on."""
     first_row = cells.start.first_row
     texts = [] if found.label is None else [found.label]
@@ -110,7 +111,7 @@ def _columns_of_model(cells: Cells, found: Found) -> Table:
     _check_not_empty(values, header)
     if not header:
         cells.take_first_row(values, found.features, words)
-    label = words[found.label] if found.label is not None else None
+    label = words[found.label] if found.label is not None and labels_needed else None
     return _table(cells, values[int(header) :], found.features, found.label, label, header, {})
 
 
@@ -172,8 +173,8 @@ class _Choice:
             self.cells,
             values,
             features,
-            self.label,
-            None if label is None else words[label],
+            label,
+            words[label] if label is not None and labels_needed else None,
             header,
             {**self.out, **left_out},
             doubtful=self._doubtful(values, features, words, header) if self.automatic else [],
@@ -241,12 +242,12 @@ def _table(
     left_out: dict[int, str],
     doubtful: Sequence[int] = (),
 ) -> Table:
-    """Put together what was read; `words` are None if there are no labels."""
+    """Put together what was read; `words`, the labels, are None if nobody needs them."""
     first_row = cells.start.first_row
     names = [cell.strip() for cell in first_row] if header else None
     labels = None if words is None else _labels(words.distinct)[words.codes]
     said = None
-    if labels is not None and label is not None:
+    if label is not None:
         said = f"{layout.described(label, names)} of {len(first_row)}"
     return Table(
         rows=_pixels_or_floats(values),

@@ -108,6 +108,8 @@ class Layout:
     def found_in(self, first_row: Sequence[str]) -> Found | None:
         """Find the same columns in another file, or None where they cannot be told."""
         cells = [cell.strip() for cell in first_row]
+        if self.names == cells:  # also where names occur twice
+            return Found(self.label, self.features, by_name=True)
         if self.names is not None:
             wanted = [self.names[column] for column in self.features]
             counts = Counter(cells)

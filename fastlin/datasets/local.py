@@ -114,15 +114,15 @@ def load_rows(
     columns: ColumnOptions,
     trained_on: dict[str, Any] | None,
     n_features: int,
-) -> Any:
-    """Read a file for a model to predict, where labels may be missing.
+) -> tuple[Any, csv_file.Table | None]:
+    """Read rows (n, d) of a file for a model to predict; labels may be missing or anything.
 
-    Gives rows (n, d) if the file holds features alone, else what :func:`load` gives.
+    Gives what is known of the columns, too, where the file is a text file of columns.
     """
     path = _path(given)
     with _told(path):
         if path.suffix.lower() == ".npy" and not columns.given:
-            return check_rows(_load_npy(path))
+            return check_rows(_load_npy(path)), None
         if _is_table(path):
             table = csv_file.read(
                 path,
@@ -131,10 +131,12 @@ def load_rows(
                 n_features=n_features,
                 labels_needed=False,
             )
-            if table.labels is None:
-                return check_rows(table.rows)
-            return _of_table(path, table, 0, seed=0)
-    return load(path, 0, 0, columns, trained_on=trained_on, n_features=n_features)
+            return check_rows(table.rows), table
+    dataset = load(path, 0, 0, columns, trained_on=trained_on, n_features=n_features)
+    both = [X for X in (dataset.X_train, dataset.X_val) if X.shape[0]]
+    if len(both) == 1:
+        return both[0], None
+    return np.concatenate(both), None  # sparse files have no validation part
 
 
 def _path(given: str | os.PathLike[str]) -> Path:
