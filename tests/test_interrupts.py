@@ -182,7 +182,9 @@ def test_ctrl_c_in_a_fit_leaves_the_model(
     before = dict(vars(estimator))
     interrupt_when(kernels_begun)
     with pytest.raises(KeyboardInterrupt):
-        estimator.set_params(max_epochs=10**6, tol=0).fit(np.tile(X, (100, 1)), np.tile(y + 50, 100))
+        estimator.set_params(max_epochs=10**6, tol=0).fit(
+            np.tile(X, (100, 1)), np.tile(y + 50, 100)
+        )
     learned = {name for name in before if name not in estimator.get_params()}
     assert all(vars(estimator)[name] is before[name] for name in learned)
     assert estimator.classes_.tolist() == list(range(K))
