@@ -232,6 +232,17 @@ def test_what_a_call_returns_raises_and_sees() -> None:
     assert not interrupts.stop_word().any()
 
 
+def test_signals_are_for_the_main_thread() -> None:
+    def blocked() -> set[int]:
+        return set(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+    before = blocked()
+    beside = interrupts.call_beside(blocked)
+    assert {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM} <= beside
+    assert not {signal.SIGSEGV, signal.SIGFPE} & beside
+    assert blocked() == before
+
+
 def test_what_cannot_leave_off_is_left_alone() -> None:
     """As a compiler, which looks at no word."""
     release, told = threading.Event(), []

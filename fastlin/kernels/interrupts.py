@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -95,6 +97,24 @@ def _work(arguments: tuple[Any, ...]) -> tuple[float, Any]:
     return n_rows * of_row * k, kind
 
 
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Let a thread that is started here hear no signals but those that tell of a fault in it.
+
+    A thread inherits what is blocked. The system may deliver a signal to any that does not block
+    it, and the main thread, which waits, would not wake up.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    faults = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - faults)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def call_beside(run: Callable[[], R]) -> R:
     """Call something on a thread of its own, and wait for it where signals are heard.
 
@@ -119,7 +139,8 @@ def call_beside(run: Callable[[], R]) -> R:
     thread = threading.Thread(target=work, name=THREAD_NAME, daemon=True)
     try:
         try:
-            thread.start()
+            with _signals_blocked():
+                thread.start()
         except RuntimeError:  # the system gives no more threads
             return run()
         finished.wait()
