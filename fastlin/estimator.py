@@ -559,7 +559,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         def model() -> dict[str, Any]:
             weights, intercept = parameters.to_return()
             raw_intercept = scale.learned_intercept(weights, intercept)
-            return {**visible, "coef_": weights.copy(), "intercept_": raw_intercept}
+            learned = {"coef_": weights.copy(), "intercept_": raw_intercept}
+            return {**visible, **learned, "_input_scale": scale}
 
         names = ("classes_", "n_features_in_", "feature_names_in_")
         visible = {name: getattr(self, name) for name in names if hasattr(self, name)}
@@ -778,7 +779,9 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
 
     def _logits(self, backend: Backend, rows: Rows) -> NDArray[Any]:
         """Return the logits ``(n, k)`` of checked rows."""
-        model = self.coef_, self.intercept_, self._input_scale
+        # A model whose weights were assigned has no scale.
+        scale = getattr(self, "_input_scale", None) or InputScale.from_option(None, rows)
+        model = self.coef_, self.intercept_, scale
         return logits(backend, rows, *model, self._threads(backend))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:

@@ -38,8 +38,9 @@ class History:
     objective, gradient_norm, gap : (s,) float64, or empty
         Of L-BFGS, after each iteration: the loss plus the penalty, the Euclidean norm of its
         gradient by the weights of the scaled inputs and the intercept, and a certificate: the
-        optimum's objective is not lower by more than ``gap``, whatever it is (weak duality, see
-        :meth:`fastlin.objective.Objective.lower_bound`), up to rounding in the weights' type.
+        optimum's objective is not lower by more than ``gap``, whatever it is. The bound is of
+        :mod:`fastlin.certificate`, in float64 on all rows for the weights that are returned, also
+        those in float32; it is the objective itself where nothing better is known.
     check_step : (c,) int64
         Step right after whose update each check was made.
     val_loss, val_accuracy, train_accuracy : (c,) float64
@@ -55,7 +56,8 @@ class History:
         Step of the check whose weights were returned, or ``stopped_step``
         without early stopping.
     stop_reason : str
-        ``"max_epochs"``, ``"early_stopping"``, ``"tol"`` or ``"callback"``; of L-BFGS also
+        ``"max_epochs"``, ``"early_stopping"``, ``"tol"`` or ``"callback"``; of gradient descent
+        also ``"divergence"``, where early stopping returned weights of before; of L-BFGS also
         ``"precision"``, where the weights' type can tell no further decrease, and
         ``"line_search"``, where no step lowers the objective.
     seconds : dict of str to float

@@ -191,7 +191,7 @@ class _Run:
                 break
         self._hand_out(best)
         certified = self._certified(best)
-        if stop_reason in _REMEDIES and self._is_within_tol(certified):
+        if stop_reason in _REMEDIES and self._is_within_tol(certified, 1):
             stop_reason = "tol"
         shortfall = self._shortfall(stop_reason, value, direction, certified)
         total = time.perf_counter() - started
@@ -336,8 +336,8 @@ class _Run:
             self.latest = point, self.certificate.at(point, enough)
         return self.latest[1]
 
-    def _is_within_tol(self, certified: Certified) -> bool:
-        return certified.gap <= LOOSE * (self.descent.tol or 0.0) * certified.objective
+    def _is_within_tol(self, certified: Certified, factor: float = LOOSE) -> bool:
+        return certified.gap <= factor * (self.descent.tol or 0.0) * certified.objective
 
     def _watched(self, point: NDArray[np.float64], seconds: float) -> str:
         """Check, tell the callbacks, and return why to stop, or nothing."""

@@ -80,8 +80,8 @@ def _fall(decrement: float, reach: float) -> float:
     product = decrement * reach
     if not product < 1:
         return np.inf
-    if product < 1e-4:  # the formula would be a difference of what is nearly equal
-        return decrement**2 * (1 + product) / 2
+    if product < 1e-3:  # the formula would be a difference of what is nearly equal
+        return decrement**2 * (1 + product / 2) / 2
     return (product + (1 - product) * float(np.log1p(-product))) / reach**2
 
 

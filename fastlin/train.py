@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastlin.advice import how_to_scale
+from fastlin.advice import NotConvergedWarning, how_to_scale, warn
 from fastlin.constant_model import draw_to_constant
 from fastlin.cooling import at_rest, cooling_epochs, cooling_factors
 from fastlin.errors import DivergenceError
@@ -174,7 +174,7 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
     Raises
     ------
     DivergenceError
-        A step's loss was not finite.
+        A step's loss was not finite, and early stopping has seen no model better than a constant.
     """
     started = time.perf_counter()
     log = Log()
@@ -198,7 +198,20 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
         finished = ""
         for first, stop, check in descent.batches.runs(epoch, descent.validation is not None):
             # 2. Many steps in one call of the backend.
-            losses = _run_steps(descent, parameters, order, epoch, first, stop, log, cooling)
+            try:
+                losses = _run_steps(descent, parameters, order, epoch, first, stop, log, cooling)
+            except DivergenceError as error:
+                constant = np.log(max(len(parameters.weights), 2))  # a model that knows nothing
+                if best_step < 0 or not early.best < constant:
+                    raise
+                step += len(log.losses[-1])
+                finished = "divergence"
+                warn(
+                    f"{error}; returned are the weights of step {best_step}, whose validation loss "
+                    f"was {early.best:.4g}",
+                    NotConvergedWarning,
+                )
+                break
             epoch_losses.append(losses)
             step += len(losses)
             # 3. A check on the validation and training rows.
@@ -245,7 +258,7 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
             f"with learning_rate={descent.learning_rate:g}; {_remedy(descent)}"
         )
     # 7. A step size that was not the user's choice answers for the end.
-    if descent.rate_is_measured and stop_reason != "callback":
+    if descent.rate_is_measured and stop_reason not in ("callback", "divergence"):
         latest = means[-1] if len(means) > 1 else _last_quarter(descent.batches, log)
         draw_to_constant(descent, parameters, latest if best_step < 0 else max(latest, early.best))
     log.seconds["total"] = time.perf_counter() - started
@@ -322,6 +335,7 @@ def _run_steps(
     log.rows_of_epoch += len(rows)
     if not np.isfinite(losses).all():
         diverged = first_step + int(np.argmin(np.isfinite(losses)))
+        log.losses[-1] = losses[: diverged - first_step]
         raise DivergenceError(
             f"the training loss became {losses[diverged - first_step]} at step {diverged} "
             f"(epoch {epoch}) with learning_rate={descent.learning_rate:g}; {_remedy(descent)}"

@@ -112,3 +112,10 @@ def test_huge_numbers_that_cancel_are_no_nan() -> None:
         rows = np.full((2, 5), 3e38, np.float32)
         expected = np.broadcast_to(model.predict_proba(np.zeros((1, 5))), (2, k))
         np.testing.assert_allclose(model.predict_proba(rows), expected, rtol=1e-6)
+
+
+def test_assigned_weights_predict() -> None:
+    model = LogisticRegression(backend="numpy")
+    model.classes_, model.n_features_in_ = np.array([0, 1]), 2
+    model.coef_, model.intercept_ = np.array([[1.0, -1.0]]), np.array([0.5])
+    assert model.decision_function([[2.0, 1.0], [0.0, 1.0]]).tolist() == [1.5, -0.5]

@@ -188,6 +188,8 @@ def _stopped(model: LogisticRegression) -> str:
     epochs = counted(model.n_iter_, "epoch" if model.solver == "sgd" else "iteration")
     if history.stop_reason == "early_stopping":
         return f"after {epochs}: validation loss was best after step {history.best_step}"
+    if history.stop_reason == "divergence":
+        return f"after {epochs}: the loss became infinite; weights of step {history.best_step}"
     if model.solver == "lbfgs" and history.stop_reason in _LBFGS_STOPPED:
         return f"after {epochs}: {_LBFGS_STOPPED[history.stop_reason]}"
     if history.stop_reason == "tol":
