@@ -22,21 +22,32 @@ SAFELY_BETTER, FEW_ROWS = 0.75, 4096
 """A run whose latest epoch had a loss below this share of the constant model's is not looked at,
 unless it has so few rows that a pass over them is nothing."""
 
+ABSENT = (1e-16, 1e-8, 1e-4, 1e-2)
+"""Shares of a class without weight, whose logit would be minus infinity but for the penalty."""
+
 TRIALS = 20
 """Points that are tried on the way: they leave a 1 / 10 000 of it."""
 
 
-def constant_model(samples: Samples, n_models: int) -> tuple[NDArray[np.float64], float]:
-    """Return the intercept ``(k,)`` of the best model without features, and its mean loss.
+def constant_model(
+    samples: Samples, n_models: int, intercept_decay: float = 0.0
+) -> tuple[NDArray[np.float64], float]:
+    """Return the intercept ``(k,)`` of a model without features, and its objective.
 
-    A class without any weight is taken to have half a row, so that all numbers are finite.
+    It gives each class its share of the weights, or all the same where a penalty of the intercept
+    makes that better. A class without any weight gets one of the shares of :data:`ABSENT`.
     """
     counts = np.bincount(samples.labels, samples.sample_weight, max(2, n_models))
     shares = counts / counts.sum()
-    logs = np.log(np.maximum(shares, 0.5 / len(samples.labels)))
-    loss = float(-(shares * logs).sum())
-    intercept = logs[1:] - logs[:1] if n_models == 1 else logs - logs.mean()
-    return intercept, loss
+    best, least = np.zeros(n_models), float(np.log(len(shares)))
+    for absent in ABSENT if (shares == 0).any() else ABSENT[:1]:
+        logs = np.log(np.where(shares > 0, shares, absent))
+        intercept = logs[1:] - logs[:1] if n_models == 1 else logs - logs.mean()
+        loss = float(np.log(np.exp(logs).sum()) - shares @ logs)
+        value = loss + intercept_decay / 2 * float(np.sum(intercept**2))
+        if value < least:
+            best, least = intercept, value
+    return best, least
 
 
 def draw_to_constant(descent: Descent, parameters: Parameters, latest_loss: float) -> None:
@@ -58,7 +69,8 @@ def draw_to_constant(descent: Descent, parameters: Parameters, latest_loss: floa
     def objective(part: float) -> float:
         return _objective(descent, *on_the_way(part))
 
-    if objective(1.0) <= constant_value:
+    end = objective(1.0)
+    if end <= constant_value:
         return
     golden = (np.sqrt(5.0) - 1) / 2
     low, high = 0.0, 1.0
@@ -70,8 +82,8 @@ def draw_to_constant(descent: Descent, parameters: Parameters, latest_loss: floa
         else:
             low, kept, new = left, right, left + golden * (high - left)
         inner = {kept: inner[kept], new: objective(new)}
-    best = min(inner, key=inner.__getitem__)
-    there = on_the_way(best if inner[best] <= constant_value else 0.0)
+    inner |= {0.0: objective(0.0), 1.0: end}
+    there = on_the_way(min(inner, key=inner.__getitem__))
     for values, place in (
         (there[0], parameters.weights),
         (there[1], parameters.intercept),
@@ -86,12 +98,9 @@ def draw_to_constant(descent: Descent, parameters: Parameters, latest_loss: floa
 
 def _best_constant(descent: Descent, n_models: int) -> tuple[NDArray[np.float64], float]:
     """Return intercept and objective of a model without features, as the options allow it."""
-    zero, of_zero = np.zeros(n_models), float(np.log(max(2, n_models)))
     if not descent.fit_intercept:
-        return zero, of_zero
-    shares, loss = constant_model(descent.samples, n_models)
-    of_shares = loss + descent.intercept_decay * float(np.sum(shares**2)) / 2
-    return (shares, of_shares) if of_shares < of_zero else (zero, of_zero)
+        return np.zeros(n_models), float(np.log(max(2, n_models)))
+    return constant_model(descent.samples, n_models, descent.intercept_decay)
 
 
 def _objective(descent: Descent, weights: NDArray[Any], intercept: NDArray[Any]) -> float:

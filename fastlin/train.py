@@ -257,10 +257,11 @@ def train(descent: Descent, parameters: Parameters, generator: np.random.Generat
             f"the weights became nan or infinite at step {step} (epoch {epoch}), the last one, "
             f"with learning_rate={descent.learning_rate:g}; {_remedy(descent)}"
         )
-    # 7. A step size that was not the user's choice answers for the end.
-    if descent.rate_is_measured and stop_reason not in ("callback", "divergence"):
+    # 7. A step size that was not the user's choice answers for the end, unless that was chosen.
+    was_told_to_stop = stop_reason in ("callback", "divergence")
+    if descent.rate_is_measured and best_step < 0 and not was_told_to_stop:
         latest = means[-1] if len(means) > 1 else _last_quarter(descent.batches, log)
-        draw_to_constant(descent, parameters, latest if best_step < 0 else max(latest, early.best))
+        draw_to_constant(descent, parameters, latest)
     log.seconds["total"] = time.perf_counter() - started
     return history_of(log, descent, epoch, step, best_step if best_step >= 0 else step, stop_reason)
 

@@ -151,8 +151,30 @@ def test_a_class_without_weight_gets_a_finite_constant() -> None:
     samples = Samples(np.zeros((20, 1)), np.zeros(20, np.int32))
     for k in (1, 3):
         intercept, value = constant_model(samples, k)
-        assert np.isfinite(intercept).all()
-        assert value == 0
+        assert np.abs(intercept).max() < 40
+        assert 0 <= value < 1e-14
+        held, dearer = constant_model(samples, k, intercept_decay=1e-2)
+        assert np.abs(held).max() < 12
+        assert 1e-3 < dearer < np.log(max(2, k))
+        score = get_backend("numpy").score(samples, np.zeros((k, 1)), held, 1)[0] / 20
+        assert dearer == pytest.approx(score + 0.5e-2 * np.sum(held**2), rel=1e-9)
+
+
+@pytest.mark.parametrize("decay", [0.0, 1e-6])
+def test_one_class_with_all_the_weight(decay: float) -> None:
+    """A good end is not taken for worse than what a constant cannot reach."""
+    rows, labels = noisy(100, 3, 1.0)
+    samples = Samples(rows, labels.astype(np.int32), labels * 2.0)
+    parameters = Parameters(np.full((1, 3), 0.01), np.array([15.0]))
+    before = parameters.intercept.copy()
+    draw_to_constant(descent_of(samples, intercept_decay=decay), parameters, 1.0)
+    descent = descent_of(samples, intercept_decay=decay, decay=np.zeros(3))
+    loss_of = [
+        get_backend("numpy").score(descent.samples, np.zeros((1, 3)), b, 1)[0]
+        for b in (before, parameters.intercept)
+    ]
+    assert loss_of[1] < loss_of[0] + 1e-4
+    assert np.isfinite(parameters.weights).all()
 
 
 def descent_of(samples: Samples, **changes: Any) -> Descent:
