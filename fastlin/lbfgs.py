@@ -144,8 +144,7 @@ class _Run:
         value = self.objective.at(point)
         if not np.isfinite(value.objective):
             raise DivergenceError(
-                f"the objective is {value.objective} where training starts; scale the features "
-                "with input_scale='standard'"
+                f"the objective is {value.objective} where training starts; {descent.how_to_scale}"
             )
         self.curvature.update(point)
         best, best_value, best_iteration = point, value, -1
@@ -158,7 +157,7 @@ class _Run:
                 if not self.objectives and not start.any():
                     raise DivergenceError(
                         "the objective's curvature is not finite where training starts; "
-                        "scale the features with input_scale='standard'"
+                        f"{descent.how_to_scale}"
                     )
                 stop_reason = "precision"
                 break
@@ -392,7 +391,7 @@ class _Run:
         estimate = self._estimate(value, direction, falling=stop_reason == "max_epochs")
         if estimate <= tol and not self.certificate.takes_hessian:
             return ""
-        remedy = _REMEDIES[stop_reason]
+        remedy = _REMEDIES[stop_reason].format(self.descent.how_to_scale)
         if stop_reason != "max_epochs" and self.parameters.weights.dtype == np.float32:
             remedy += ", or compute more exactly with dtype='float64'"
         said = f"by an estimated {estimate:.1e} of it"
@@ -406,7 +405,7 @@ class _Run:
 
 
 _REMEDIES = {
-    "max_epochs": "raise max_epochs, scale the features with input_scale='standard', or raise l2",
-    "precision": "raise tol, or scale the features with input_scale='standard'",
-    "line_search": "raise tol, or scale the features with input_scale='standard'",
+    "max_epochs": "raise max_epochs, {}, or raise l2",
+    "precision": "raise tol, or {}",
+    "line_search": "raise tol, or {}",
 }

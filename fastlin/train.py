@@ -105,6 +105,11 @@ class Descent:
     rate_is_measured: bool = False
 
     @property
+    def how_to_scale(self) -> str:
+        """What a message may say of scaling these rows, if they are not scaled already."""
+        return how_to_scale(self.samples.rows, bool((self.gain != 1).any()))
+
+    @property
     def cools(self) -> bool:
         """Whether the rate may fall at the end: it is fastlin's, and steps are noisy."""
         return self.rate_is_measured and self.batches.steps_per_epoch > 1
@@ -346,10 +351,10 @@ def _run_steps(
 
 def _remedy(descent: Descent) -> str:
     """Return what may help a descent that diverged, leaving out what it already does."""
-    measured = descent.intercept_gain != 1.0  # which "auto" chooses, and else is 1
-    rate = "lower learning_rate" if measured else "lower learning_rate (or set it to 'auto')"
-    scale = how_to_scale(descent.samples.rows, bool((descent.gain != 1).any()))
-    return f"{rate}, or {scale}"
+    rate = "lower learning_rate"
+    if not descent.rate_is_measured:
+        rate += " (or set it to 'auto')"
+    return f"{rate}, or {descent.how_to_scale}"
 
 
 def _by_share(

@@ -152,6 +152,9 @@ def test_what_is_done_already_is_not_advised(
     options: dict[str, Any], rows: Any, says_not: str
 ) -> None:
     noisy = (X[:, 0] + RNG.standard_normal(60) > 0).astype(int)
+    with pytest.warns(NotConvergedWarning, match="raise max_epochs, .*, or raise l2") as caught:
+        model(solver="lbfgs", max_epochs=1, tol=1e-9, **options).fit(rows, noisy)
+    assert says_not not in str(caught[0].message)
     slow = {"learning_rate": 0.002, "max_epochs": 30, "tol": 1e-9, "batch_size": 60}
     with pytest.warns(NotConvergedWarning, match="larger max_epochs, or solver='lbfgs'") as caught:
         model(**slow, **options).fit(rows, noisy)
