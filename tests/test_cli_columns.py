@@ -160,3 +160,10 @@ def test_a_name_that_two_features_have(tmp_path: Path) -> None:
     run("train", "--data", tmp_path / "all.csv", "--quiet", "--epochs", 200, "--out", model)
     done = run("evaluate", model, "--data", tmp_path / "all.csv")
     assert done.code == 0, done.err
+
+
+def test_parts_whose_labels_are_of_two_kinds(tmp_path: Path) -> None:
+    rows, labels = np.random.default_rng(0).normal(size=(40, 2)), np.arange(40) % 2
+    np.savez(tmp_path / "a.npz", X_train=rows, y_train=labels.astype(str), X_val=rows, y_val=labels)
+    done = run("train", "--data", tmp_path / "a.npz", "--quiet")
+    assert_mistake(done, "words as labels in one part and numbers in the other", "save both alike")

@@ -103,3 +103,11 @@ def test_a_model_of_the_whole_file_takes_a_part(tmp_path: Path, zero_based: bool
     (tmp_path / "more.svm").write_text("1 40:1\n-1 3:1\n")
     done = run("predict", tmp_path / "m.npz", "--data", tmp_path / "more.svm")
     assert_mistake(done, "feature of number 40", "12 features")
+
+
+def test_the_report_needs_dense_rows(tmp_path: Path) -> None:
+    X, y = sparse_problem()
+    dump_svmlight_file(X, y, str(tmp_path / "a.svm"))
+    done = run("report", "--data", tmp_path / "a.svm", "--out", tmp_path / "report", "--quiet")
+    assert_mistake(done, "sparse rows", "fastlin train")
+    assert not (tmp_path / "report").exists()

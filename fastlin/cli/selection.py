@@ -113,6 +113,11 @@ def check_trainable(dataset: Dataset) -> None:
             f"the training rows of {dataset.name} have one class only, {found[0]}; "
             "expected two or more"
         )
+    if len(dataset.y_val) and (found.dtype.kind == "U") != (dataset.y_val.dtype.kind == "U"):
+        raise InputError(
+            f"{dataset.name} has words as labels in one part and numbers in the other: training "
+            f"{_listed(found)}, validation {_listed(np.unique(dataset.y_val))}; save both alike"
+        )
     unknown = np.setdiff1d(dataset.y_val, found)
     if len(unknown):
         raise InputError(

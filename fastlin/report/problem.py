@@ -111,10 +111,15 @@ def make_problem(data: Dataset, settings: Settings) -> Problem:
     Raises
     ------
     InputError
-        There is no validation part, a validation label is unknown in training,
+        Rows are sparse, there is no validation part, a validation label is unknown in training,
         there are fewer than three classes, every value is the same, or there
         are too few rows to train on.
     """
+    if not isinstance(data.X_train, np.ndarray):
+        raise InputError(
+            f"the data set {data.name!r} has sparse rows, the report needs dense ones; use"
+            " `fastlin train` for it"
+        )
     X_train, labels = data.X_train[: settings.train_rows], data.y_train[: settings.train_rows]
     if len(data.X_val) == 0:
         raise InputError(
