@@ -12,7 +12,8 @@ diverged           a DivergenceError: every step is an automatic one
 not finite         a weight, an intercept, a probability or a recorded loss
 stray warning      a warning that is not fastlin's own
 tol                L-BFGS says ``"tol"`` and is above the optimum by more than :data:`FACTOR` of it
-unsaid             L-BFGS ends for another reason, as far from the optimum, and does not warn
+unsaid             L-BFGS ends for another reason, as far from the optimum, and gives no warning;
+                   the objective is more than the rounding of its losses
 gap                the certificate is less than the distance from the optimum
 objective          the history's last objective is not that of the model
 worse than start   gradient descent's objective is above that of the model of zeros
@@ -214,7 +215,7 @@ class Judge:
         if excess > allowed and not (best.value < 1e-29 and reached < epsilon):
             if history.stop_reason == "tol":
                 self.fault("tol", f"{said}, {(excess - blur) / reached / p.tol:.3g} times tol")
-            elif not self.facts["warned"]:
+            elif not self.facts["warned"] and reached > 8 * epsilon + blur:
                 self.fault("unsaid", f"{history.stop_reason}: {said}, tol {p.tol:g}")
         if not len(history.objective):
             return

@@ -91,15 +91,18 @@ class Objective:
         return float(loss + self.penalty(*self.scaled(coef, intercept)))
 
     def of_constant(self) -> float:
-        """The least objective of models without weights that are easily written down."""
+        """The least objective of models without weights that are easily written down.
+
+        A class of no weight is taken to have half a row, so that all numbers are finite.
+        """
         start = float(np.log(self.k))
         if self.intercept == "none":
             return start
         of_class = np.bincount(self.labels, self.shares().astype(float), self.k)
-        b = np.log(np.maximum(of_class, 1e-300))
-        b = b[1:] - b[0] if self.k == 2 else b - b.mean()
-        entropy = -float(of_class @ np.log(np.maximum(of_class, 1e-300)))
-        return min(start, entropy + float(self.penalty(np.zeros(1), b)))
+        logs = np.log(np.where(of_class > 0, of_class, 0.5 / len(self.labels)))
+        loss = np.logaddexp.reduce(logs) - of_class @ logs
+        b = logs[1:] - logs[0] if self.k == 2 else logs - logs.mean()
+        return min(start, float(loss + self.penalty(np.zeros(1), b)))
 
 
 def all_logits(logits: Array) -> Array:
