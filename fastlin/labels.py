@@ -114,14 +114,15 @@ def _is_missing(label: Any) -> bool:
 
 
 def _integers(array: NDArray[Any], what: str) -> NDArray[Any]:
+    labels = [int(label) for label in array.flat]
+    least, largest = min(labels, default=0), max(labels, default=0)
     for dtype in (np.int64, np.uint64):
-        try:
-            return np.array([int(label) for label in array.flat], dtype).reshape(array.shape)
-        except OverflowError:
-            continue
+        limits = np.iinfo(dtype)
+        if int(limits.min) <= least and largest <= int(limits.max):
+            return np.array(labels, dtype).reshape(array.shape)
     raise InputError(
-        f"{what} holds integers from {shown(min(array.flat))} to {shown(max(array.flat))}, beyond "
-        "64 bits; convert them to strings"
+        f"{what} holds integers from {shown(least)} to {shown(largest)}, beyond 64 bits; convert "
+        "them to strings"
     )
 
 
