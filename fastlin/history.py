@@ -39,7 +39,7 @@ class History:
         Of L-BFGS, after each iteration: the loss plus the penalty, the Euclidean norm of its
         gradient by the weights of the scaled inputs and the intercept, and a certificate: the
         optimum's objective is not lower by more than ``gap``, whatever it is. The bound is of
-        :mod:`fastlin.certificate`, in float64 on all rows for the weights that are returned, also
+        ``fastlin.certificate``, in float64 on all rows for the weights that are returned, also
         those in float32; it is the objective itself where nothing better is known.
     check_step : (c,) int64
         Step right after whose update each check was made.

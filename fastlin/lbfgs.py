@@ -60,9 +60,9 @@ def minimize(descent: Descent, parameters: Parameters, scale: InputScale) -> His
     Stops with ``"tol"`` where the objective's distance from its optimum, estimated by half the
     squared Newton decrement (Boyd and Vandenberghe, "Convex Optimization", 2004, section 9.5.1)
     with L-BFGS's Hessian and by the latest decrease, is at most ``descent.tol`` times the
-    objective, and a bound of :mod:`fastlin.certificate` says that it is at most 3 times that. The
+    objective, and a bound of ``fastlin.certificate`` says that it is at most 3 times that. The
     estimate alone decides where there is no bound so tight: with so many weights that the Hessian
-    would cost more than the solver (:attr:`fastlin.certificate.Certificate.takes_hessian`), and a
+    would cost more than the solver (``Certificate.takes_hessian`` there), and a
     penalty so small that weak duality tells little. Stops with ``"precision"`` where the weights'
     type can tell no further decrease, or none of the objective from 0; with ``"line_search"``
     where no step lowers the objective.

@@ -77,7 +77,7 @@ class Objective:
     def lower_bound(self, point: NDArray[np.float64], value: Value) -> float:
         """Return what the objective cannot be below anywhere, by the gradient at a point.
 
-        See :func:`dual_bound`; up to rounding in the weights' type.
+        See ``dual_bound``; up to rounding in the weights' type.
         """
         gradient = value.gradient - self.decay * point  # of the loss alone
         if not self.trains_intercept:

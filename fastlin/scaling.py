@@ -35,7 +35,7 @@ LARGEST_CONSTANT = 1e18
 class InputScale:
     """``x = (u - shift) * scale`` for each feature; both ``(d,)`` float64, ``scale > 0``.
 
-    ``before_centring`` is the shift that :meth:`centred` replaced, if it did.
+    ``before_centring`` is the shift that ``centred`` replaced, if it did.
     """
 
     shift: NDArray[np.float64]

@@ -74,7 +74,7 @@ def load(
     - ``.csv``, ``.tsv``, ``.txt``, ``.data``, with ``.gz``, ``.bz2`` or ``.xz`` after it or not:
       see :func:`fastlin.datasets.csv_file.read`; `columns` are for these alone.
     - ``.svm``, ``.svmlight``, ``.libsvm``, compressed or not, and any text file whose rows are
-      a label and pairs INDEX:VALUE: see :func:`fastlin.datasets.svmlight_file.read`.
+      a label and pairs INDEX:VALUE: see ``fastlin.datasets.svmlight_file``.
 
     Rows have shape (n, d), or (n, height, width), which is flattened. uint8, float32 and
     float64 stay; other numbers become float32 where that is exact, else float64. Without a
