@@ -276,6 +276,13 @@ def test_a_warm_start_from_weights_that_nobody_fitted(k: int, solver: str) -> No
     assert start.n_features_in_ == 4
 
 
+def test_weights_that_nobody_fitted_predict() -> None:
+    fitted, assigned = trained(), model()
+    assigned.coef_, assigned.intercept_ = fitted.coef_, fitted.intercept_
+    assigned.classes_ = CLASSES
+    np.testing.assert_allclose(assigned.predict_proba(X), fitted.predict_proba(X), rtol=1e-9)
+
+
 def test_parts_from_weights_that_nobody_fitted() -> None:
     start = model()
     start.coef_, start.intercept_ = np.zeros((3, 4)), np.zeros(3)
