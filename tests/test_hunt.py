@@ -14,6 +14,7 @@ import pytest
 from command_line import Run
 from processes import LONG, run_python, two_at_a_time
 
+from fastlin.errors import FastlinError
 from fastlin.kernels import load_backend
 
 needs_numba = pytest.mark.skipif(
@@ -176,9 +177,12 @@ def test_a_wrong_model_is_noticed(solver: str, rows: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(hunt, "fit", pretend)
     task = hunt.Task.read(f"{solver},{rows},k=3,d=20,weighted")
     assert hunt.faults_of(task)[0] == []
-    for wrong in (scaled, zero, not_a_number):
+    for wrong in (scaled, zero):
         change["numba"] = wrong
         assert hunt.faults_of(task)[0], wrong
+    change["numba"] = not_a_number  # which ends the process, and that is a fault too
+    with pytest.raises(FastlinError, match="logits"):
+        hunt.faults_of(task)
 
 
 def test_the_hunt_tells_what_ran_before_a_fault(
