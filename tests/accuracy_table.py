@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from judge import CERTIFIED
+from random_problems import Problem
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
 HEAD = ("fits", "", "50 %", "90 %", "99 %", "99.9 %", "worst")
@@ -29,6 +31,8 @@ def groups(results: list[Result]) -> dict[str, list[Result]]:
         for result in sorted(filter(_solver("lbfgs"), typed), key=lambda one: -_tol(one)):
             claimed = result["facts"]["stop"] == "tol"
             end = f"``tol={_tol(result):g}``" if claimed else "not claimed"
+            if claimed and Problem.read(result["word"]).n_weights > CERTIFIED:
+                end += ", many weights"
             found.setdefault(f"L-BFGS, {dtype}, {end}", []).append(result)
         for result in filter(_solver("sgd"), typed):
             found.setdefault(f"gradient descent, {dtype}", []).append(result)
@@ -36,8 +40,7 @@ def groups(results: list[Result]) -> dict[str, list[Result]]:
 
 
 def _tol(result: Result) -> float:
-    named = dict(part.split("=") for part in result["word"].split(",") if "=" in part)
-    return float(named.get("tol", 1e-4))
+    return Problem.read(result["word"]).tol
 
 
 def table(results: list[Result]) -> str:

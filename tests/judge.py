@@ -11,7 +11,8 @@ refused            an InputError, but for early stopping, which may lack rows to
 diverged           a DivergenceError: every step is an automatic one
 not finite         a weight, an intercept, a probability or a recorded loss
 stray warning      a warning that is not fastlin's own
-tol                L-BFGS says ``"tol"`` and is above the optimum by more than :data:`FACTOR` of it
+tol                L-BFGS says ``"tol"`` and is above the optimum by more than :data:`FACTOR` times
+                   that share of it, or :data:`ESTIMATED` times with very many weights
 unsaid             L-BFGS ends for another reason, as far from the optimum, and gives no warning;
                    the objective is more than the rounding of its losses
 gap                the certificate is less than the distance from the optimum
@@ -44,6 +45,12 @@ from tolerances import EPSILON, of_sum
 
 FACTOR = 10
 """Times ``tol`` that an objective may be above the optimum where L-BFGS says ``"tol"``."""
+
+CERTIFIED, ESTIMATED = 256, 1000
+"""Up to so many weights, and beyond them the factor: there ``"tol"`` may rest on an estimate."""
+
+ROUNDING = 32
+"""Epsilons of a mean loss: each row's is a difference of larger numbers."""
 
 JITTER = 0.01
 """Share of a constant model's objective that steps of a constant size may leave noise above it."""
@@ -172,7 +179,8 @@ class Judge:
             objective = Objective(rows, labels, self.problem.k, 0.0, weight=weight)
             losses = objective.losses(model.coef_, model.intercept_)
             shares = objective.shares()
-            allowed = rounding(objective, model, shares, losses) + 1e-12
+            allowed = rounding(objective, model, shares, losses)
+            allowed += ROUNDING * EPSILON[model.coef_.dtype.name]
             distance = abs(float(shares @ losses) - at_best[0])
             if not distance <= allowed:
                 self.fault(
@@ -208,18 +216,19 @@ class Judge:
     def _look_at_claims(self, model: Any, reached: float, best: Optimum, blur: float) -> None:
         p, history = self.problem, model.history_
         excess = self.facts["excess"]
-        allowed = FACTOR * p.tol * reached + blur
+        factor = FACTOR if p.n_weights <= CERTIFIED else ESTIMATED
+        allowed = factor * p.tol * reached + blur
         said = f"{excess:.2g} above {best.value:.6g} ({excess / max(reached, 1e-300):.2g} of it)"
-        epsilon = EPSILON[self.facts["type"]]
+        losses = ROUNDING * EPSILON[self.facts["type"]]
         # An optimum of nought is never attained; losses of that size are rounding.
-        if excess > allowed and not (best.value < 1e-29 and reached < epsilon):
+        if excess > allowed and not (best.value < 1e-29 and reached < losses):
             if history.stop_reason == "tol":
                 self.fault("tol", f"{said}, {(excess - blur) / reached / p.tol:.3g} times tol")
-            elif not self.facts["warned"] and reached > 8 * epsilon + blur:
+            elif not self.facts["warned"] and reached > losses + blur:
                 self.fault("unsaid", f"{history.stop_reason}: {said}, tol {p.tol:g}")
         if not len(history.objective):
             return
-        blur += 8 * epsilon * max(1.0, reached)  # losses are differences of larger numbers
+        blur += losses * max(1.0, reached)
         if excess > history.gap[-1] + blur:
             self.fault("gap", f"{said}, gap {history.gap[-1]:.2g}, rounding {blur:.2g}")
         distance = abs(history.objective[-1] - reached)

@@ -85,6 +85,11 @@ class Problem:
         return Problem(solver, backend, rows, **named)
 
     @property
+    def n_weights(self) -> int:
+        """Weights and intercepts of the model."""
+        return (self.k if self.k > 2 else 1) * (self.d + 1)
+
+    @property
     def sparse(self) -> bool:
         return self.rows.startswith("csr")
 
