@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -146,8 +147,9 @@ def test_larger_batches_allow_larger_steps(small: int, large: int) -> None:
 
 
 def test_it_is_for_the_scaled_rows() -> None:
-    samples = make_problem(100, 5, 3, "uint8", "float64").samples
     scale = InputScale(np.full(5, 127.5), np.full(5, 1 / 127.5))
+    rows = make_problem(100, 5, 3, "uint8", "float64").samples
+    samples = replace(rows, shift=scale.shift)
     scaled = Samples((samples.rows - 127.5) / 127.5, samples.labels)
     got = rate_of(samples, scale, 3, 10, 0.01, True)
     right = rate_of(scaled, unscaled(5), 3, 10, 0.01, True)
