@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -129,15 +130,27 @@ def test_no_thread_waits_for_ever(name: str, kind: str, n_threads: int) -> None:
     assert ended_early > 0
 
 
-def interrupt_when(condition: Callable[[], Any], number: int = signal.SIGINT) -> None:
-    """Send this process a signal as soon as a condition holds."""
+@contextmanager
+def interrupted_when(condition: Callable[[], Any], number: int = signal.SIGINT) -> Iterator[None]:
+    """Send this process a signal as soon as a condition holds, and again until the block ends.
+
+    Once is not always enough: Python ignores an exception that a handler raises while an object is
+    finalised, as the one of a thread that has ended.
+    """
+    answered = threading.Event()
 
     def send() -> None:
         while not condition():
             time.sleep(0.001)
-        os.kill(os.getpid(), number)
+        while not answered.is_set():
+            os.kill(os.getpid(), number)
+            answered.wait(5)
 
     threading.Thread(target=send, daemon=True).start()
+    try:
+        yield
+    finally:
+        answered.set()
 
 
 @each_compiled
@@ -150,8 +163,7 @@ def test_ctrl_c_in_a_long_call(name: str, kind: str, batch_size: int) -> None:
     losses = np.full(-(-len(order) // batch_size), np.nan)
     options = options_of(len(losses), batch_size)
     interrupts._pace.clear()
-    interrupt_when(kernels_begun)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_when(kernels_begun), pytest.raises(KeyboardInterrupt):
         backend.sgd_steps(samples, order, zeros(), options, losses, 2)
     assert not kernels_running()
     assert not losses[-1] > 0
@@ -180,8 +192,7 @@ def test_ctrl_c_in_a_fit_leaves_the_model(
     estimator.fit(X, y)
     np.testing.assert_array_equal(estimator.coef_, expected.coef_)
     before = dict(vars(estimator))
-    interrupt_when(kernels_begun)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_when(kernels_begun), pytest.raises(KeyboardInterrupt):
         estimator.set_params(max_epochs=10**6, tol=0).fit(
             np.tile(X, (100, 1)), np.tile(y + 50, 100)
         )
@@ -202,11 +213,11 @@ def test_a_handler_that_does_not_raise_changes_nothing(name: str) -> None:
         for signalled in (False, True):
             parameters, losses = zeros(), np.empty(n_steps)
             interrupts._pace.clear()
-            if signalled:
-                interrupt_when(lambda: kernels_begun() or True, signal.SIGUSR1)
-            backend.sgd_steps(samples, order, parameters, options, losses, 2)
-            while signalled and not seen:
-                time.sleep(0.001)
+            when = interrupted_when(lambda: kernels_begun() or True, signal.SIGUSR1)
+            with when if signalled else nullcontext():
+                backend.sgd_steps(samples, order, parameters, options, losses, 2)
+                while signalled and not seen:
+                    time.sleep(0.001)
             results.append(parameters.weights)
     finally:
         signal.signal(signal.SIGUSR1, before)
@@ -251,8 +262,7 @@ def test_what_cannot_leave_off_is_left_alone() -> None:
         release.wait(60)
         told.append(int(interrupts.stop_word()[0]))
 
-    interrupt_when(kernels_begun)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_when(kernels_begun), pytest.raises(KeyboardInterrupt):
         interrupts.call_beside(deaf)
     assert not told  # the answer came first
     release.set()
