@@ -27,7 +27,10 @@ N, D, K = 1000, 40, 10
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
+    # Whoever started the tests behind `&` had Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
+    signal.signal(signal.SIGINT, before)
     assert not kernels_running()
 
 
