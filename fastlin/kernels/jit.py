@@ -67,9 +67,9 @@ def load() -> Backend:
     except Exception as error:  # whatever Numba raises for a layer that is missing or unknown
         return Backend(
             name="numba",
-            reason=f"Numba's threads cannot be started ({_first_line(error)})",
+            reason=f"Numba starts no threads ({_first_line(error)})",
             remedy="unset NUMBA_THREADING_LAYER and NUMBA_THREADING_LAYER_PRIORITY, or set the "
-            "first to one of: workqueue, omp",
+            "first to omp",
         )
     try:
         compiled.address_of(jit_loops.launch)
