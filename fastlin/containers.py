@@ -192,7 +192,7 @@ def _types(table: Any) -> Iterator[tuple[Any, np.dtype[Any]]]:
         for field in table.schema:
             try:
                 yield field.name, np.dtype(field.type.to_pandas_dtype())
-            except (NotImplementedError, TypeError):
+            except (NotImplementedError, TypeError):  # a type that pandas or NumPy does not have
                 yield field.name, np.dtype(object)
     else:
         empty = table.head(0)

@@ -212,8 +212,10 @@ def test_without_a_penalty_a_gap_is_had_all_the_same() -> None:
 def test_the_kernel_s_certificate_is_that_of_few_rows(
     dtype: str, form: Any, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not backends()[backend].available or (dtype == "uint8" and form is csr_array):
-        pytest.skip("no such rows or backend")
+    if not backends()[backend].available:
+        pytest.skip(f"backend {backend!r} is not available")
+    if dtype == "uint8" and form is csr_array:
+        pytest.skip("sparse rows of 8-bit integers are converted before they get here")
     generator = np.random.default_rng(0)
     rows = generator.integers(0, 9, (150, 4)).astype(dtype)
     y = generator.integers(0, 3, 150)

@@ -213,3 +213,36 @@ def test_the_rate_of_single_rows_is_that_of_batches_of_one() -> None:
         model.partial_fit(rows[i : i + 1], labels[i : i + 1], classes=[0, 1])
     fitted = LogisticRegression(fit_intercept=False, batch_size=1, max_epochs=1).fit(rows, labels)
     assert model.learning_rate_ == pytest.approx(fitted.learning_rate_, rel=0.2)
+
+
+# ------------------------------------------------------------------ threads
+
+
+@pytest.mark.parametrize("form", [np.asarray, csr_array])
+@pytest.mark.parametrize("descent", DESCENTS)
+def test_short_batches_give_the_same_bits_at_any_number_of_threads(
+    descent: str, form: Any, backend: str
+) -> None:
+    """Of rows enough for several threads, some of weight 0, with all that an epoch's end does."""
+    rows, labels = problem(2201, 1500)
+    rows = np.where(np.abs(rows) > 1, rows, 0).astype(np.float32)
+    weights = np.where(np.arange(len(rows)) % 7 == 0, 0, 1 + np.arange(len(rows)) % 3)
+    models = [
+        LogisticRegression(
+            backend=backend,
+            n_threads=n_threads,
+            batch_size=900,
+            max_epochs=3,
+            tol=None,
+            early_stopping=True,
+            random_state=0,
+            **DESCENTS[descent],
+        ).fit(form(rows), labels, weights)
+        for n_threads in (1, 3)
+    ]
+    one, three = models
+    assert one.coef_.any()
+    np.testing.assert_array_equal(one.coef_, three.coef_)
+    np.testing.assert_array_equal(one.intercept_, three.intercept_)
+    np.testing.assert_array_equal(one.history_.train_loss, three.history_.train_loss)
+    np.testing.assert_array_equal(one.history_.val_loss, three.history_.val_loss)

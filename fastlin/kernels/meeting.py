@@ -1,7 +1,7 @@
 """Where the threads of a run wait for each other, as intrinsics of the Numba backend.
 
 Starting threads takes as long as a phase of a step, so a run starts them once and lets them meet at
-a barrier, like the C backend's (``csrc/common.h``). That needs all threads at once, which no
+a barrier, like the C backend's (``csrc/team.h``). That needs all threads at once, which no
 threading layer promises: the threads first wait a while for each other, and all get the same answer
 whether all came.
 """
@@ -19,6 +19,7 @@ from numba.extending import intrinsic
 
 from fastlin.kernels.simd import INT64
 
+# Numba's decorator is untyped, below wherever a type is ignored.
 # Words of a meeting, each on a cache line of its own: threads that have come to the barrier, how
 # often it has opened; threads that have come to the run, whether all came (1) or not (2), whether
 # one has taken over the work, and 1 + the position to leave off at, which is of 64 bits.
