@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ def compile_all(seed: int) -> list[dict[str, Any]]:
 
 @pytest.mark.skipif(shutil.which("nm") is None, reason="nm is not installed")
 def test_kernels_are_named_by_their_content_in_every_process() -> None:
-    one, other = compile_all(1), compile_all(2)
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(compile_all, (1, 2))
     assert [kernel["kernel"] for kernel in one] != [kernel["kernel"] for kernel in other]
     for kernels in (one, other):
         names = [kernel["name"] for kernel in kernels]

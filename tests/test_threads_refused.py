@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,7 +70,9 @@ def test_some_more_threads_are_used(backend: str) -> None:
     done = run(code, backend)
     assert done.returncode == 0, done.stderr
     if backend == "numba":
-        assert done.stderr.count("lets this process start no more than 3 of 4 threads") == 1
+        # One of the three waits for Ctrl-C if the machine is so busy that the call takes long.
+        found = re.findall(r"lets this process start no more than ([23]) of 4 threads", done.stderr)
+        assert len(found) == 1, done.stderr
 
 
 @pytest.mark.parametrize("backend", ["numba", "c", "numpy"])
