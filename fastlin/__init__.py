@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastlin.estimator import LogisticRegression
-    from fastlin.history import History
     from fastlin.kernels import Backend, backends
     from fastlin.regularization_path import RegularizationPath, path
+    from fastlin.results.history import History
 
 __version__ = "0.1.0"
 
@@ -26,7 +26,7 @@ __all__ = [
 # Looked up on first use, so that `import fastlin` does not pay for scikit-learn and numba.
 _HOME = {
     "Backend": "fastlin.kernels",
-    "History": "fastlin.history",
+    "History": "fastlin.results.history",
     "LogisticRegression": "fastlin.estimator",
     "RegularizationPath": "fastlin.regularization_path",
     "backends": "fastlin.kernels",

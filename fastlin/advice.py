@@ -1,35 +1,17 @@
-"""What a fit has seen and what to try: at most one warning of each kind a fit.
+"""The warnings that fastlin gives, and the line that they name.
 
 Each is a :class:`FastlinWarning`, so that ``warnings.simplefilter("ignore", FastlinWarning)``
-silences all of them.
+silences all of them. :mod:`fastlin.solvers.diagnosis` says when a fit gives one.
 """
 
 from __future__ import annotations
 
 import inspect
 import warnings
-from typing import TYPE_CHECKING
 
-import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from fastlin.batches import counted_rows
-from fastlin.cooling import at_rest, cooling_epochs
 from fastlin.errors import one_line
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastlin.history import History
-    from fastlin.kernels.arguments import Rows
-
-ORDERS_OF_MAGNITUDE = 3
-"""Ranges of features that lie further apart than so many powers of 10 call for scaling."""
-
-ROWS_LOOKED_AT = 1000
-
-SHARE_OF_LATER_HALF = 0.25
-"""A second half of the epochs that brings more of the fall of the loss is no end of it."""
 
 NOT_THE_CALLER = ("fastlin", "sklearn", "joblib")
 """Packages that stand between the line that asks for a fit and the fit."""
@@ -73,82 +55,3 @@ def warn(message: str, kind: type[FastlinWarning]) -> None:
     while frame and frame.f_globals["__name__"].partition(".")[0] in NOT_THE_CALLER:
         level, frame = level + 1, frame.f_back
     warnings.warn(one_line(message), kind, stacklevel=level)
-
-
-def look_at_features(rows: Rows, sample_weight: NDArray[np.float64] | None = None) -> None:
-    """Warn where some features ``(n, d)`` range over orders of magnitude more than others do.
-
-    Looks at evenly spaced rows that do not weigh nothing; features that are constant there do not
-    count, nor do the narrowest tenth, which may be rare events in the unit of the others.
-    """
-    if not isinstance(rows, np.ndarray) or rows.dtype.kind != "f":
-        return
-    counted = counted_rows(sample_weight)
-    if counted is None:
-        some = rows[:: -(-len(rows) // ROWS_LOOKED_AT)]
-    else:
-        some = rows[counted[:: -(-len(counted) // ROWS_LOOKED_AT)]]
-    with np.errstate(over="ignore"):
-        ranges = np.ptp(some, axis=0).astype(np.float64)
-    ranges = ranges[(ranges > 0) & np.isfinite(ranges)]
-    if len(ranges) < 2:
-        return
-    narrow, wide = np.quantile(ranges, 0.1, method="lower"), ranges.max()
-    if wide > narrow * 10**ORDERS_OF_MAGNITUDE:
-        warn(
-            f"the ranges of the features differ by orders of magnitude, from {narrow:.3g} to "
-            f"{wide:.3g}, so gradient descent is slow in the narrow ones; try "
-            "input_scale='standard' or 'minmax'",
-            ScalingWarning,
-        )
-
-
-def look_at_descent(
-    history: History, tol: float | None, patience: int, momentum: float = 0.0, scales: bool = True
-) -> None:
-    """Warn where ``tol`` was to end the training and the later half still brought the loss down.
-
-    Says nothing of a training too short for ``tol`` to have ended it, nor of a loss that was at
-    rest before its last epochs, in which a smaller rate may have brought it down; and advises what
-    was not tried: ``momentum`` is the one that was used, and ``scales`` says that scaling the
-    features is left to try.
-    """
-    n_epochs = history.stopped_epoch + 1
-    if not tol or history.stop_reason != "max_epochs" or n_epochs <= patience:
-        return
-    losses = history.train_loss.reshape(n_epochs, -1).mean(axis=1)
-    n_last = cooling_epochs(n_epochs)
-    if at_rest(losses[:-n_last], n_last):
-        return
-    half = n_epochs // 2
-    fall, later_fall = history.train_loss[0] - losses[-1], losses[half - 1] - losses[-1]
-    if later_fall > max(SHARE_OF_LATER_HALF * fall, tol * (n_epochs - half)):
-        remedies = "momentum=0.9, " if momentum < 0.5 else ""
-        remedies += "input_scale='standard', " if scales else ""
-        warn(
-            f"the loss was still falling after max_epochs={n_epochs}, from {losses[half - 1]:.4g} "
-            f"to {losses[-1]:.4g} in the later half; try {remedies}a larger max_epochs, or "
-            "solver='lbfgs'; tol=None says that this is enough",
-            NotConvergedWarning,
-        )
-
-
-def how_to_scale(rows: Rows, tried: bool = False) -> str:
-    """Return what an error says of scaling such rows; ``tried`` says that they are scaled."""
-    if tried or not isinstance(rows, np.ndarray):  # a shift of sparse rows is refused
-        return "divide the features by their largest values"
-    return "scale the features with input_scale='standard'"
-
-
-def tell_of_separation(n_rows: int) -> None:
-    """Warn that a model without a penalty predicts every row right.
-
-    It separates the classes, and larger weights in the same direction always have a smaller loss
-    (Albert and Anderson, "On the existence of maximum likelihood estimates in logistic regression
-    models", 1984).
-    """
-    warn(
-        f"the model is right about all {n_rows} rows, so with l2=0 larger weights are always "
-        "better and training has no end; set l2=1e-4, or early_stopping=True",
-        SeparableWarning,
-    )

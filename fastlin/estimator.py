@@ -17,40 +17,15 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from fastlin.advice import (
-    look_at_descent,
-    look_at_features,
-    tell_of_separation,
-)
-from fastlin.batches import Batches, counted_rows
-from fastlin.continuing import (
-    RATE_DEPENDS_ON,
-    known_classes,
-    present_model,
-    remembered,
-    resume,
-    unchanged,
-)
-from fastlin.data import encode_labels, kernel_rows, make_samples, take_rows, weight_type
+from fastlin.callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from fastlin.errors import InputError, shown
-from fastlin.evaluation import mean_score
-from fastlin.fit_tasks import CallbackSupportMixin, FitTasks, with_callbacks
 from fastlin.kernels import BACKEND_NAMES, Backend, CsrRows, Samples, get_backend
-from fastlin.labels import locate, read_labels
-from fastlin.lbfgs import minimize
-from fastlin.prediction import logits
 from fastlin.replacement import learner_of
-from fastlin.scaling import InputScale
-from fastlin.schedules import SCHEDULES, StepSize, safe_step_size
-from fastlin.stream import BATCHES_OF_A_WHOLE, Seen
-from fastlin.train import (
-    Descent,
-    Position,
-    Progress,
-    new_parameters,
-    train,
-)
-from fastlin.validation import (
+from fastlin.rows.labels import locate, read_labels
+from fastlin.rows.row_weights import counted_rows
+from fastlin.rows.samples import encode_labels, kernel_rows, make_samples, take_rows, weight_type
+from fastlin.rows.scaling import InputScale
+from fastlin.rows.validation import (
     check_parameters,
     check_rows,
     check_rows_and_labels,
@@ -67,14 +42,36 @@ from fastlin.validation import (
     require_two_classes,
     split_validation_set,
 )
+from fastlin.solvers.batches import Batches
+from fastlin.solvers.continuing import (
+    RATE_DEPENDS_ON,
+    known_classes,
+    present_model,
+    remembered,
+    resume,
+    unchanged,
+)
+from fastlin.solvers.diagnosis import look_at_descent, look_at_features, tell_of_separation
+from fastlin.solvers.evaluation import mean_score
+from fastlin.solvers.lbfgs import minimize
+from fastlin.solvers.prediction import logits
+from fastlin.solvers.schedules import SCHEDULES, StepSize, safe_step_size
+from fastlin.solvers.sgd import (
+    Descent,
+    Position,
+    Progress,
+    new_parameters,
+    train,
+)
+from fastlin.solvers.stream import BATCHES_OF_A_WHOLE, Seen
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from sklearn.utils import Tags
 
-    from fastlin.history import History
     from fastlin.kernels import Parameters
     from fastlin.kernels.arguments import Rows
+    from fastlin.results.history import History
 
 
 def _trains_in_parts(estimator: LogisticRegression) -> bool:
@@ -102,12 +99,12 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         Weight of the penalty, >= 0.
     learning_rate : float or "auto"
         Size of a step of ``batch_size`` rows; one of fewer rows is as much smaller. ``"auto"``
-        measures a safe one, see :func:`fastlin.schedules.safe_step_size`, lets it fall to 0 in the
-        last epochs where the loss is at rest, so that noisy labels leave no noisy model, and
+        measures a safe one, see :func:`fastlin.solvers.schedules.safe_step_size`, lets it fall to 0
+        in the last epochs where the loss is at rest, so that noisy labels leave no noisy model, and
         with a free intercept subtracts the features' means where these are not mostly 0, which
         changes the pace but not the minimum.
     schedule : {"constant", "invscaling", "cosine"}
-        How the step size changes, see :func:`fastlin.schedules.rates`.
+        How the step size changes, see :func:`fastlin.solvers.schedules.rates`.
     momentum : float
         Factor of the velocity in [0, 1).
     nesterov : bool
@@ -125,7 +122,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     tol : float or None
         Stop when the training loss of an epoch improved by less than this ``patience`` epochs in a
         row; with ``"lbfgs"`` when the objective is above its optimum by an estimated ``tol`` of it
-        or less, see :func:`fastlin.lbfgs.minimize`. 0 or None never stops.
+        or less, see :func:`fastlin.solvers.lbfgs.minimize`. 0 or None never stops.
     early_stopping : bool
         Stop when ``patience`` checks in a row did not improve the best validation loss, and return
         the weights of the best check. Needs ``X_val``, or splits ``validation_fraction`` off.
@@ -143,7 +140,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         Let the penalty cover the intercept too.
     input_scale : None, "minmax", "standard" or (shift, scale)
         Scaling of the inputs, folded into the weights; see
-        :meth:`fastlin.scaling.InputScale.from_option`.
+        :meth:`fastlin.rows.scaling.InputScale.from_option`.
     class_weight : None, "balanced" or dict
         Factor of the loss of each class.
     warm_start : bool
@@ -173,13 +170,13 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         zero were scaled that float32 would round away what is left of it in the sum.
     n_iter_ : int
         Epochs (``"sgd"``) or iterations (``"lbfgs"``) made.
-    history_ : fastlin.history.History
+    history_ : fastlin.results.history.History
         Losses, accuracies, times and why training ended.
     backend_ : str
         Name of the backend that trained.
     learning_rate_ : float
         Step size used. With ``learning_rate="auto"`` that of the intercept is another, see
-        :func:`fastlin.schedules.safe_step_size`, and it is nan with ``"lbfgs"``.
+        :func:`fastlin.solvers.schedules.safe_step_size`, and it is nan with ``"lbfgs"``.
     n_features_in_ : int
         Features of the rows, ``d``.
     feature_names_in_ : (d,) of str
@@ -204,7 +201,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     _position: Position | None = None
     """Where gradient descent stopped; None after L-BFGS."""
     _trained_with: Mapping[str, Any] = MappingProxyType({})
-    """Options of the last call, see :mod:`fastlin.continuing`."""
+    """Options of the last call, see :mod:`fastlin.solvers.continuing`."""
     _data_layout: dict[str, Any] | None = None
     """How the command line read the text file that this model was trained on."""
 
@@ -886,7 +883,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         OutputError
             The file cannot be written.
         """
-        from fastlin.model_file import save_estimator
+        from fastlin.results.model_file import save_estimator
 
         check_is_fitted(self)
         save_estimator(self, path)
@@ -910,7 +907,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         ModelFileError
             The file is missing, damaged, or not a model.
         """
-        from fastlin.model_file import load_estimator
+        from fastlin.results.model_file import load_estimator
 
         return load_estimator(cls, path)
 

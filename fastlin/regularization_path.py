@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastlin.advice import NotConvergedWarning, warn
-from fastlin.curvature import Curvature
 from fastlin.errors import InputError, shown
 from fastlin.estimator import LogisticRegression
 from fastlin.kernels import Parameters
-from fastlin.lbfgs import Solution, solve
-from fastlin.objective import Objective
-from fastlin.train import score_validation
+from fastlin.solvers.curvature import Curvature
+from fastlin.solvers.lbfgs import Solution, solve
+from fastlin.solvers.objective import Objective
+from fastlin.solvers.sgd import score_validation
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from fastlin.history import History
-    from fastlin.scaling import InputScale
-    from fastlin.train import Descent
+    from fastlin.results.history import History
+    from fastlin.rows.scaling import InputScale
+    from fastlin.solvers.sgd import Descent
 
 DEFAULT_L2 = tuple(10.0 ** (-half / 2) for half in range(13))
 """1 to 1e-6, two a decade."""
@@ -43,7 +43,7 @@ class RegularizationPath:
         Mean cross-entropy plus penalty that each fit reached.
     gap : (p,) float64
         The optimum's objective is not lower by more than this; see
-        :class:`~fastlin.history.History`.
+        :class:`~fastlin.results.history.History`.
     n_iter : (p,) int64
         Iterations that each fit took, starting from the one before.
     stop_reason : tuple of str

@@ -96,9 +96,9 @@ def main() -> int:
     import sklearn.linear_model  # noqa: F401
 
     import fastlin.estimator
-    import fastlin.kernels.jit_sparse
-    import fastlin.lbfgs
-    import fastlin.train  # noqa: F401
+    import fastlin.kernels.jit.sparse.kernels
+    import fastlin.solvers.lbfgs
+    import fastlin.solvers.sgd  # noqa: F401
 
     hunt.fit(hunt.Task.read("sgd,float64,k=2,d=3"), "numpy")
     action, n, *rest = sys.argv[1:]

@@ -14,8 +14,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from fastlin.kernels import compiled, integer_loops, jit_loops, jit_sparse_loops
-from fastlin.kernels.kind import Kind
+from fastlin.kernels.jit import compiled
+from fastlin.kernels.jit.dense import phases as jit_loops
+from fastlin.kernels.jit.kind import Kind
+from fastlin.kernels.jit.matrix_unit import phases as integer_loops
+from fastlin.kernels.jit.sparse import phases as jit_sparse_loops
 
 PHASES = (jit_loops.logits_phase, jit_loops.residual_phase, jit_loops.gradient_phase)
 UNIT_PHASES = (integer_loops.integer_logits_phase, integer_loops.integer_gradient_phase)

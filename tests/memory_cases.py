@@ -281,7 +281,7 @@ def main() -> None:
     backend = get_backend(options.backend)
     if backend.name == "numba":
         # Its working memory, which it puts on cache lines of blocks that are somewhat larger.
-        importlib.import_module("fastlin.kernels.jit_sparse")
+        importlib.import_module("fastlin.kernels.jit.sparse.kernels")
         modules = [m for name, m in sys.modules.items() if name.startswith("fastlin.kernels.")]
         allocating = [module for module in modules if hasattr(module, "aligned")]
         assert allocating, "name here what allocates the working memory of Numba"

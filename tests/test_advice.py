@@ -17,14 +17,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import fastlin
-from fastlin import LogisticRegression, advice
-from fastlin.advice import (
-    FastlinWarning,
-    NotConvergedWarning,
-    ScalingWarning,
-    SeparableWarning,
-)
-from fastlin.history import History
+from fastlin import LogisticRegression
+from fastlin.advice import FastlinWarning, NotConvergedWarning, ScalingWarning, SeparableWarning
+from fastlin.results.history import History
+from fastlin.solvers import diagnosis
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.standard_normal((200, 5))
@@ -137,8 +133,8 @@ def test_how_a_loss_falls(losses: np.ndarray, told: bool) -> None:
     )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        advice.look_at_descent(history, 1e-4, 10)
-        advice.look_at_descent(history, 1.0, 10)  # more than it fell
+        diagnosis.look_at_descent(history, 1e-4, 10)
+        diagnosis.look_at_descent(history, 1.0, 10)  # more than it fell
     assert len(caught) == told
 
 

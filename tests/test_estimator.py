@@ -19,10 +19,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from fastlin import History, LogisticRegression
-from fastlin.data import kernel_rows
 from fastlin.errors import BackendUnavailableError, DivergenceError, FastlinError, InputError
 from fastlin.kernels import BACKEND_NAMES, Backend, backends, load_backend
-from fastlin.train import Progress
+from fastlin.rows.samples import kernel_rows
+from fastlin.solvers.sgd import Progress
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 
 import fastlin
-from fastlin import LogisticRegression, lbfgs
+from fastlin import LogisticRegression
 from fastlin.errors import InputError
+from fastlin.solvers import lbfgs
 
 L2 = [1e-4, 1e-1, 1e-3, 1e-2]
 OPTIONS: dict[str, Any] = {"backend": "numpy", "input_scale": (0, 1 / 16), "tol": 1e-9}
@@ -85,7 +86,7 @@ def test_without_a_validation_set_there_is_no_best() -> None:
 
 def test_the_rows_are_sampled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from fastlin import regularization_path
-    from fastlin.curvature import Curvature
+    from fastlin.solvers.curvature import Curvature
 
     made = []
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from fastlin.bench.results import Case, Results
 from fastlin.bench.table import MOST_TABLES, fastest
-from fastlin.output_file import replacing
-from fastlin.plotting import import_matplotlib
+from fastlin.results.output_file import replacing
+from fastlin.results.plotting import import_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

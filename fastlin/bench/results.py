@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fastlin.bench.limits import Limits
 from fastlin.bench.timing import Spread
 from fastlin.errors import InputError
-from fastlin.output_file import replacing
+from fastlin.results.output_file import replacing
 
 FORMAT = 1
 """Version of the JSON form."""

@@ -34,7 +34,7 @@ def command(as_json: bool) -> None:
     """Run ``fastlin info``; see HELP."""
     from fastlin.datasets.mnist import data_folder
     from fastlin.kernels import backends
-    from fastlin.kernels.kernel_cache import base_folder
+    from fastlin.kernels.jit.kernel_cache import base_folder
 
     kernel_folder = base_folder()
     facts = {

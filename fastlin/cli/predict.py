@@ -15,7 +15,7 @@ from fastlin.cli.output import counted
 from fastlin.cli.selection import PARTS, Source, local_file, rows_to_predict
 from fastlin.cli.values import OutputFile
 from fastlin.errors import InputError
-from fastlin.output_file import replacing
+from fastlin.results.output_file import replacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -24,7 +24,7 @@ class Scores:
 
 def measure(model: LogisticRegression, X: NDArray[Any], y: NDArray[Any]) -> Scores:
     """Measure `model` on rows X (n, d) with labels y (n,), all of them known to the model."""
-    from fastlin.labels import locate
+    from fastlin.rows.labels import locate
 
     log_probabilities = model.predict_log_proba(X)
     target, _ = locate(y, model.classes_)

@@ -23,7 +23,7 @@ from fastlin.cli.selection import Source, check_trainable, load, local_file
 from fastlin.cli.training_options import training_options
 from fastlin.cli.values import OutputFile
 from fastlin.errors import InputError
-from fastlin.output_file import replacing
+from fastlin.results.output_file import replacing
 
 if TYPE_CHECKING:
     from fastlin.datasets import Dataset

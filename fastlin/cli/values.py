@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from fastlin.output_file import check_writable
+from fastlin.results.output_file import check_writable
 
 
 class Number(click.ParamType):  # type: ignore[type-arg]  # generic in newer clicks only

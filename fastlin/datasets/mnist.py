@@ -23,7 +23,7 @@ import numpy as np
 from fastlin.datasets import idx, mirrors, mnist_wheel
 from fastlin.datasets.dataset import Dataset, Listing
 from fastlin.errors import DatasetError
-from fastlin.output_file import replacing
+from fastlin.results.output_file import replacing
 
 logger = logging.getLogger("fastlin")
 

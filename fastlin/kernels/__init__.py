@@ -3,7 +3,7 @@
 =========  =======================================  ==========================
 name       module                                   what it is
 =========  =======================================  ==========================
-``numba``  :mod:`fastlin.kernels.jit`               ``@njit(parallel=True)``
+``numba``  :mod:`fastlin.kernels.jit.backend`       ``@njit(parallel=True)``
 ``c``      :mod:`fastlin.kernels.native`            C through cffi
 ``numpy``  :mod:`fastlin.kernels.reference`         the specification
 =========  =======================================  ==========================
@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fastlin.errors import BackendUnavailableError, InputError
-from fastlin.kernels import numba_environment
 from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
+from fastlin.kernels.jit import numba_environment
 from fastlin.kernels.thread_limits import default_n_threads
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def load_backend(name: str) -> Backend:
             variable = fault.partition(" ")[0].partition("=")[0]
             return Backend(name="numba", reason=fault, remedy=f"unset {variable}")
         try:
-            from fastlin.kernels.jit import load
+            from fastlin.kernels.jit.backend import load
         except Exception as error:  # numba refuses to load in many ways, a wrong NumPy among them
             remedy = "install a numba that fits this NumPy with: pip install --upgrade numba"
             if any(variable.startswith("NUMBA_") for variable in os.environ):

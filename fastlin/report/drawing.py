@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastlin.plotting import save_figure
 from fastlin.report.wording import MINUS
+from fastlin.results.plotting import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from fastlin.history import History
+    from fastlin.results.history import History
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastlin.plotting import (
+from fastlin.report.drawing import Drawing, settled_range, step_axis, within_limits
+from fastlin.report.figures_penalty import norm_figure, penalty_figure, weight_figure
+from fastlin.report.wording import count
+from fastlin.results.plotting import (
     BLUE,
     GREEN,
     VERMILLION,
@@ -16,14 +19,11 @@ from fastlin.plotting import (
     legend_above,
     new_figure,
 )
-from fastlin.report.drawing import Drawing, settled_range, step_axis, within_limits
-from fastlin.report.figures_penalty import norm_figure, penalty_figure, weight_figure
-from fastlin.report.wording import count
 
 if TYPE_CHECKING:
-    from fastlin.history import History
     from fastlin.report.results import Results
     from fastlin.report.tasks import Run
+    from fastlin.results.history import History
 
 # The ranges in which the curves of MNIST can be told apart.
 MNIST_RANGES = {

@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastlin.plotting import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, legend_above, new_figure
 from fastlin.report.drawing import Drawing, settled_range, step_axis, within_limits
+from fastlin.results.plotting import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    VERMILLION,
+    legend_above,
+    new_figure,
+)
 
 if TYPE_CHECKING:
     from fastlin.report.results import Results

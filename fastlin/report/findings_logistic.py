@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastlin.plotting import epoch_means
 from fastlin.report.wording import compare, count, percent, points
+from fastlin.results.plotting import epoch_means
 
 if TYPE_CHECKING:
-    from fastlin.history import History
     from fastlin.report.problem import Split
     from fastlin.report.spikes import Spikes
     from fastlin.report.tasks import Run
+    from fastlin.results.history import History
 
 
 def losses(run: Run) -> list[str]:

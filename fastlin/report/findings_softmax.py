@@ -22,9 +22,9 @@ from fastlin.report.wording import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fastlin.history import History
     from fastlin.report.problem import Split
     from fastlin.report.tasks import Run
+    from fastlin.results.history import History
 
 TREND_SHARE = 5  # a trend compares the first and the last fifth of the checks
 HARM = 0.01  # a validation loss this share above its minimum counts as rising again

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fastlin.errors import OutputError
-from fastlin.output_file import move_over
+from fastlin.results.output_file import move_over
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from fastlin.report.wording import MINUS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fastlin.history import History
+    from fastlin.results.history import History
 
 WINDOW = 9  # checks; odd, so that each check sits in the middle of its window
 STANDARD_ERRORS = 4.0

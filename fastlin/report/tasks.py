@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastlin.estimator import LogisticRegression
-    from fastlin.history import History
     from fastlin.report.problem import Problem, Settings, Split
     from fastlin.report.progress import Display
+    from fastlin.results.history import History
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,78 @@
+"""scikit-learn's callbacks, from 1.9 on: a fit is a task, and so is each epoch in it."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # an older scikit-learn
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]  # the import above failed
+        """Nothing: without scikit-learn's callbacks there is no ``set_callbacks``."""
+
+    def with_callbacks(method: Any) -> Any:
+        """Return the method as it is."""
+        return method
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastlin.solvers.sgd import Progress
+
+__all__ = ["CallbackSupportMixin", "FitTasks", "with_callbacks"]
+
+
+class FitTasks:
+    """Tells an estimator's callbacks what is being done, and passes on that one of them says stop.
+
+    Parameters
+    ----------
+    estimator : LogisticRegression
+    n_epochs : int
+        The most there will be.
+    data : dict
+        ``X``, ``y`` and ``sample_weight`` of the training, as callbacks are to see them.
+    attributes : callable
+        Returns by name the learned attributes of a model that stopped now.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        n_epochs: int,
+        data: dict[str, Any],
+        attributes: Callable[[], dict[str, Any]],
+    ) -> None:
+        self._said = {"estimator": estimator, "X": data["X"], "y": data["y"], "metadata": None}
+        if data["sample_weight"] is not None:
+            self._said["metadata"] = {"sample_weight": data["sample_weight"]}
+        # Of its own memory: training goes on in the model's.
+        self._attributes = lambda: deepcopy(attributes())
+        self._name = "epoch" if estimator.solver == "sgd" else "iteration"
+        self._epoch: Any = None
+        self._fit = estimator._init_callback_context(max_subtasks=n_epochs)
+        self._fit.call_on_fit_task_begin(**self._said)
+
+    def begin_epoch(self) -> None:
+        """Announce an epoch, or an iteration of L-BFGS."""
+        self._epoch = self._fit.subcontext(task_name=self._name)
+        self._epoch.call_on_fit_task_begin(**self._said, reconstruction_attributes=self._attributes)
+
+    def __call__(self, progress: Progress) -> bool:
+        """Announce the end of an epoch; return whether a callback wants to stop here."""
+        return progress.end_of_epoch and self._end_epoch()
+
+    def end(self) -> None:
+        """Announce the end of the fit, and of an epoch that it cut short."""
+        if self._epoch is not None:
+            self._end_epoch()
+        self._fit.call_on_fit_task_end(**self._said, reconstruction_attributes=self._attributes)
+
+    def _end_epoch(self) -> bool:
+        epoch, self._epoch = self._epoch, None
+        return bool(
+            epoch.call_on_fit_task_end(**self._said, reconstruction_attributes=self._attributes)
+        )

@@ -1,0 +1,1 @@
+"""Kernels for dense rows."""

@@ -1,0 +1,181 @@
+"""The phases of the Numba backend that hold products, for a matrix unit.
+
+They take the place of phases A and C of :mod:`fastlin.kernels.jit.dense.phases`; all else stays. A
+slice belongs to one thread. Each phase configures the unit's registers and releases them: so the
+system need not save them while a thread waits for others.
+"""
+
+from __future__ import annotations
+
+from fastlin.kernels.jit.dense.phases import (
+    ARGUMENTS_AT,
+    BUFFER,
+    IS_FIRST,
+    N_ROWS,
+    Arguments,
+    Shape,
+    Work,
+    finish_gradient,
+    slice_bound,
+    slice_offset,
+    vectors_of,
+    work_of_run,
+)
+from fastlin.kernels.jit.dense.tiles import N_POINTERS, TILE
+from fastlin.kernels.jit.kind import this_kind
+from fastlin.kernels.jit.matrix_unit.products import (
+    ABREAST,
+    BLOCK,
+    GROUP,
+    LANES,
+    ROWS_STAGED,
+    TILE_BYTES,
+    configure_tiles,
+    fetch,
+    gradient_products,
+    interleave,
+    join_gradient,
+    join_logits,
+    logit_products,
+    release_tiles,
+    stage,
+    write_residual_digits,
+    write_weight_digits,
+)
+from fastlin.kernels.jit.memory import read_record
+from fastlin.kernels.jit.options import inner
+
+# What a thread has for itself, in bytes from the start of its part of ``Work.operands``. Rows of
+# phase A and digits of residuals, whose sizes depend on the shape, come last.
+PRODUCTS_AT = 0
+INTERLEAVED_AT = PRODUCTS_AT + ABREAST * 2 * TILE_BYTES
+VARYING_AT = INTERLEAVED_AT + 2 * TILE * 64
+UNIT_BYTES = 16
+"""What a class's unit takes, so that the digits behind those of a block start on a cache line."""
+
+
+def choose_slices(n_features: int, n_slices: int) -> int:
+    """Return the number of slices: no fewer than such as 32 bits can hold the sums of."""
+    if n_features < 4096:
+        return n_slices
+    return min(n_features // 1024, n_features // 32768 + 64)
+
+
+def operand_bytes(n_slices: int, n_vectors: int, k_padded: int) -> int:
+    """Return how many bytes a thread needs for itself."""
+    longest = (n_vectors // n_slices + 16) * LANES
+    return VARYING_AT + max(k_padded * (UNIT_BYTES + 4 * TILE), ROWS_STAGED * longest)
+
+
+@inner
+def slice_digits(shape: Shape, work: Work, part: int) -> None:
+    """Write the digits of the weights of a slice."""
+    first, stop = slice_bound(shape, part), slice_bound(shape, part + 1)
+    units = work.weight_units + part * shape.k_padded * 4
+    for b in range(shape.n_blocks):
+        at = (b * shape.n_vectors + first) * BLOCK * 64
+        write_weight_digits(
+            work.weights + at,
+            stop - first,
+            work.weight_digits + at,
+            units + b * BLOCK * 4,
+        )
+
+
+@inner
+def slice_products(
+    shape: Shape, work: Work, pointers: int, n_rows: int, part: int, own: int, out: int
+) -> None:
+    """Partial logits of a tile's rows from a slice; ``own``: where the thread's operands are."""
+    first, stop = slice_bound(shape, part), slice_bound(shape, part + 1)
+    width = (stop - first) * LANES
+    block_bytes = shape.n_vectors * BLOCK * 64
+    products, staged = own + PRODUCTS_AT, own + VARYING_AT
+    digits = work.weight_digits + first * BLOCK * 64
+    units = work.weight_units + part * shape.k_padded * 4
+    for i in range(0, n_rows, ROWS_STAGED):
+        stage(pointers + 8 * i, shape.d, first * LANES, stop * LANES, staged)
+        for b in range(0, shape.n_blocks, ABREAST):
+            few = min(ABREAST, shape.n_blocks - b)
+            logit_products(
+                (digits + b * block_bytes, 64, TILE_BYTES, block_bytes),
+                (staged, width, 64, 16 * width),
+                few,
+                (stop - first) // GROUP,
+                products,
+            )
+            for t in range(few * 2):
+                c = (b + t // 2) * BLOCK
+                row = i + t % 2 * 16
+                join_logits(products + t * TILE_BYTES, units + c * 4, out + (c * TILE + row) * 4)
+
+
+def integer_logits_phase(data: int, thread: int, n_threads: int) -> None:
+    """One thread's part of phase A on the matrix unit: whole slices."""
+    kind = this_kind()
+    shape = read_record(Shape, data)
+    work = work_of_run(kind, shape, read_record(Arguments, data + ARGUMENTS_AT), thread, n_threads)
+    tile = work.states[0]
+    configure_tiles()
+    pointers = work.pointers.ctypes.data + 8 * N_POINTERS * tile[BUFFER]
+    own = work.operands
+    slice_bytes = shape.k_padded * TILE * shape.size
+    for s in range(
+        shape.n_slices * thread // n_threads,
+        shape.n_slices * (thread + 1) // n_threads,
+    ):
+        if tile[IS_FIRST]:  # the weights are as the batch before has left them
+            slice_digits(shape, work, s)
+        buffered = tile[BUFFER] * shape.n_slices + s
+        out = work.partial + buffered * slice_bytes
+        slice_products(shape, work, pointers, tile[N_ROWS], s, own, out)
+        slice_offset(kind, shape, work, slice_bound(shape, s), slice_bound(shape, s + 1), buffered)
+    release_tiles()
+
+
+def integer_gradient_phase(data: int, thread: int, n_threads: int) -> None:
+    """One thread's part of phase C on the matrix unit; see ``gradient_phase``."""
+    kind = this_kind()
+    shape = read_record(Shape, data)
+    arguments = read_record(Arguments, data + ARGUMENTS_AT)
+    work = work_of_run(kind, shape, arguments, thread, n_threads)
+    tile, factors, nesterov = work.states[1], work.factors, arguments.nesterov != 0
+    n_rows = tile[N_ROWS]
+    if n_rows == 0:  # before the first tile
+        return
+    configure_tiles()
+    first_vector, stop_vector = vectors_of(shape, thread, n_threads)
+    rows = work.pointers.ctypes.data + 8 * N_POINTERS * tile[BUFFER]
+    next_rows = work.pointers.ctypes.data + 8 * N_POINTERS * (1 - tile[BUFFER])
+    own = work.operands
+    products, units = own + PRODUCTS_AT, own + VARYING_AT
+    digits = units + shape.k_padded * UNIT_BYTES
+    sums = work.sums
+    write_residual_digits(work.residual.ctypes.data, n_rows, shape.k_padded, digits, units)
+    buffer = own + INTERLEAVED_AT
+    other_buffer = buffer + TILE * 64
+    interleave(rows, n_rows, shape.d, first_vector * LANES, buffer)
+    for vector in range(first_vector, stop_vector, 2):
+        in_group = vector % GROUP
+        ahead = vector + GROUP
+        if in_group == 0 and ahead < stop_vector:
+            interleave(rows, n_rows, shape.d, ahead * LANES, other_buffer)
+        quarter = TILE // GROUP
+        column = (vector - in_group) * LANES
+        fetch(next_rows, in_group * quarter, (in_group + 2) * quarter, column)
+        for b in range(0, shape.n_blocks, ABREAST):
+            few = min(ABREAST, shape.n_blocks - b)
+            gradient_products(
+                (digits + b * 2 * TILE_BYTES, 64, TILE_BYTES, 2 * TILE_BYTES),
+                (buffer + in_group * LANES * TILE, 64, TILE_BYTES, LANES * TILE),
+                few,
+                (n_rows + 63) // 64,
+                products,
+            )
+            for t in range(few):
+                at = units + (b + t) * BLOCK * 4
+                join_gradient(products + t * 2 * TILE_BYTES, at, sums.ctypes.data)
+                finish_gradient(kind, shape, work, tile, factors, nesterov, sums, vector, 2, b + t)
+        if in_group:
+            buffer, other_buffer = other_buffer, buffer
+    release_tiles()

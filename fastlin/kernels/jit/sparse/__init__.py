@@ -1,0 +1,1 @@
+"""Kernels for rows in compressed sparse form."""

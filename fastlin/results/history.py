@@ -1,0 +1,181 @@
+"""What happened during one training run, step by step and check by check."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+
+MOST_STORED = 2**15
+"""Steps, and checks, that a file or a pickle keeps one by one: half a megabyte of each pickle."""
+
+
+@dataclass
+class History:
+    """Losses, accuracies and times of one training run.
+
+    A file and a pickle hold at most 32768 steps and as many checks, see :meth:`stored`.
+
+    Steps and epochs count from 0. A *step* is one mini-batch and one update; a
+    *check* is an evaluation on the validation and training sets. All losses are
+    mean cross-entropies in nats, without the L2 penalty.
+
+    Attributes
+    ----------
+    step : (s,) int64
+        Number of each step.
+    train_loss : (s,) float64
+        Loss of each step's batch, before the step's own update; with L-BFGS, where a step is an
+        iteration, of all rows after it.
+    objective, gradient_norm, gap : (s,) float64, or empty
+        Of L-BFGS, after each iteration: the loss plus the penalty, the Euclidean norm of its
+        gradient by the weights of the scaled inputs and the intercept, and a certificate: the
+        optimum's objective is not lower by more than ``gap``, whatever it is. The bound is of
+        ``fastlin.solvers.certificate``, in float64 on all rows for the weights that are returned,
+        also those in float32; it is the objective itself where nothing better is known.
+    check_step : (c,) int64
+        Step right after whose update each check was made.
+    val_loss, val_accuracy, train_accuracy : (c,) float64
+        Result of each check; accuracies are fractions in [0, 1].
+    steps_per_epoch : int
+        Steps of a whole epoch; 1 with L-BFGS.
+    steps_per_loss : int
+        1, or in a long history that was stored: each of ``train_loss`` is the mean over as many
+        steps, of which ``step`` is the last.
+    stopped_epoch, stopped_step : int
+        Epoch and step of the last update; -1 before the first.
+    best_step : int
+        Step of the check whose weights were returned, or ``stopped_step``
+        without early stopping.
+    stop_reason : str
+        ``"max_epochs"``, ``"early_stopping"``, ``"tol"`` or ``"callback"``; of gradient descent
+        also ``"divergence"``, where early stopping returned weights of before; of L-BFGS also
+        ``"precision"``, where the weights' type can tell no further decrease, and
+        ``"line_search"``, where no step lowers the objective.
+    seconds : dict of str to float
+        Wall-clock seconds by phase: ``"steps"``, ``"checks"``, ``"total"``.
+    """
+
+    step: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    train_loss: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    objective: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    gradient_norm: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    gap: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    check_step: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    val_loss: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    val_accuracy: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    train_accuracy: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    steps_per_epoch: int = 0
+    steps_per_loss: int = 1
+    stopped_epoch: int = -1
+    stopped_step: int = -1
+    best_step: int = -1
+    stop_reason: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain lists and numbers, ready for JSON.
+
+        Returns
+        -------
+        dict of str to list, number, str or dict
+            By the attributes' names.
+        """
+        return {
+            name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in vars(self).items()
+        }
+
+    def stored(self, most: int = MOST_STORED) -> History:
+        """Return what a file or a pickle keeps: this history, if it is no longer than `most`.
+
+        A longer one has the means of ``train_loss`` over runs of ``steps_per_loss`` steps within an
+        epoch, or over whole epochs; with L-BFGS, and of the checks, it has every so many values,
+        the last among them. The check of ``best_step`` stays.
+
+        Parameters
+        ----------
+        most : int
+            Steps, and checks, that are kept one by one.
+
+        Returns
+        -------
+        History
+            A copy; arrays that are no longer than `most` are the same.
+        """
+        short = replace(self, seconds=dict(self.seconds))
+        n_steps, n_checks = len(self.step), len(self.check_step)
+        if n_steps > most:
+            starts, short.steps_per_loss = _runs(n_steps, self.steps_per_epoch, most)
+            lengths = np.diff(starts, append=n_steps)
+            last = starts + lengths - 1
+            short.step = self.step[last]
+            short.train_loss = np.add.reduceat(self.train_loss, starts) / lengths
+            if len(self.objective):  # a step of L-BFGS is of all rows, and its certificate exact
+                for name in ("train_loss", "objective", "gradient_norm", "gap"):
+                    setattr(short, name, getattr(self, name)[last])
+        if n_checks > most:
+            every = -(-n_checks // most)
+            kept = np.arange((n_checks - 1) % every, n_checks, every)
+            kept = np.union1d(kept, np.flatnonzero(self.check_step == self.best_step))
+            for name in ("check_step", "val_loss", "val_accuracy", "train_accuracy"):
+                setattr(short, name, getattr(self, name)[kept])
+        return short
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle keeps."""
+        return dict(vars(self.stored()))
+
+    def __copy__(self) -> History:
+        """Return a whole copy, unlike a pickle's."""
+        return replace(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> History:
+        """Return a whole copy, unlike a pickle's."""
+        return History(**deepcopy(vars(self), memo))
+
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Draw the losses and, if there were checks, the accuracies against steps.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            Where to save the figure; its suffix (``.png``, ``.svg``, ``.pdf``)
+            chooses the format.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            It belongs to no window and to no ``pyplot`` state.
+
+        Raises
+        ------
+        InputError
+            The history is empty, or the suffix is unknown.
+        OutputError
+            The file cannot be written.
+        """
+        from fastlin.results.plotting import learning_curve
+
+        return learning_curve(self, path)
+
+
+def _runs(n_steps: int, steps_per_epoch: int, most: int) -> tuple[NDArray[np.int64], int]:
+    """Cut steps into at most `most` runs; return where each starts, and how long a run is."""
+    length = max(1, steps_per_epoch)
+    n_epochs = -(-n_steps // length)
+    if n_epochs > most:
+        whole = length * -(-n_epochs // most)
+        return np.arange(0, n_steps, whole), whole
+    part = -(-length // (most // n_epochs))
+    within = np.arange(0, length, part)
+    starts = (length * np.arange(n_epochs)[:, np.newaxis] + within).ravel()
+    return starts[starts < n_steps], part

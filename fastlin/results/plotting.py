@@ -1,0 +1,236 @@
+"""The look every figure of fastlin shares, and the learning curve of one run.
+
+Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), which
+readers with any form of colour blindness can tell apart; lines differ in dash
+pattern as well, so that a grey print stays readable.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastlin.errors import InputError
+from fastlin.results.output_file import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from fastlin.results.history import History
+
+LIGHT_BLUE, BLUE, VERMILLION, GREEN, ORANGE, PURPLE = (
+    "#9CC4E0",
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#E69F00",
+    "#CC79A7",
+)
+
+_STYLE: Any = {
+    "font.family": "DejaVu Sans",  # shipped with matplotlib: the same letters on every machine
+    "font.size": 13,
+    "axes.labelsize": 14,
+    "axes.titlesize": 14,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "#DDDDDD",
+    "legend.frameon": False,
+    "legend.fontsize": 12,
+    "lines.linewidth": 2.0,
+    "savefig.dpi": 160,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "fastlin",  # the same figure gives the same file
+}
+_FORMATS = (".png", ".svg", ".pdf")
+
+
+def figure_style() -> AbstractContextManager[None]:
+    """Return a context in which matplotlib draws and saves in the look of fastlin."""
+    context: AbstractContextManager[None] = import_matplotlib().rc_context(_STYLE)
+    return context
+
+
+def import_matplotlib() -> Any:
+    """Import matplotlib, whose import fails where MPLBACKEND names what is not installed.
+
+    A process that a notebook or a desktop starts inherits that variable. Figures here are written
+    to files, which no such backend does; it is left to ``pyplot`` as far as it can be used.
+    """
+    inherited = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    finally:
+        if inherited is not None:
+            os.environ["MPLBACKEND"] = inherited
+    if inherited:
+        with suppress(ValueError):
+            matplotlib.rcParams["backend"] = inherited
+    return matplotlib
+
+
+def new_figure(
+    n_rows: int = 1,
+    n_columns: int = 1,
+    size: tuple[float, float] = (6.8, 4.0),
+    share_x: bool = False,
+) -> tuple[Figure, NDArray[Any]]:
+    """Return an empty figure of `size` inches and its axes, an (n_rows, n_columns) array.
+
+    The figure belongs to no window and to no ``pyplot`` state.
+    """
+    with figure_style():
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(n_rows, n_columns, sharex=share_x, squeeze=False)
+    return figure, axes
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write `figure` to `path`; the suffix (``.png``, ``.svg``, ``.pdf``) chooses the format.
+
+    Nothing in the file depends on the time of writing.
+
+    Raises
+    ------
+    InputError
+        The suffix is none of the three.
+    OutputError
+        The file cannot be written.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in _FORMATS:
+        raise InputError(
+            f"cannot draw into {path.name!r}: expected a name that ends in .png, .svg or .pdf"
+        )
+    undated: dict[str, Any] = {
+        ".png": {},
+        ".svg": {"Date": None},
+        ".pdf": {"CreationDate": None},
+    }[suffix]
+    with replacing(path) as temporary, figure_style():
+        figure.savefig(temporary, metadata=undated)
+
+
+def legend_above(axes: Axes, n_columns: int = 2) -> None:
+    """Put the legend over the axes, where it covers no curve."""
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=n_columns,
+        borderaxespad=0.2,
+        handlelength=2.2,
+        columnspacing=1.6,
+    )
+
+
+def epoch_means(history: History) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean training loss of each epoch, placed in the middle of its steps.
+
+    Returns
+    -------
+    middle_step, mean_loss : (epochs,) float64
+        The last epoch counts even if training stopped inside it.
+    """
+    if not len(history.train_loss):
+        return np.empty(0), np.empty(0)
+    epoch = history.step // max(1, history.steps_per_epoch)
+    starts = np.flatnonzero(np.diff(epoch, prepend=-1))
+    steps = np.diff(history.step, prepend=-1)  # of each loss: 1 unless the history was shortened
+    counts = np.add.reduceat(steps, starts)
+    sums = np.add.reduceat(history.train_loss * steps, starts)
+    first_steps = np.cumsum(counts) - counts
+    return first_steps + (counts - 1) / 2.0, sums / counts
+
+
+def learning_curve(history: History, path: str | Path | None = None) -> Figure:
+    """Draw the losses and, if there were checks, the accuracies of a run against its steps.
+
+    Parameters
+    ----------
+    history : History
+        What :meth:`LogisticRegression.fit` recorded.
+    path : str or Path, optional
+        Where to save the figure as well; its suffix (``.png``, ``.svg``,
+        ``.pdf``) chooses the format.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    InputError
+        The history is empty, or the suffix is unknown.
+    OutputError
+        The file cannot be written.
+    """
+    if not len(history.step):
+        raise InputError("the history holds no step, so there is nothing to plot; call fit first")
+    has_accuracy = bool(np.isfinite(history.train_accuracy).any()) or bool(
+        np.isfinite(history.val_accuracy).any()
+    )
+    with figure_style():
+        n_panels = 2 if has_accuracy else 1
+        figure, axes = new_figure(n_panels, 1, size=(6.8, 0.8 + 3.2 * n_panels), share_x=True)
+        draw_losses(axes[0, 0], history)
+        if has_accuracy:
+            draw_accuracies(axes[1, 0], history)
+        axes[-1, 0].set_xlabel("training step (mini-batches)")
+    if path is not None:
+        save_figure(figure, path)
+    return figure
+
+
+def draw_losses(axes: Axes, history: History) -> None:
+    """Draw a run's batch losses, their mean for each epoch, and any validation losses."""
+    axes.plot(
+        history.step,
+        history.train_loss,
+        color=LIGHT_BLUE,
+        linewidth=0.8,
+        label="training batch",
+    )
+    middle_step, mean_loss = epoch_means(history)
+    if len(middle_step) > 1:
+        axes.plot(middle_step, mean_loss, color=BLUE, linestyle="--", label="epoch mean")
+    if np.isfinite(history.val_loss).any():
+        axes.plot(
+            history.check_step,
+            history.val_loss,
+            color=VERMILLION,
+            label="validation",
+            marker="o" if len(history.check_step) == 1 else "",
+        )
+    axes.set_ylabel("cross-entropy (nats)")
+    legend_above(axes, n_columns=3)
+
+
+def draw_accuracies(axes: Axes, history: History) -> None:
+    """Draw a run's training and validation accuracies, whichever were recorded."""
+    for values, color, dashes, label in (
+        (history.train_accuracy, BLUE, "--", "training"),
+        (history.val_accuracy, VERMILLION, "-", "validation"),
+    ):
+        if np.isfinite(values).any():
+            axes.plot(
+                history.check_step,
+                values,
+                color=color,
+                linestyle=dashes,
+                label=label,
+                marker="o" if len(history.check_step) == 1 else "",
+            )
+    axes.set_ylabel("accuracy")
+    legend_above(axes)

@@ -1,0 +1,1 @@
+"""What rows, labels and weights are: read from anything that holds them, checked and scaled."""

@@ -1,0 +1,295 @@
+"""Scaling of the inputs, folded into the weights so that no scaled copy of the data exists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastlin.blas import one_blas_thread
+from fastlin.errors import InputError, shown
+from fastlin.kernels.arguments import CsrRows
+from fastlin.rows.row_weights import evenly_by_weight
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastlin.kernels.arguments import Rows
+
+ROWS_AT_ONCE = 1024
+
+ROWS_OF_A_MEAN = 4096
+"""Rows enough for a mean that need not be exact."""
+
+ROUNDINGS = 4
+"""Roundings behind a number, each by half an epsilon of it at most: numbers that were to be equal
+lie no further apart than as many epsilons, and a feature of such numbers is constant."""
+
+LARGEST_CONSTANT = 1e18
+"""A larger constant feature is not divided by its size, whose square float32 could not hold."""
+
+
+@dataclass(frozen=True)
+class InputScale:
+    """``x = (u - shift) * scale`` for each feature; both ``(d,)`` float64, ``scale > 0``.
+
+    ``before_centring`` is the shift that ``centred`` replaced, if it did.
+    """
+
+    shift: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    before_centring: NDArray[np.float64] | None = None
+
+    @classmethod
+    @one_blas_thread()
+    def from_option(
+        cls, option: Any, rows: Rows, sample_weight: NDArray[np.float64] | None = None
+    ) -> InputScale:
+        """Return the scale that ``input_scale=option`` means for the training rows ``(n, d)``.
+
+        ``None``: as they are. ``"minmax"``: each feature to [0, 1]. ``"standard"``: each feature to
+        mean 0 and standard deviation 1. ``(shift, scale)``: numbers or ``(d,)`` arrays. A row of
+        ``sample_weight (n,)`` 2 counts as two, one of 0 not at all. Sparse rows take ``None`` or a
+        shift of 0: any other would fill in their zeros.
+
+        A feature is constant if its largest and its smallest number are no further apart than
+        4 epsilons of the rows' type times the larger of their absolute values, since numbers that
+        were to be equal differ as much after 4 roundings each. It is only shifted, so that it gets
+        no weight, but also divided by its size where that is large: above ``epsilon**(-1/3)``.
+        """
+        d = rows.shape[1]
+        if option is None:
+            return cls(np.zeros(d), np.ones(d))
+        if not isinstance(option, str):
+            return cls._from_pair(option, d)
+        if isinstance(rows, CsrRows):
+            raise InputError(
+                f"input_scale={option!r} shifts the features, which would fill in the zeros of "
+                "sparse rows; pass input_scale=(0, scale), for example with "
+                "scale = 1 / abs(X).max(axis=0).toarray().ravel() where no feature is all zero"
+            )
+        blocks = _weighted_blocks(rows, sample_weight)
+        low = np.min([block.min(axis=0) for block, _ in blocks()], axis=0).astype(np.float64)
+        high = np.max([block.max(axis=0) for block, _ in blocks()], axis=0).astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if option == "minmax":
+                shift, spread = low, high - low
+            else:
+                shift, spread = _mean_and_deviation(blocks)
+        # The rounding of its numbers or of its mean is not the deviation of a constant feature.
+        spread = np.where(_is_constant(low, high, rows.dtype), 0.0, spread)
+        if not (np.isfinite(spread).all() and np.isfinite(shift).all()):
+            raise InputError(
+                f"features as large as {np.abs([low, high]).max():.3g} overflow when they are "
+                "scaled; divide them by their largest value first"
+            )
+        # A large constant would lose digits as it is; one that is not, keeps its unit.
+        size = np.minimum(np.abs(shift), LARGEST_CONSTANT)
+        size[size <= _most_digits(rows.dtype)] = 1.0
+        return cls(shift, 1.0 / np.where(spread > 0, spread, size))
+
+    @classmethod
+    def _from_pair(cls, pair: Sequence[Any], d: int) -> InputScale:
+        try:
+            shift, scale = (np.broadcast_to(np.asarray(v, np.float64), (d,)).copy() for v in pair)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InputError(
+                f"input_scale={shown(pair)} is not a pair (shift, scale) of numbers or of arrays "
+                f"with {d} elements, one for each feature"
+            ) from error
+        if not (np.isfinite(shift).all() and np.isfinite(scale).all() and (scale > 0).all()):
+            raise InputError("input_scale=(shift, scale) needs finite shifts and positive scales")
+        return cls(shift, scale)
+
+    @one_blas_thread()
+    def centred(
+        self, rows: NDArray[Any], sample_weight: NDArray[np.float64] | None = None
+    ) -> InputScale:
+        """Return this scale with the features' means for its shift.
+
+        Where the intercept is free, the model that is learned is the same: the intercept takes up
+        any shift. Only the descent to it changes. Of many rows evenly spaced ones give the means.
+        Numbers that are mostly 0 keep their shift, so that rows in sparse form, which cannot be
+        shifted, descend as they do in dense form.
+        """
+        some, weight = _spaced_rows(rows, sample_weight)
+        blocks = _weighted_blocks(some, weight)
+        if some.dtype.kind == "f" and _is_mostly_zero(blocks):
+            return self
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = _mean(blocks)
+        if not np.isfinite(mean).all():
+            return self
+        return replace(self, shift=mean, before_centring=self.shift)
+
+    def uncentred(self) -> InputScale:
+        """Undo :meth:`centred`, if it changed anything."""
+        if self.before_centring is None:
+            return self
+        return type(self)(self.before_centring, self.scale)
+
+    @property
+    def has_shift(self) -> bool:
+        """Whether any feature is shifted."""
+        return bool(self.shift.any())
+
+    @one_blas_thread()
+    def loses_digits(
+        self,
+        rows: NDArray[Any],
+        dtype: np.dtype[Any],
+        sample_weight: NDArray[np.float64] | None = None,
+    ) -> bool:
+        """Whether rows ``(n, d)`` must be shifted before they are multiplied by the weights.
+
+        Kernels may subtract ``V shift`` from ``V u``, each rounded in the weights' ``dtype``: the
+        error is an epsilon of ``shift / (u - shift)``. Above ``epsilon**(2/3)`` (2e-5 in float32,
+        4e-11 in float64) it is too much, and for 8-bit rows, whose copy would take four times their
+        memory or more, above ``epsilon**(1/2)``. A feature that is constant counts as if it varied
+        as the one that does so most. Evenly spaced rows tell.
+        """
+        if not self.has_shift:
+            return False
+        some, weight = _spaced_rows(rows, sample_weight)
+        square, total = np.zeros(rows.shape[1]), 0.0
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            for block, counts in _weighted_blocks(some, weight, ROWS_AT_ONCE // 8)():
+                square += counts @ np.square((block - self.shift) * self.scale)
+                total += float(counts.sum())
+            deviation = np.sqrt(square / (total or 1.0))
+            far = np.abs(self.shift) * self.scale
+        seen = deviation > ROUNDINGS * _epsilon(rows.dtype) * far
+        deviation = np.where(seen, deviation, deviation.max() or 1.0)
+        most = _most_digits(dtype, 1 / 2 if rows.dtype.kind == "u" else 1 / 3)
+        return bool((far > most * deviation).any())
+
+    def shifted(self, rows: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return a copy of rows ``(n, d)`` less the shift, which is exact but for one rounding."""
+        out = np.empty(rows.shape, dtype)
+        with np.errstate(over="ignore"):
+            for first in range(0, len(rows), ROWS_AT_ONCE):
+                block = slice(first, first + ROWS_AT_ONCE)
+                out[block] = rows[block] - self.shift
+        return out
+
+    def cancels(self, weights: NDArray[Any]) -> bool:
+        """Whether folded ``weights (k, d)`` on raw rows and the intercept cancel each other.
+
+        That costs more digits of a logit than :meth:`loses_digits` allows.
+        """
+        with np.errstate(over="ignore"):
+            largest = np.max(np.abs(weights * self.shift), initial=0.0)
+        return bool(largest > _most_digits(weights.dtype))
+
+    def gain(self, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return the squares of the scales, ``(d,)``, in the type of the weights."""
+        with np.errstate(over="ignore", under="ignore"):
+            gain = (self.scale**2).astype(dtype)
+        limits = np.finfo(dtype)
+        lost = np.flatnonzero((gain < limits.tiny) | (gain > limits.max))
+        if len(lost):
+            raise InputError(
+                f"the input_scale of feature {lost[0]} is {self.scale[lost[0]]:.3g}, whose square "
+                f"{dtype} cannot hold; change the feature's unit"
+            )
+        return gain
+
+    @one_blas_thread()
+    def raw_intercept(self, weights: NDArray[Any], intercept: NDArray[Any]) -> NDArray[Any]:
+        """Return the intercept ``(k,)`` that goes with folded ``weights (k, d)`` on raw rows."""
+        return self._raw_intercept(weights, intercept).astype(weights.dtype)
+
+    @one_blas_thread()
+    def learned_intercept(self, weights: NDArray[Any], intercept: NDArray[Any]) -> NDArray[Any]:
+        """Return :meth:`raw_intercept`, but in float64 where the weights' type would not do.
+
+        That is where :meth:`cancels`: rounded to float32, it would be off by more than what is left
+        of it once the weighted rows are added.
+        """
+        raw = self._raw_intercept(weights, intercept)
+        return raw if self.cancels(weights) else raw.astype(weights.dtype)
+
+    def _raw_intercept(self, weights: NDArray[Any], intercept: NDArray[Any]) -> NDArray[np.float64]:
+        return np.asarray(intercept - weights.astype(np.float64) @ self.shift, np.float64)
+
+    @one_blas_thread()
+    def shifted_intercept(self, weights: NDArray[Any], intercept: NDArray[Any]) -> NDArray[Any]:
+        """Undo :meth:`raw_intercept`."""
+        return (intercept + weights.astype(np.float64) @ self.shift).astype(weights.dtype)
+
+
+def _is_constant(
+    low: NDArray[np.float64], high: NDArray[np.float64], dtype: np.dtype[Any]
+) -> NDArray[np.bool_]:
+    """Whether features differ by rounding only; see :meth:`InputScale.from_option`."""
+    with np.errstate(over="ignore"):
+        return high - low <= ROUNDINGS * _epsilon(dtype) * np.maximum(np.abs(low), np.abs(high))
+
+
+def _epsilon(dtype: np.dtype[Any]) -> float:
+    return float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0
+
+
+def _most_digits(dtype: np.dtype[Any], power: float = 1 / 3) -> float:
+    """Return the largest quotient of a shift and what is left after it that costs few digits."""
+    epsilon = float(np.finfo(dtype if dtype.kind == "f" else np.float32).eps)
+    return float(epsilon**-power)
+
+
+_Blocks = Callable[[], "Iterator[tuple[NDArray[Any], NDArray[np.float64]]]"]
+
+
+def _spaced_rows(
+    rows: NDArray[Any], sample_weight: NDArray[np.float64] | None
+) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
+    """Return evenly spaced rows, enough for a mean, and their weights.
+
+    Of many rows that have weights each is there as often as its weight says, and then weighs 1.
+    """
+    if sample_weight is None:
+        return rows[:: max(1, len(rows) // ROWS_OF_A_MEAN)], None
+    if np.count_nonzero(sample_weight) <= ROWS_OF_A_MEAN:
+        return rows, sample_weight
+    return rows[evenly_by_weight(sample_weight, ROWS_OF_A_MEAN)], None
+
+
+def _weighted_blocks(
+    rows: NDArray[Any],
+    sample_weight: NDArray[np.float64] | None,
+    rows_at_once: int = ROWS_AT_ONCE,
+) -> _Blocks:
+    """Return what goes over the rows that count, in blocks, each with their weights ``(b,)``."""
+
+    def blocks() -> Iterator[tuple[NDArray[Any], NDArray[np.float64]]]:
+        for first in range(0, len(rows), rows_at_once):
+            block = rows[first : first + rows_at_once]
+            if sample_weight is None:
+                yield block, np.ones(len(block))
+                continue
+            weight = sample_weight[first : first + rows_at_once]
+            if (weight > 0).any():
+                yield block[weight > 0], weight[weight > 0]
+
+    return blocks
+
+
+def _is_mostly_zero(blocks: _Blocks) -> bool:
+    return bool(
+        sum(weight @ np.count_nonzero(block, axis=1) for block, weight in blocks())
+        < sum(weight.sum() * block.shape[1] for block, weight in blocks()) / 2
+    )
+
+
+def _mean(blocks: _Blocks) -> NDArray[np.float64]:
+    total = sum(weight.sum() for _, weight in blocks())
+    return np.asarray(sum(weight @ block for block, weight in blocks()) / (total or np.nan))
+
+
+def _mean_and_deviation(blocks: _Blocks) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two passes in blocks: exact enough, and without a float64 copy of the data."""
+    total = sum(weight.sum() for _, weight in blocks())
+    mean = _mean(blocks)
+    variance = sum(weight @ np.square(block - mean) for block, weight in blocks())
+    return mean, np.sqrt(variance / total)

@@ -1,0 +1,351 @@
+"""What is passed to the estimator: checked, or refused in one line that says what to do."""
+
+from __future__ import annotations
+
+import functools
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    validate_data,
+)
+
+from fastlin.advice import ClassWeightWarning, warn
+from fastlin.errors import InputError, listed, shown
+from fastlin.rows.containers import column_names, explain, numbers, plain, require_rows, row_type
+from fastlin.rows.labels import (
+    locate,
+    read_labels,
+    require_one_a_row,
+    require_whole,
+    weights_of_classes,
+)
+from fastlin.rows.row_weights import counted_rows
+from fastlin.rows.samples import sparse_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+    from sklearn.base import BaseEstimator
+
+    from fastlin.kernels.arguments import Rows
+
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def numpys_defaults(method: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Let what the caller set with ``np.seterr`` have no effect, and what overflows be infinite.
+
+    Where that matters, it is looked for.
+    """
+
+    # Not np.errstate's own decorator, whose frame would pass for the caller's in a warning.
+    @functools.wraps(method)
+    def run(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+        with np.errstate(over="ignore", divide="warn", invalid="warn", under="ignore"):
+            return method(*arguments, **named)
+
+    return run
+
+
+@contextmanager
+def input_errors() -> Iterator[None]:
+    """Turn scikit-learn's ValueErrors into fastlin's, which remain ValueErrors, of one line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except ValueError as error:
+        first, _, _ = str(error).partition("\n")
+        # What follows a whole sentence is advice on other estimators.
+        message = first if first.endswith(".") else " ".join(str(error).split())
+        raise InputError(message) from error
+
+
+def check_parameters(estimator: BaseEstimator) -> None:
+    """Raise where a parameter of the estimator is of a wrong type or out of its range."""
+    try:
+        estimator._validate_params()
+    except ValueError as error:
+        said, got, _ = str(error).partition(" Got ")
+        name = said.partition("'")[2].partition("'")[0]
+        value = shown(getattr(estimator, name, None))
+        raise InputError(f"{said} Got {value} instead." if got else str(error)) from error
+    except (TypeError, OverflowError) as error:  # numbers that NumPy does not know, as fractions
+        raise InputError(
+            f"a parameter is of a type that cannot be compared ({error}); pass int or float"
+        ) from error
+
+
+def require_penalty(l2: float, dtype: np.dtype[Any]) -> None:
+    """Raise where the weights' type cannot hold the penalty, or one over it."""
+    most = float(0.1 / np.finfo(dtype).tiny)
+    if l2 > most:
+        raise InputError(
+            f"l2={l2:.3g} is more than {dtype} weights can be trained with; pass {most:.0e} at most"
+        )
+
+
+def check_rows_and_labels(
+    estimator: BaseEstimator, X: ArrayLike, y: ArrayLike, reset: bool
+) -> tuple[Rows, NDArray[Any]]:
+    """Return rows ``(n, d)`` and labels ``(n,)``; ``reset`` takes down the features' names."""
+    labels = read_labels(y)
+    require_one_a_row(labels)
+    require_whole(labels)
+    with _reading_rows(X, "X") as (rows, dtype):
+        require_one_a_row(labels, "y", rows.shape[0])
+        checked, labels = validate_data(
+            estimator, rows, labels, reset=reset, dtype=[dtype], accept_sparse="csr"
+        )
+    return _rows(checked), labels
+
+
+def check_rows(estimator: BaseEstimator, X: ArrayLike, what: str = "X") -> Rows:
+    """Return rows ``(n, d)`` whose features are those of the training."""
+    with _reading_rows(X, what) as (rows, dtype):
+        checked = validate_data(estimator, rows, reset=False, dtype=[dtype], accept_sparse="csr")
+    return _rows(checked)
+
+
+@contextmanager
+def _reading_rows(X: Any, what: str) -> Iterator[tuple[Any, np.dtype[Any]]]:
+    """Give rows that scikit-learn can check, and their type; say what is wrong with them."""
+    rows = X
+    try:
+        rows = plain(X, what)
+        if isinstance(rows, list | tuple):
+            rows = np.asarray(rows)
+        require_rows(rows, what)
+        dtype = row_type(rows, what)
+        with np.errstate(
+            over="ignore"
+        ):  # what float64 cannot hold becomes infinite, and is refused
+            yield rows, dtype
+    except InputError:
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
+        raise explain(rows, what, error) from error
+
+
+def _rows(checked: Any) -> Rows:
+    rows: Rows = sparse_rows(checked) if issparse(checked) else checked
+    return rows
+
+
+def check_weights(
+    rows: Rows,
+    labels: NDArray[Any],
+    sample_weight: ArrayLike | None,
+    class_weight: Any,
+    classes: NDArray[Any] | None = None,
+    may_be_zero: bool = False,
+) -> NDArray[np.float64] | None:
+    """Return the weight of each row, ``(n,)``, that of its class included; None is 1 for all.
+
+    ``classes`` are all that there can be; None says that other rows may have others. Unless they
+    ``may_be_zero``, one of the weights must not be. ``"balanced"`` makes the weights of each class
+    sum to the same, those of the rows included.
+    """
+    if sample_weight is None and class_weight is None:
+        return None
+    if sample_weight is not None:
+        sample_weight = numbers(sample_weight, "sample_weight")
+        if may_be_zero and sample_weight.shape == (len(rows),) and not sample_weight.any():
+            return np.zeros(len(rows))  # which scikit-learn from 1.9 on refuses
+        sample_weight = sample_weight if sample_weight.ndim else float(sample_weight)
+    weights: NDArray[np.float64] = _check_sample_weight(
+        sample_weight, rows, dtype=np.float64, ensure_non_negative=True
+    )
+    if class_weight == "balanced":
+        classes, label_index = np.unique(labels, return_inverse=True)
+        counts = np.bincount(label_index, weights)
+        of_classes = np.divide(
+            counts.sum() / len(classes), counts, out=np.zeros(len(classes)), where=counts > 0
+        )
+        weights = weights * of_classes[label_index]
+    elif class_weight is not None:
+        of_all = np.unique(labels) if classes is None else classes
+        of_classes, foreign = weights_of_classes(class_weight, of_all, classes is not None)
+        if foreign:
+            warn(
+                f"class_weight names {listed(foreign)}, but the labels of these rows are "
+                f"{listed(of_all.tolist())}; if a label is misspelled, write it as y does",
+                ClassWeightWarning,
+            )
+        weights = weights * of_classes[locate(labels, of_all)[0]]
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if not np.isfinite(total):
+        raise InputError(
+            f"sample_weight as large as {weights.max():.3g} overflow when summed up; divide them "
+            "by their largest"
+        )
+    if not (may_be_zero or weights.any()):
+        raise InputError("sample_weight is zero for every row; at least one must be positive")
+    return weights
+
+
+def labels_and_weights(
+    y: ArrayLike, n_rows: int, sample_weight: ArrayLike | None
+) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
+    """Return labels ``(n,)`` to compare with and their weights, as many as there are rows."""
+    labels = read_labels(y)
+    require_one_a_row(labels, "y", n_rows)
+    if sample_weight is None:
+        return labels.ravel(), None
+    weights = numbers(sample_weight, "sample_weight")
+    if weights.shape != (n_rows,) or not weights.sum() > 0:
+        raise InputError(
+            f"sample_weight has shape {weights.shape} and sum {weights.sum():g}; pass one weight "
+            f"for each of the {n_rows} rows, with a positive sum"
+        )
+    return labels.ravel(), weights
+
+
+def class_weights_of(
+    labels: NDArray[Any],
+    option: Any,
+    training_labels: NDArray[Any],
+    training_weights: NDArray[np.float64] | None,
+    sample_weight: ArrayLike | None,
+) -> NDArray[np.float64] | None:
+    """Return the weight that each validation row has by its class, ``(m,)``; None is 1 for all.
+
+    ``"balanced"`` is what it is for the training rows, of which ``training_weights`` include it and
+    ``sample_weight`` do not.
+    """
+    if option is None:
+        return None
+    classes, index = np.unique(training_labels, return_inverse=True)
+    if isinstance(option, str):
+        assert training_weights is not None
+        own = np.ones(1) if sample_weight is None else numbers(sample_weight, "sample_weight")
+        own = np.broadcast_to(own, training_weights.shape)
+        by_class = np.divide(training_weights, own, out=np.zeros(len(own)), where=own > 0)
+        of_classes = np.zeros(len(classes))
+        np.maximum.at(of_classes, index, by_class)
+    else:
+        of_classes, _ = weights_of_classes(option, classes, False)
+    weights = of_classes[locate(labels, classes)[0]]
+    if not weights.any():
+        raise InputError(
+            "y_val holds only classes that have weight 0 by class_weight; pass a validation set "
+            "with rows of the other classes too"
+        )
+    return np.asarray(weights)
+
+
+def check_validation_set(
+    estimator: BaseEstimator, X_val: ArrayLike | None, y_val: ArrayLike | None
+) -> tuple[Rows, NDArray[Any]] | None:
+    """Return rows ``(m, d)`` and labels ``(m,)``, or None where there are none."""
+    if X_val is None and y_val is None:
+        return None
+    if X_val is None or y_val is None:
+        missing = "X_val" if X_val is None else "y_val"
+        raise InputError(f"{missing} is missing: pass both X_val and y_val, or neither")
+    try:
+        _require_same_columns(estimator, X_val)
+        rows = check_rows(estimator, X_val, "X_val")
+        labels = read_labels(y_val, "y_val")
+        require_one_a_row(labels, "y_val", len(rows))
+        labels = labels.ravel()
+    except ValueError as error:
+        raise InputError(f"the validation set (X_val, y_val) is wrong: {error}") from error
+    return rows, labels
+
+
+def _require_same_columns(estimator: BaseEstimator, X_val: Any) -> None:
+    """Raise where the columns of two data frames differ, or their order does."""
+    names, columns = getattr(estimator, "feature_names_in_", None), column_names(X_val)
+    if names is None or columns is None or columns == list(names):
+        return
+    missing, unknown = set(names) - set(columns), set(columns) - set(names)
+    if not missing and not unknown:
+        raise InputError("its columns are those of X in another order; pass X_val[list(X.columns)]")
+    said = [f"lacks column {min(missing)!r}"] if missing else []
+    said += [f"has column {min(unknown, key=str)!r}, which X lacks"] if unknown else []
+    raise InputError(f"X_val {' and '.join(said)}; pass X_val[list(X.columns)]")
+
+
+def require_representable(rows: Rows, dtype: np.dtype[Any]) -> None:
+    """Raise where the weights' type cannot hold a number of the validation rows."""
+    values = rows if isinstance(rows, np.ndarray) else rows.values
+    if values.dtype != np.float64 or dtype == np.float64 or not values.size:
+        return
+    largest = max(values.max(), -values.min())
+    if largest > np.finfo(dtype).max:
+        raise InputError(
+            f"X_val holds {largest:.3g}, which {dtype}, the type of the weights, cannot hold; "
+            "scale X and X_val, or pass dtype='float64'"
+        )
+
+
+def split_validation_set(
+    labels: NDArray[Any],
+    fraction: float,
+    generator: np.random.Generator,
+    weights: NDArray[np.float64] | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the indices of training and validation rows, a fraction of each class for these.
+
+    Rows of weight 0 are in neither.
+    """
+    from sklearn.model_selection import train_test_split
+
+    seed = int(generator.integers(2**31))
+    counted = counted_rows(weights)
+    rows = np.arange(len(labels)) if counted is None else counted
+    try:
+        train_part, val_part = train_test_split(
+            rows, test_size=fraction, random_state=seed, stratify=labels[rows]
+        )
+    except ValueError as error:
+        which = "rows" if counted is None else "rows, which are all rows of positive weight"
+        raise InputError(
+            f"early_stopping cannot split validation_fraction={fraction} off {len(rows)} {which} "
+            f"({error}); pass X_val and y_val, or set early_stopping=False"
+        ) from error
+    return train_part, val_part
+
+
+def require_two_classes(classes: NDArray[Any], what: str = "y") -> None:
+    """Raise where there is nothing to tell apart; ``what`` names where the labels came from."""
+    if len(classes) < 2:
+        raise InputError(
+            f"{what} holds one class only ({listed(classes.tolist())}); a classifier "
+            "needs at least two different labels"
+        )
+
+
+def require_same_model(
+    classes: NDArray[Any], n_features: int, old_classes: NDArray[Any], old_n_features: int
+) -> None:
+    """Raise where a warm start's data do not fit the model that it starts from."""
+    if not np.array_equal(old_classes, classes):
+        raise InputError(
+            f"warm_start=True with classes {shown(classes.tolist())}, but the model was trained "
+            f"on {shown(old_classes.tolist())}; fit with warm_start=False first"
+        )
+    if old_n_features != n_features:
+        raise InputError(
+            f"warm_start=True with {n_features} features, but the model was trained on "
+            f"{old_n_features}; fit with warm_start=False first"
+        )
+
+
+def require_callables(callbacks: Sequence[Any]) -> None:
+    """Raise where something in ``callbacks`` cannot be called."""
+    for index, callback in enumerate(callbacks):
+        if not callable(callback):
+            raise InputError(
+                f"callbacks[{index}] is {shown(callback)}, which cannot be called; pass functions "
+                "of a fastlin.train.Progress, and scikit-learn's callbacks to set_callbacks"
+            )

@@ -1,0 +1,1 @@
+"""What is minimised and how: mini-batch gradient descent and L-BFGS."""

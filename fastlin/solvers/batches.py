@@ -1,0 +1,102 @@
+"""Which rows make which batch, and how many steps an epoch has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastlin.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+LONGEST_STEP = 2.0
+"""Most that the weight of a block may lengthen a step; with a safe rate 2 is not unstable yet."""
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The plan of an epoch: ``n_rows`` rows in batches of ``batch_size``.
+
+    Steps are counted over all epochs from 0. A check falls on every step that is a multiple of
+    ``steps_per_epoch // checks_per_epoch`` (at least 1), the very first included.
+
+    A batch makes a whole step if it holds ``full_batch`` rows, by default as many as the largest
+    of the epoch, and else its share of one: so every row moves the model alike, in whichever batch
+    it lies. ``row_weight`` is the weight of these rows next to those of earlier epochs.
+    ``counted (n_rows,)`` are the rows that are used, by default the first ``n_rows``.
+    """
+
+    n_rows: int
+    batch_size: int
+    drop_last: bool = False
+    shuffle: bool = True
+    checks_per_epoch: int = 1
+    full_batch: int | None = None
+    row_weight: float = 1.0
+    counted: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps_per_epoch == 0:
+            raise InputError(
+                f"batch_size={self.batch_size} with drop_last=True leaves no whole batch of "
+                f"{self.n_rows} training rows; lower batch_size or set drop_last=False"
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of steps of each epoch."""
+        whole, rest = divmod(self.n_rows, self.batch_size)
+        return whole if self.drop_last or rest == 0 else whole + 1
+
+    @property
+    def check_interval(self) -> int:
+        """Number of steps from one check to the next."""
+        return max(1, self.steps_per_epoch // self.checks_per_epoch)
+
+    def order(self, generator: np.random.Generator) -> NDArray[np.int64]:
+        """Return the rows of one epoch in the order in which they are used, ``(m,)``."""
+        if self.shuffle:
+            order = generator.permutation(self.n_rows)
+        else:
+            order = np.arange(self.n_rows, dtype=np.int64)
+        if self.drop_last:
+            order = order[: self.steps_per_epoch * self.batch_size]
+        return order if self.counted is None else self.counted[order]
+
+    def rows_of_steps(self, first: int, stop: int) -> NDArray[np.int64]:
+        """Return the number of rows of some steps of an epoch, ``(stop - first,)``."""
+        return np.minimum(
+            self.batch_size, self.n_rows - np.arange(first, stop, dtype=np.int64) * self.batch_size
+        )
+
+    def shares(self, first: int, stop: int) -> NDArray[np.float64]:
+        """Return what share of a whole step each of some steps makes, ``(stop - first,)``."""
+        full_batch = self.full_batch or min(self.batch_size, self.n_rows)
+        shares: NDArray[np.float64] = self.rows_of_steps(first, stop) / full_batch
+        return np.minimum(self.row_weight * shares, LONGEST_STEP)
+
+    def runs(self, epoch: int, with_checks: bool) -> Iterator[tuple[int, int, bool]]:
+        """Cut an epoch into runs of steps that end at a check or with the epoch.
+
+        Yields
+        ------
+        first, stop : int
+            Steps of the run within the epoch, ``stop`` excluded.
+        check : bool
+            Whether a check follows the run's last step.
+        """
+        first_of_epoch = epoch * self.steps_per_epoch
+        first = 0
+        while first < self.steps_per_epoch:
+            if not with_checks:
+                yield 0, self.steps_per_epoch, False
+                return
+            to_check = -(first_of_epoch + first) % self.check_interval + 1
+            stop = min(first + to_check, self.steps_per_epoch)
+            yield first, stop, stop - first == to_check
+            first = stop

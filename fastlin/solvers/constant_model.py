@@ -1,0 +1,113 @@
+"""The model of no features: what a training with an automatic step size never ends worse than.
+
+With noisy labels and few steps, noisy gradients can leave the weights at a point where the loss is
+above that of the shares of the classes alone. The loss is convex, so that on the way from that
+constant model to where the training ended there is always a point as good as the better of both,
+and a better one if the features tell anything in that direction.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastlin.kernels import Parameters, Samples
+    from fastlin.solvers.sgd import Descent
+
+SAFELY_BETTER, FEW_ROWS = 0.75, 4096
+"""A run whose latest epoch had a loss below this share of the constant model's is not looked at,
+unless it has so few rows that a pass over them is nothing."""
+
+ABSENT = (1e-16, 1e-8, 1e-4, 1e-2)
+"""Shares of a class without weight, whose logit would be minus infinity but for the penalty."""
+
+TRIALS = 20
+"""Points that are tried on the way: they leave a 1 / 10 000 of it."""
+
+
+def constant_model(
+    samples: Samples, n_models: int, intercept_decay: float = 0.0
+) -> tuple[NDArray[np.float64], float]:
+    """Return the intercept ``(k,)`` of a model without features, and its objective.
+
+    It gives each class its share of the weights, or all the same where a penalty of the intercept
+    makes that better. A class without any weight gets one of the shares of :data:`ABSENT`.
+    """
+    counts = np.bincount(samples.labels, samples.sample_weight, max(2, n_models))
+    shares = counts / counts.sum()
+    best, least = np.zeros(n_models), float(np.log(len(shares)))
+    for absent in ABSENT if (shares == 0).any() else ABSENT[:1]:
+        logs = np.log(np.where(shares > 0, shares, absent))
+        intercept = logs[1:] - logs[:1] if n_models == 1 else logs - logs.mean()
+        loss = float(np.log(np.exp(logs).sum()) - shares @ logs)
+        value = loss + intercept_decay / 2 * float(np.sum(intercept**2))
+        if value < least:
+            best, least = intercept, value
+    return best, least
+
+
+def draw_to_constant(descent: Descent, parameters: Parameters, latest_loss: float) -> None:
+    """Move parameters that are worse than a constant model towards it, to the best on the way.
+
+    "Worse" by the objective over all training rows: with a penalty the loss is no worse either.
+    ``latest_loss`` is that of the latest steps; where it is far below the constant model's, the
+    pass over many rows is saved.
+    """
+    weights, intercept = parameters.to_return()
+    constant, constant_value = _best_constant(descent, len(weights))
+    if latest_loss < SAFELY_BETTER * constant_value and len(descent.samples.rows) > FEW_ROWS:
+        return
+
+    def on_the_way(part: float) -> tuple[NDArray[Any], NDArray[Any]]:
+        between = constant + part * (intercept.astype(np.float64) - constant)
+        return (part * weights).astype(weights.dtype), between.astype(weights.dtype)
+
+    def objective(part: float) -> float:
+        return _objective(descent, *on_the_way(part))
+
+    end = objective(1.0)
+    if end <= constant_value:
+        return
+    golden = (np.sqrt(5.0) - 1) / 2
+    low, high = 0.0, 1.0
+    inner = {part: objective(part) for part in (1 - golden, golden)}
+    for _ in range(TRIALS - 2):
+        left, right = sorted(inner)
+        if inner[left] <= inner[right]:
+            high, kept, new = right, left, right - golden * (right - low)
+        else:
+            low, kept, new = left, right, left + golden * (high - left)
+        inner = {kept: inner[kept], new: objective(new)}
+    inner |= {0.0: objective(0.0), 1.0: end}
+    there = on_the_way(min(inner, key=inner.__getitem__))
+    for values, place in (
+        (there[0], parameters.weights),
+        (there[1], parameters.intercept),
+        (there[0], parameters.weights_average),
+        (there[1], parameters.intercept_average),
+        (0, parameters.weights_velocity),
+        (0, parameters.intercept_velocity),
+    ):
+        if place is not None:
+            place[...] = values
+
+
+def _best_constant(descent: Descent, n_models: int) -> tuple[NDArray[np.float64], float]:
+    """Return intercept and objective of a model without features, as the options allow it."""
+    if not descent.fit_intercept:
+        return np.zeros(n_models), float(np.log(max(2, n_models)))
+    return constant_model(descent.samples, n_models, descent.intercept_decay)
+
+
+def _objective(descent: Descent, weights: NDArray[Any], intercept: NDArray[Any]) -> float:
+    samples = descent.samples
+    loss_sum, _ = descent.backend.score(samples, weights, intercept, descent.n_threads)
+    total = len(samples.rows) if samples.sample_weight is None else samples.sample_weight.sum()
+    penalty = np.sum(descent.decay * weights.astype(np.float64) ** 2 / descent.gain)
+    penalty += descent.intercept_decay * np.sum(intercept.astype(np.float64) ** 2)
+    value = loss_sum / total + float(penalty) / 2
+    return value if np.isfinite(value) else np.inf

@@ -1,0 +1,136 @@
+"""What ``partial_fit``, and ``fit`` with ``warm_start``, go on from where options have changed.
+
+Options that change between calls take effect for the present model; ``docs/guide/continuing.rst``
+says how for each. What needs a thought is here.
+"""
+
+from __future__ import annotations
+
+import copy
+import reprlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastlin.errors import InputError
+from fastlin.solvers.sgd import copy_parameters
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastlin.kernels import Parameters
+    from fastlin.rows.scaling import InputScale
+    from fastlin.solvers.sgd import Position
+
+RATE_DEPENDS_ON = ("l2", "momentum", "batch_size", "fit_intercept", "regularize_intercept")
+"""Options on which an automatic learning rate depends."""
+
+REMEMBERED = ("input_scale", "average", *RATE_DEPENDS_ON)
+"""Options whose values at the last call the next one compares with its own."""
+
+
+def remembered(estimator: Any) -> dict[str, Any]:
+    """Return the values of the options to compare with; a caller may change arrays of his own."""
+    return {name: copy.deepcopy(getattr(estimator, name)) for name in REMEMBERED}
+
+
+def unchanged(estimator: Any, *names: str) -> bool:
+    """Whether options are what they were at the last call; those not remembered count as such."""
+    before = estimator._trained_with
+    return all(
+        name not in before or _equal(before[name], getattr(estimator, name)) for name in names
+    )
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, str) or isinstance(other, str) or one is None or other is None:
+        return bool(type(one) is type(other) and one == other)
+    if not isinstance(one, tuple | list):
+        return bool(one == other)
+    try:
+        return len(one) == len(other) and all(map(np.array_equal, one, other))
+    except (TypeError, ValueError):
+        return False
+
+
+def present_model(
+    estimator: Any, n_models: int, n_features: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return ``coef_ (k, d)`` and ``intercept_ (k,)`` to go on from, as arrays.
+
+    Raises
+    ------
+    InputError
+        Somebody has assigned what is no model of these classes and features.
+    """
+    values = []
+    for name, shape in (("coef_", (n_models, n_features)), ("intercept_", (n_models,))):
+        given = getattr(estimator, name, np.zeros(shape))
+        try:
+            array = np.asarray(given)
+            if array.dtype.kind not in "fiu":
+                array = array.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{name} is a {type(given).__name__} that holds no numbers; assign an array of "
+                f"shape {shape} to go on from, or fit with warm_start=False"
+            ) from error
+        if array.shape != shape:
+            raise InputError(
+                f"{name} has shape {array.shape}, expected {shape} for {n_features} features and "
+                f"{max(2, n_models)} classes; assign an array of that shape, or fit with "
+                "warm_start=False"
+            )
+        if not np.isfinite(array).all():
+            raise InputError(
+                f"{name}, which training would go on from, has values that are nan or infinite; "
+                "assign finite ones, or fit with warm_start=False"
+            )
+        values.append(array)
+    return values[0], values[1]
+
+
+def known_classes(estimator: Any) -> NDArray[Any]:
+    """Return ``classes_``, which somebody may have assigned, as an array.
+
+    Raises
+    ------
+    InputError
+        They are not two or more different labels in sorted order.
+    """
+    classes = np.asarray(estimator.classes_)
+    if classes.ndim != 1 or len(classes) < 2 or not np.array_equal(classes, np.unique(classes)):
+        raise InputError(
+            f"classes_ is {reprlib.repr(estimator.classes_)}, expected two or more different "
+            "labels in sorted order; assign numpy.unique(all_labels), and rows of coef_ in the "
+            "same order"
+        )
+    return classes
+
+
+def resume(
+    parameters: Parameters,
+    model: tuple[NDArray[Any], NDArray[Any]],
+    scale: InputScale,
+    position: Position | None,
+    fit_intercept: bool,
+) -> bool:
+    """Let ``parameters`` hold what training goes on from; return whether that is the position.
+
+    It is not where there is none, or where ``model``, the present ``coef_`` and ``intercept_``, is
+    not what was handed out there.
+    """
+    coef, intercept = model
+    if position is not None and position.intercept is not None:
+        handed_out = position.parameters.to_return()[0]
+        if np.array_equal(handed_out, coef) and np.array_equal(position.intercept, intercept):
+            copy_parameters(position.parameters, parameters)
+            return True
+    with np.errstate(over="ignore"):
+        parameters.weights[...] = coef
+    shifted = scale.shifted_intercept(coef.astype(parameters.weights.dtype), intercept)
+    parameters.intercept[...] = shifted if fit_intercept else 0
+    if parameters.weights_average is not None and parameters.intercept_average is not None:
+        parameters.weights_average[...] = parameters.weights
+        parameters.intercept_average[...] = parameters.intercept
+    return False

@@ -1,0 +1,190 @@
+"""Approximates the objective's curvature by a sample of the rows, so that a solver knows it early.
+
+The Hessian of softmax regression is ``mean((diag(p) - p p^T) kron x x^T)`` plus the penalty's
+(Boehning, "Multinomial logistic regression algorithm", 1992, section 2). Its diagonal blocks, one a
+class, differ by their weights ``p_c (1 - p_c)`` alone; here each of them is replaced by the mean of
+all. With two classes there is one block, and nothing is replaced. Rows are sampled since a
+preconditioner may be rough (Byrd, Chin, Neveitt and Nocedal, "On the use of stochastic Hessian
+information in optimization methods for machine learning", 2011).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.sparse import issparse
+
+from fastlin.blas import one_blas_thread
+from fastlin.kernels.arguments import CsrRows
+from fastlin.kernels.threads import map_in_threads
+from fastlin.rows.samples import take_rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastlin.solvers.objective import Objective
+
+ROWS_A_FEATURE = 10
+"""Rows sampled for each feature: fewer and the sample's curvature is not that of all rows."""
+
+LEAST_ROWS = 1024
+
+MOST_FEATURES = 2048
+"""Above it only the diagonal is kept: the matrix would cost more than it saves."""
+
+SATURATED = 1e-10
+"""Least mean of ``p (1 - p)``: where all probabilities are 0 or 1, no curvature would be left."""
+
+COLUMNS_AT_ONCE = 256
+
+
+class Curvature:
+    """The preconditioner: solves with the approximate Hessian at a point.
+
+    Holds a copy of the sampled rows, and while it is updated a second one.
+
+    Attributes
+    ----------
+    diagonal_only : bool
+        Whether features are taken as uncorrelated.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        samples, d = objective.samples, len(objective.scale) - 1
+        self.diagonal_only = d > MOST_FEATURES
+        weight = samples.sample_weight
+        counting = np.arange(objective.n_rows) if weight is None else np.flatnonzero(weight)
+        n_sampled = min(len(counting), max(LEAST_ROWS, ROWS_A_FEATURE * min(d, MOST_FEATURES)))
+        chosen = np.sort(np.random.default_rng(0).choice(counting, n_sampled, replace=False))
+        self._weight = np.ones(n_sampled)
+        if weight is not None:  # of those that count, for a mean over all rows
+            self._weight = weight[chosen] * (len(counting) / objective.n_rows)
+        self._rows: Any = self._scaled(take_rows(samples.rows, chosen))
+
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")
+    def update(self, point: NDArray[np.float64]) -> None:
+        """Take the curvature at ``point (k, d + 1)``; not finite where the arithmetic overflows."""
+        decay = self.objective.decay
+        curvature = self._weight * self._mean_variance(point)
+        if not curvature.mean() >= SATURATED:
+            curvature = self._weight * SATURATED
+        n_sampled = len(curvature)
+        self._total = float(curvature.mean())
+        mean_row = np.asarray(curvature @ self._rows, np.float64) / curvature.sum()
+        # Eliminating the intercept leaves the covariance, and of a penalised or fixed intercept,
+        # of which it can explain less, some of the mean.
+        intercept_decay = decay[-1] if self.objective.trains_intercept else np.inf
+        self._share = self._total / (self._total + intercept_decay)
+        left = self._total * (1 - self._share)
+        self._mean_row = mean_row
+        if self.diagonal_only:
+            second = np.asarray(curvature @ self._squares(), np.float64) / n_sampled
+            variance = np.maximum(second - self._total * mean_row**2, 0) + left * mean_row**2
+            self._inverse = 1 / (self._seen(variance) + decay[:-1])
+            return
+        matrix = self._covariance(np.sqrt(curvature / n_sampled), mean_row)
+        matrix += left * np.outer(mean_row, mean_row)
+        diagonal = self._seen(np.diag(matrix))
+        np.fill_diagonal(matrix, diagonal + decay[:-1])
+        self._inverse = _inverse(matrix, self._rows.dtype)
+
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")
+    def solve(self, gradient: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the inverse of the approximate Hessian times ``gradient (k, d + 1)``."""
+        intercept = self._share * gradient[:, -1:]
+        weights = gradient[:, :-1] - intercept * self._mean_row
+        if self.diagonal_only:
+            weights = weights * self._inverse
+        else:
+            weights = weights.astype(self._inverse.dtype) @ self._inverse
+        out = np.empty_like(gradient)
+        out[:, :-1] = weights
+        out[:, -1:] = intercept / self._total - self._share * (weights @ self._mean_row)[:, None]
+        return out
+
+    def _seen(self, variance: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Replace the variances ``(d,)`` that are nothing but rounding.
+
+        A feature that is constant in the sample may vary in the other rows; it gets what a single
+        row would show if it varied as the others do.
+        """
+        rounding = 16 * float(np.finfo(self._rows.dtype).eps)
+        seen = variance > self._total * (rounding * self._mean_row) ** 2
+        mean = float(variance[seen].mean()) if seen.any() else 1.0
+        return np.where(seen, variance, mean / len(self._weight))
+
+    def _scaled(self, rows: Any) -> Any:
+        """Return the sampled rows as they enter the model, ``(s, d)`` of the weights' type."""
+        objective = self.objective
+        dtype, scale = objective.descent.decay.dtype, objective.scale[:-1]
+        if isinstance(rows, CsrRows):
+            if self.diagonal_only:
+                return rows.to_scipy().multiply(scale).tocsr().astype(dtype)
+            rows = rows.to_scipy().toarray()
+        shift = objective.samples.shift
+        shifted = rows.astype(dtype) - (0 if shift is None else shift)
+        return shifted * scale.astype(dtype)
+
+    def _squares(self) -> Any:
+        if issparse(self._rows):
+            rows: Any = self._rows
+            return rows.multiply(rows)
+        return self._rows**2
+
+    def _mean_variance(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``p_c (1 - p_c)`` of each sampled row, the mean over the classes."""
+        dtype = self._rows.dtype
+        z = (self._rows @ point[:, :-1].T.astype(dtype)).astype(np.float64) + point[:, -1]
+        if z.shape[1] == 1:
+            small = np.exp(-np.abs(z[:, 0]))
+            return np.asarray(small / (1 + small) ** 2)
+        probabilities = np.exp(z - z.max(axis=1, keepdims=True))
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        return np.asarray(np.mean(probabilities * (1 - probabilities), axis=1))
+
+    def _covariance(
+        self, root: NDArray[np.float64], mean_row: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the weighted scatter ``(d, d)`` of the sampled rows around ``mean_row``.
+
+        In blocks of columns, each by one thread: the same sums for any number of threads.
+        """
+        dtype, d = self._rows.dtype, len(mean_row)
+        centred = self._rows - mean_row.astype(dtype)
+        centred *= root[:, None].astype(dtype)
+        matrix = np.empty((d, d))
+
+        def fill(first: int) -> None:
+            stop = min(first + COLUMNS_AT_ONCE, d)
+            with np.errstate(over="ignore", invalid="ignore"):  # the solver says it, if at all
+                block = centred[:, first:stop].T @ centred[:, :stop]
+            matrix[first:stop, :stop] = block
+            matrix[:stop, first:stop] = block.T
+
+        with one_blas_thread():
+            map_in_threads(fill, range(0, d, COLUMNS_AT_ONCE), self.objective.descent.n_threads)
+        return matrix
+
+
+def _inverse(matrix: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the inverse of a positive definite matrix whose rounding errors are ``dtype``'s.
+
+    Scaled to a diagonal of 1, so that the units of the features do not matter, and with as much
+    added to that as makes it positive definite.
+    """
+    from scipy.linalg.lapack import dpotrf, dpotri
+
+    root = 1 / np.sqrt(np.diag(matrix))
+    scaled = matrix * root * root[:, None]
+    added = 4 * float(np.finfo(dtype).eps) * np.sqrt(len(matrix))
+    with one_blas_thread():
+        while True:
+            factor, failed = dpotrf(scaled + added * np.eye(len(matrix)), lower=True)
+            if not failed or not added < 1:
+                break
+            added *= 100
+        inverse, _ = dpotri(factor, lower=True)
+    inverse = np.tril(inverse) + np.tril(inverse, -1).T
+    return np.ascontiguousarray(inverse * root * root[:, None], dtype)

@@ -1,0 +1,103 @@
+"""Losses of training rows in float64, exact to a few roundings however small they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastlin.kernels.arguments import CsrRows
+from fastlin.rows.samples import take_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from fastlin.solvers.objective import Objective
+
+ROWS_AT_ONCE = 1024
+
+
+def scaled_blocks(
+    objective: Objective, counting: NDArray[np.bool_] | None = None
+) -> Iterator[tuple[Any, NDArray[np.int32], NDArray[np.float64], NDArray[np.int64]]]:
+    """Go over the rows of positive weight, or those that are ``counting (n,)``, some at a time.
+
+    Gives the scaled rows ``(b, d)``, dense or a sparse array of SciPy, their labels ``(b,)``, their
+    weights over the number of all rows ``(b,)``, and their places among all rows ``(b,)``.
+    """
+    samples, scale, n = objective.samples, objective.scale[:-1], objective.n_rows
+    weight = np.ones(n) if samples.sample_weight is None else samples.sample_weight
+    places = np.flatnonzero(weight > 0 if counting is None else counting & (weight > 0))
+    for first in range(0, len(places), ROWS_AT_ONCE):
+        part = places[first : first + ROWS_AT_ONCE]
+        rows = take_rows(samples.rows, part)
+        if isinstance(rows, CsrRows):
+            x: Any = rows.to_scipy().astype(np.float64)
+            x.data *= scale[x.indices]
+        else:
+            x = rows.astype(np.float64)
+            if samples.shift is not None:
+                x -= samples.shift
+            x *= scale
+        yield x, samples.labels[part], weight[part] / n, part
+
+
+def cross_entropy(
+    z: NDArray[np.float64], labels: NDArray[np.integer[Any]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return each row's loss ``(n,)``, its gradient by the logits, and probabilities ``(n, k)``.
+
+    As :func:`fastlin.kernels.reference.cross_entropy`, but each exact to a few roundings of itself,
+    be it as small as it may: the residual of the right class is minus the sum of the others.
+    """
+    rows = np.arange(len(labels))
+    if z.shape[1] == 1:
+        away = np.where(labels == 1, -z[:, 0], z[:, 0])  # the logit of the wrong class
+        small = np.exp(-np.abs(away))
+        losses = np.maximum(away, 0) + np.log1p(small)
+        wrong = np.where(away >= 0, 1, small) / (1 + small)
+        residual = np.where(labels == 1, -wrong, wrong)
+        p = np.where(z[:, 0] >= 0, 1, small) / (1 + small)
+        return losses, residual[:, np.newaxis], p[:, np.newaxis]
+    below, exponentials, others = _softmax(z)
+    p = exponentials / (1 + others)[:, np.newaxis]
+    residual = p.copy()
+    residual[rows, labels] = 0
+    residual[rows, labels] = -residual.sum(axis=1)
+    return np.log1p(others) - below[rows, labels], residual, p
+
+
+def entropy(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the entropy ``(n,)`` of each row's probabilities, from logits ``(n, k)``."""
+    if z.shape[1] == 1:
+        size = np.abs(z[:, 0])
+        small = np.exp(-size)
+        return np.asarray(np.log1p(small) + size * small / (1 + small))
+    below, exponentials, others = _softmax(z)
+    spread = np.einsum("ij,ij->i", exponentials, below) / (1 + others)
+    return np.asarray(np.log1p(others) - spread)
+
+
+def _softmax(
+    z: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return logits less their largest, its exponentials, and the sum of all but the largest."""
+    rows, top = np.arange(len(z)), z.argmax(axis=1)
+    below = z - z[rows, top][:, np.newaxis]
+    exponentials = np.exp(below)
+    rest = exponentials.copy()
+    rest[rows, top] = 0
+    return below, exponentials, rest.sum(axis=1)
+
+
+def logits(x: Any, point: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the logits ``(n, k)`` of rows ``(n, d)``."""
+    return np.asarray(x @ point[:, :-1].T + point[:, -1])
+
+
+def dense_rows(x: Any, with_ones: bool) -> NDArray[np.float64]:
+    """Return rows as an array, with a last column of ones for the intercept if it is trained."""
+    dense: NDArray[np.float64] = x if isinstance(x, np.ndarray) else x.toarray()
+    return np.column_stack([dense, np.ones(len(dense))]) if with_ones else dense

@@ -1,0 +1,171 @@
+"""The objective of training over all rows, its gradient, and a bound on how low it can become."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastlin.kernels import Samples
+    from fastlin.rows.scaling import InputScale
+    from fastlin.solvers.sgd import Descent
+
+
+@dataclass(frozen=True)
+class Value:
+    """The objective at a point: what it is, its part without the penalty, and its gradient.
+
+    ``gradient``: ``(k, d + 1)`` float64; zero where nothing is trained.
+    """
+
+    objective: float
+    loss: float
+    gradient: NDArray[np.float64]
+
+
+class Objective:
+    """Mean cross-entropy plus penalty, as a function of points ``(k, d + 1)`` float64.
+
+    A point holds ``W`` of the scaled inputs and, as its last column, the intercept; the gradient by
+    ``W`` is that by the folded weights times ``scale`` (chain rule).
+
+    Attributes
+    ----------
+    decay : (d + 1,) float64
+        The penalty is ``decay / 2 * point**2`` in each column.
+    trains_intercept : bool
+    scale : (d + 1,) float64
+        Folds the input scale into a point's weights.
+    n_passes : int
+        Times that all rows were read.
+    """
+
+    def __init__(self, descent: Descent, scale: InputScale, n_models: int) -> None:
+        self.descent, self.samples, self.n_models = descent, descent.samples, n_models
+        self.n_rows = len(descent.samples.rows)
+        self.decay = np.append(descent.decay.astype(np.float64), descent.intercept_decay)
+        self.trains_intercept = descent.fit_intercept
+        self.scale = np.append(scale.scale, 1.0)
+        self.n_passes = 0
+
+    def fold(self, point: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the kernels' weights ``(k, d)`` and intercept ``(k,)``."""
+        folded = (point * self.scale).astype(self.descent.decay.dtype)
+        return np.ascontiguousarray(folded[:, :-1]), np.ascontiguousarray(folded[:, -1])
+
+    def at(self, point: NDArray[np.float64]) -> Value:
+        """Return the objective at a point; not finite where the arithmetic overflows."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            loss, gradient = self._mean_loss(self.samples, *self.fold(point))
+            objective = loss + float(np.sum(self.decay * point**2)) / 2
+            gradient += self.decay * point
+        if not self.trains_intercept:
+            gradient[:, -1] = 0
+        return Value(objective, loss, gradient)
+
+    @property
+    def has_free_intercept(self) -> bool:
+        """Whether the intercept is the one thing that is trained without a penalty."""
+        weights_decay = self.decay[:-1]
+        return bool(self.trains_intercept and self.decay[-1] == 0 and (weights_decay > 0).all())
+
+    def lower_bound(self, point: NDArray[np.float64], value: Value) -> float:
+        """Return what the objective cannot be below anywhere, by the gradient at a point.
+
+        See ``dual_bound``; up to rounding in the weights' type.
+        """
+        gradient = value.gradient - self.decay * point  # of the loss alone
+        if not self.trains_intercept:
+            gradient[:, -1] = 0
+        entropy = value.loss - float(np.sum(gradient * point))
+        moments = self.moments if self.has_free_intercept else None
+        return dual_bound(entropy, gradient, point, self.decay, self.trains_intercept, moments)
+
+    @cached_property
+    def moments(
+        self,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Mean of the rows ``(d,)``, of rows times labels ``(k, d)``, and of the labels ``(k,)``.
+
+        The former two are read off the gradient at zero, where every probability is ``1 / k`` (the
+        sigmoid's 1/2). The latter is exact: a class may weigh nothing.
+        """
+        k, d = self.n_models, len(self.scale) - 1
+        dtype = self.descent.decay.dtype
+        labels, weight = self.samples.labels, self.samples.sample_weight
+        of_nobody = replace(self.samples, labels=np.zeros(self.n_rows, np.int32))
+        _, half = self._mean_loss(of_nobody, np.zeros((1, d), dtype), np.zeros(1, dtype))
+        _, at_zero = self._mean_loss(self.samples, np.zeros((k, d), dtype), np.zeros(k, dtype))
+        mean_row = 2 * half[0, :-1]
+        with_labels = (mean_row / 2 if k == 1 else mean_row / k) - at_zero[:, :-1]
+        share = np.bincount(labels, weight, minlength=max(k, 2)) / self.n_rows
+        return mean_row, with_labels, share[-k:]
+
+    def _mean_loss(
+        self, samples: Samples, weights: NDArray[Any], intercept: NDArray[Any]
+    ) -> tuple[float, NDArray[np.float64]]:
+        """Return the mean loss and its gradient by a point."""
+        self.n_passes += 1
+        descent = self.descent
+        loss, gradient, intercept_gradient = descent.backend.loss_gradient(
+            samples, weights, intercept, descent.n_threads
+        )
+        joined = np.column_stack([gradient, intercept_gradient])
+        return loss / self.n_rows, joined * (self.scale / self.n_rows)
+
+
+def dual_bound(
+    entropy: float,
+    gradient: NDArray[np.float64],
+    point: NDArray[np.float64],
+    decay: NDArray[np.float64],
+    trains_intercept: bool,
+    moments: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]] | None,
+) -> float:
+    """Return what the objective cannot be below anywhere, by the probabilities of one point.
+
+    Weak duality: probabilities ``p`` whose mean is that of the labels, where an intercept is
+    free, bound the optimum from below by their mean entropy less ``|G|^2 / (2 decay)`` with
+    ``G = mean((p - y) x)`` (Yu, Huang and Lin, "Dual coordinate descent methods for logistic
+    regression and maximum entropy models", 2011, equation 40, here with an intercept). With
+    the model's ``p`` that is the objective less ``|gradient|^2 / (2 decay)``. Where a free
+    intercept's gradient is not zero yet, ``p`` is mixed with as much of a constant as makes its
+    mean right; entropy is concave and never negative. Without a penalty the bound is 0.
+
+    Parameters
+    ----------
+    entropy : float
+        Mean over the rows.
+    gradient : (k, d + 1)
+        ``G``, of the loss alone, and the mean of ``p - y``.
+    point : (k, d + 1)
+    decay : (d + 1,)
+    trains_intercept : bool
+    moments : (d,), (k, d) and (k,), or None
+        Means of the rows, of rows times labels, and of the labels; where an intercept is free.
+    """
+    weights_decay = decay[:-1]
+    if not (weights_decay > 0).all():
+        return 0.0
+    if moments is None:
+        trained = slice(None) if trains_intercept else slice(-1)
+        slack = (gradient + decay * point)[:, trained] ** 2 / (2 * decay[trained])
+        objective = entropy + float(np.sum(gradient * point + decay * point**2 / 2))
+        return max(0.0, objective - float(slack.sum()))
+    mean_row, labels_rows, share = moments
+    excess = gradient[:, -1]  # mean of p - y
+    # The least part of a constant q >= 0 with (1 - part) (share + excess) + part q = share; two
+    # classes have one column, of which the other is the complement.
+    with np.errstate(divide="ignore", invalid="ignore"):  # a class may weigh nothing
+        candidates = [excess / (share + excess)]
+        if len(excess) == 1:
+            candidates.append(-excess / (1 - share - excess))
+    part = float(np.clip(np.nan_to_num(np.concatenate(candidates)).max(), 0.0, 1.0))
+    mixed = (1 - part) * gradient[:, :-1] - part * labels_rows
+    mixed += np.outer(part * share - (1 - part) * excess, mean_row)
+    return max(0.0, (1 - part) * entropy - float(np.sum(mixed**2 / (2 * weights_decay))))

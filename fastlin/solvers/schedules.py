@@ -1,0 +1,210 @@
+"""The learning rate: a safe one from the data, and how it changes over the steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fastlin.blas import one_blas_thread
+from fastlin.errors import InputError
+from fastlin.kernels.arguments import CsrRows
+from fastlin.rows.row_weights import counted_rows, evenly_by_weight
+from fastlin.solvers.diagnosis import how_to_scale
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastlin.kernels.arguments import Samples
+    from fastlin.rows.scaling import InputScale
+
+SCHEDULES = ("constant", "invscaling", "cosine")
+
+PROBE_BYTES = 16 * 2**20
+"""Memory that the probe of the data's curvature may take."""
+
+INTERCEPT_SHARE = 0.1
+"""What an intercept that keeps pace with the weights adds to their curvature."""
+
+DENSE_FEATURES = 64
+"""Up to so many features all eigenvalues are computed, which is then as quick as one."""
+
+
+def rates(
+    schedule: str, learning_rate: float, epochs: NDArray[np.float64], max_epochs: int
+) -> NDArray[np.float64]:
+    """Return the learning rate of each step, given the epochs ``t (s,)`` done before it.
+
+    ``"constant"``: ``rate``; ``"invscaling"``: ``rate / sqrt(1 + t)``; ``"cosine"``: half a cosine
+    from ``rate`` to 0 at the last step of ``max_epochs``, and then again (Loshchilov and Hutter,
+    "SGDR", 2017, equation 5). ``t`` is a fraction within an epoch.
+    """
+    if schedule == "invscaling":
+        return learning_rate / np.sqrt(1 + epochs)
+    if schedule == "cosine":
+        return learning_rate * 0.5 * (1 + np.cos(np.pi * (epochs % max_epochs) / max_epochs))
+    return np.full(len(epochs), learning_rate)
+
+
+class StepSize(NamedTuple):
+    """Learning rate of the weights, and by what the intercept's is multiplied."""
+
+    learning_rate: float
+    intercept_gain: float
+
+
+@one_blas_thread()
+def safe_step_size(
+    samples: Samples,
+    scale: InputScale,
+    n_models: int,
+    batch_size: int,
+    l2: float,
+    fit_intercept: bool,
+    dtype: np.dtype[Any],
+    momentum: float = 0.0,
+    intercept_decay: float = 0.0,
+    seed: int = 0,
+    in_stream: bool = False,
+) -> StepSize:
+    """Return a rate of ``1 / L``, where ``L`` bounds the curvature that a batch meets.
+
+    The cross-entropy of a row ``x`` has a Hessian of at most ``c x x^T``, ``c = 1/4`` for the
+    sigmoid and ``1/2`` for the softmax (Boehning, "Multinomial logistic regression algorithm",
+    1992). For batches of ``B`` of ``n`` rows drawn without replacement ``L`` lies between that of
+    all rows, ``L_all``, and that of single rows, ``L_row``, with the shares of Gower et al., "SGD:
+    general analysis and improved rates" (2019), proposition 3.8:
+    ``n (B - 1) / (B (n - 1)) L_all + (n - B) / (B (n - 1)) L_row``. ``L_all`` is the largest
+    eigenvalue of ``c E[x x^T]``. For ``L_row`` they take the largest row, of which a single one
+    decides; this takes ``c E[|x|^4] / E[|x|^2]``, the size of the ``R^2`` with
+    ``E[|x|^2 x x^T] <= R^2 E[x x^T]`` that steps on single rows are stable with in the mean square
+    (Bach and Moulines, "Non-strongly-convex smooth stochastic approximation with convergence rate
+    O(1/n)", 2013).
+
+    Momentum ``m`` leaves ``L_all`` as it is, since it is stable up to ``2 (1 + m) / L_all``
+    (Polyak, "Some methods of speeding up the convergence of iteration methods", 1964), but adds up
+    the noise of ``1 / (1 - m)`` steps, which multiplies ``L_row``.
+
+    The intercept is the weight of a feature that is always 1. A gain of ``s^2`` makes of it one
+    that is always ``s``, which adds ``c s^2`` to both at most; with ``s^2`` a tenth of the largest
+    eigenvalue of ``E[x x^T]`` the intercept keeps pace whatever the unit of the features.
+
+    All is measured in float64 on a random part of the rows that fits in 16 MiB, in which a row is
+    as often as its weight says. Where that is all rows and they make one batch, a row with weight 2
+    counts as two rows do, up to rounding; a row with weight 0 is as none anywhere.
+
+    Parameters
+    ----------
+    samples : Samples
+    scale : InputScale
+        Folded scale of the inputs; the rate is for the scaled ones.
+    n_models : int
+        1 for the sigmoid.
+    dtype : numpy.dtype
+        Type of the weights.
+    intercept_decay : float
+        ``2 * l2`` where the intercept is penalised, else 0.
+    in_stream : bool
+        The rows are one block of many, so that a batch is few of all rows even where it holds most
+        of these.
+
+    Raises
+    ------
+    InputError
+        The features are so large that the weights' type cannot hold the result.
+    """
+    counted = counted_rows(samples.sample_weight)
+    n = len(samples.rows) if counted is None else len(counted)
+    batch = min(batch_size, n)
+    share = (n - batch) / (batch * (n - 1)) if n > 1 else 0.0
+    if in_stream:
+        share = 1 / batch
+    bound = 0.25 if n_models == 1 else 0.5
+    with np.errstate(over="ignore", invalid="ignore"):
+        x, weight, repeats = _some_scaled_rows(samples, scale, np.random.default_rng(seed))
+        largest = _largest_eigenvalue(x)
+        gain = (INTERCEPT_SHARE * largest or 1.0) if fit_intercept else 0.0
+        squared_norms = _squared_norms(x) + gain * weight
+        of_all = bound * (largest + gain)
+        mean_norm = squared_norms @ (squared_norms * repeats / (squared_norms.sum() or 1.0))
+        of_rows = bound * float(mean_norm)
+        curvature = (1 - share) * of_all + share * of_rows / (1 - momentum)
+        curvature += max(2 * l2, intercept_decay * gain)
+    rate = 1.0 if curvature == 0 else 1.0 / curvature
+    if not (rate >= np.finfo(dtype).tiny and gain <= np.finfo(dtype).max):
+        raise InputError(
+            f"features as large as {abs(x).max():.3g} have squares that {dtype} cannot hold; "
+            f"{how_to_scale(samples.rows)}"
+        )
+    return StepSize(rate, gain)
+
+
+def _some_scaled_rows(
+    samples: Samples, scale: InputScale, generator: np.random.Generator
+) -> tuple[Any, NDArray[np.float64], NDArray[np.float64]]:
+    """Return rows ``(m, d)``, scaled and times the root of their weight, and the weights ``(m,)``.
+
+    The rows are an array, or of sparse rows a sparse array of SciPy. Of more rows than fit in
+    memory each is drawn as often as its weight says and then weighs 1, where a batch would hold it
+    with ``repeats (m,)`` times as much.
+    """
+    rows = samples.rows
+    n, d = rows.shape
+    bytes_of_row = 8 * d
+    if isinstance(rows, CsrRows):
+        bytes_of_row = 16 * (len(rows.values) // n + 1)
+    counted = counted_rows(samples.sample_weight)
+    part = np.arange(n) if counted is None else counted
+    size = min(len(part), max(256, PROBE_BYTES // bytes_of_row))
+    weight = repeats = np.ones(size)
+    weights = None if samples.sample_weight is None else samples.sample_weight[part]
+    if weights is not None and (weights == weights[0]).all():
+        weights = None
+    if weights is None:
+        if size < len(part):
+            part = part[np.sort(generator.choice(len(part), size, replace=False))]
+    else:
+        weights = weights / weights.mean()
+        if size < len(part):
+            chosen = evenly_by_weight(weights, size, generator.random())
+            part, repeats = part[chosen], weights[chosen]
+        else:
+            weight = weights
+    root = np.sqrt(weight)
+    if isinstance(rows, CsrRows):
+        sparse = rows.part(part).to_scipy().astype(np.float64)
+        sparse.data *= scale.scale[sparse.indices] * np.repeat(root, np.diff(sparse.indptr))
+        return sparse, weight, repeats
+    x = (rows if counted is None and size == n else rows[part]).astype(np.float64)
+    if samples.shift is not None:  # else there is none, or the rows are shifted already
+        x -= scale.shift
+    x *= scale.scale
+    x *= root[:, np.newaxis]
+    return x, weight, repeats
+
+
+def _squared_norms(x: Any) -> NDArray[np.float64]:
+    """Return the sum of squares of each row of an array or a sparse array."""
+    if isinstance(x, np.ndarray):
+        squares: NDArray[np.float64] = np.einsum("ij,ij->i", x, x)
+    else:
+        squares = x.multiply(x).sum(axis=1)
+    return squares
+
+
+def _largest_eigenvalue(x: Any) -> float:
+    """Return the largest eigenvalue of ``x.T @ x / n`` within a few percent, by Lanczos' method."""
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
+    n, d = x.shape
+    trace = float(_squared_norms(x).sum()) / int(n)
+    if trace == 0 or not np.isfinite(trace):
+        return trace
+    if d <= DENSE_FEATURES:
+        gram = x.T @ x / n
+        eigenvalues = np.linalg.eigvalsh(gram if isinstance(gram, np.ndarray) else gram.toarray())
+    else:
+        start = np.random.default_rng(0).standard_normal((d,))
+        gram = LinearOperator((d, d), matvec=lambda v: x.T @ (x @ v) / n, dtype=np.float64)
+        eigenvalues = eigsh(gram, k=1, ncv=8, v0=start, tol=0.05, return_eigenvectors=False)
+    return float(eigenvalues[-1])

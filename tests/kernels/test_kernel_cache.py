@@ -1,0 +1,528 @@
+"""The cache of compiled kernels, whatever becomes of it: a right model, never a traceback."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import platform
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cold_starts
+import hunt
+import numpy as np
+import pytest
+from command_line import Run
+from processes import LONG, run_python, two_at_a_time
+
+import fastlin
+from fastlin.kernels import load_backend
+
+pytestmark = pytest.mark.skipif(
+    not load_backend("numba").available, reason="backend 'numba' is not available"
+)
+
+SEED = 8
+TASKS = ("sgd,float64,k=2,d=7,threads=2",)
+"""Compile some kernels, soon."""
+
+INDEX, DATA = "*.nbi", "*.nbc"
+
+
+def solve(cache: Path, *tasks: str, **variables: str | None) -> Run:
+    """Solve tasks in a process that keeps its kernels in a folder."""
+    return run_python(
+        hunt.__file__,
+        *("--fit", *(tasks or TASKS)),
+        variables={"NUMBA_CACHE_DIR": str(cache), **variables},
+    )
+
+
+def assert_whole(cache: Path) -> None:
+    """Assert that the cache holds whole kernels."""
+    indices = list(cache.rglob(INDEX))
+    assert indices
+    for index in indices:
+        digest = json.loads(index.read_bytes())["sha256"]
+        assert hashlib.sha256((index.parent / f"{digest}.nbc").read_bytes()).hexdigest() == digest
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Give a cache that one process filled, and what that process said; not to be changed."""
+    cache = tmp_path_factory.mktemp("good")
+    done = solve(cache)
+    assert done.code == 0, done
+    assert done.err == ""
+    assert_whole(cache)
+    return cache, done.out
+
+
+# ------------------------------------------------------------------ many processes, killed ones
+
+
+def crowd(folder: Path) -> None:
+    """Eight processes compile into one empty cache; then comes another."""
+    done = run_python(
+        cold_starts.__file__,
+        *("crowd", 8, *TASKS),
+        variables={"NUMBA_CACHE_DIR": str(folder)},
+    )
+    assert done.code == 0, done
+    assert done.err == ""
+    assert_whole(folder)
+    after = solve(folder)
+    assert after.code == 0, after
+    assert done.out.splitlines() == after.out.splitlines() * 8
+
+
+def killed(folder: Path) -> None:
+    """Thirty processes are killed at random moments of compiling; then comes another."""
+    done = run_python(
+        cold_starts.__file__,
+        *("kill", 100 if LONG else 30, SEED, *TASKS),
+        variables={"NUMBA_CACHE_DIR": str(folder)},
+        seconds=6000,
+    )
+    assert done.code == 0, done
+    assert len(done.out.splitlines()) >= 30
+    after = solve(folder)
+    assert after.code == 0, after
+    assert after.err == ""
+    assert_whole(folder)
+    # What they left behind goes once it is old and a kernel is written.
+    (kernels,) = {index.parent for index in folder.rglob(INDEX)}
+    (kernels / "left.tmp").write_bytes(b"half a kernel")
+    for file in kernels.iterdir():
+        os.utime(file, times=(time.time() - 3 * 86400,) * 2)
+    next(iter(folder.rglob(INDEX))).unlink()
+    assert solve(folder).out == after.out
+    assert {file.suffix for file in kernels.iterdir()} == {".nbi", ".nbc"}
+
+
+# ------------------------------------------------------------------ other processors
+
+
+AVX2 = {
+    "NUMBA_CPU_NAME": "haswell",
+    "NUMBA_CPU_FEATURES": (
+        "+sse,+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+bmi,+bmi2,+f16c"
+    ),
+}
+BASELINE = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse,+sse2"}
+NO_MATRIX_UNIT = {"FASTLIN_ISA": "baseline"}
+
+
+def instruction_sets(folder: Path) -> None:
+    """Processes compile for several processors into one cache, and come back."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("the instruction sets of this test are those of x86-64")
+    machine: dict[str, str] = {}
+    first: dict[int, str] = {}
+    order = [AVX2, machine, BASELINE, NO_MATRIX_UNIT] if LONG else [AVX2, machine, BASELINE]
+    order = [one for one in order if one is not AVX2 or has_avx2()]
+    task = "sgd,uint8,k=3,d=7" if LONG else "sgd,float32,k=2,d=7"
+    for variables in [*order, *order]:
+        done = solve(folder, task, **variables)
+        assert done.code == 0, f"{variables}: {done}"
+        assert done.err == ""
+        assert first.setdefault(id(variables), done.out) == done.out
+
+
+def has_avx2() -> bool:
+    return load_backend("numba").instruction_set in ("amx", "avx512", "avx2")
+
+
+PROCESSES = {
+    "8 processes at once": crowd,
+    "30 processes killed": killed,
+    "other instruction sets": instruction_sets,
+}
+
+
+@pytest.fixture(scope="module")
+def processes(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Any]]:
+    def run(name: str) -> None:
+        PROCESSES[name](tmp_path_factory.mktemp("cache"))
+
+    with two_at_a_time(request, "crowd", run) as wait_for:
+        yield wait_for
+
+
+@pytest.mark.parametrize("crowd", PROCESSES)
+def test_processes_that_share_a_cache(crowd: str, processes: Callable[[str], Any]) -> None:
+    processes(crowd)
+
+
+# ------------------------------------------------------------------ caches of others
+
+
+SPY = """
+import os, sys
+cache = os.environ["NUMBA_CACHE_DIR"]
+def look(event, arguments):
+    if event == "open" and str(arguments[0]).startswith(cache) and not arguments[2] & os.O_WRONLY:
+        opened.add(str(arguments[0]))
+opened = set()
+sys.addaudithook(look)
+import hunt
+code = hunt.run_tasks(sys.argv[1:])
+print(*sorted(opened), sep="\\n")
+sys.exit(code)
+"""
+
+
+class Trap:
+    """Writes a file when it is read back."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)
+
+
+def test_files_of_other_versions_are_not_even_opened(
+    good: tuple[Path, str], tmp_path: Path
+) -> None:
+    cache, said = good
+    ours = tmp_path / "cache"
+    shutil.copytree(cache, ours)
+    (kernels,) = {index.parent for index in ours.rglob(INDEX)}
+    planted = []
+    # Another version's kernels of the same names, whole by their checksums.
+    code = b"no code at all"
+    digest = hashlib.sha256(code).hexdigest()
+    for folder in (kernels.parent / ("0" * len(kernels.name)), kernels.parent):
+        folder.mkdir(exist_ok=True)
+        (folder / f"{digest}.nbc").write_bytes(code)
+        for index in kernels.glob(INDEX):
+            content = json.loads(index.read_bytes()) | {"sha256": digest}
+            (folder / index.name).write_text(json.dumps(content))
+        planted.append(folder)
+    # What Numba's cache had, for each file of ours, in any folder that it may have used.
+    for source in Path(fastlin.__file__).parent.glob("kernels/**/*.py"):
+        for folder in (ours, ours / "kernels_0123456789", kernels):
+            folder.mkdir(exist_ok=True)
+            name = f"{source.stem}.run_share-1.py{sys.version_info[0]}{sys.version_info[1]}"
+            for end in (".nbi", ".1.nbc"):
+                (folder / (name + end)).write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    before = {path: path.read_bytes() for path in ours.rglob("*") if path.is_file()}
+
+    done = run_python(
+        *("-c", SPY, *TASKS),
+        variables={
+            "NUMBA_CACHE_DIR": str(ours),
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path]),
+        },
+    )
+    assert done.code == 0, done
+    lines = done.out.splitlines()
+    assert lines[: len(TASKS)] == said.splitlines()
+    opened = {Path(line) for line in lines[len(TASKS) :]}
+    assert opened == {path for path in opened if path.parent == kernels}
+    # The kernels were there: each was read, none was made.
+    names = {path.relative_to(cache) for path in cache.rglob("*.nb?")}
+    assert {path.relative_to(ours) for path in opened} == names
+    assert before == {path: path.read_bytes() for path in ours.rglob("*") if path.is_file()}
+    assert not (tmp_path / "sprung").exists()
+
+
+# ------------------------------------------------------------------ damaged files
+
+
+def random_bytes(n: int) -> bytes:
+    return np.random.default_rng(SEED).bytes(n)
+
+
+def cut(file: Path, _: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def swap(file: Path, other: Path) -> None:
+    mine, others = file.read_bytes(), other.read_bytes()
+    file.write_bytes(others)
+    other.write_bytes(mine)
+
+
+def one_bit(file: Path, _: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def folder_in_its_place(file: Path, _: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+DAMAGES: dict[str, Callable[[Path, Path], object]] = {
+    "empty": lambda file, _: file.write_bytes(b""),
+    "cut in half": cut,
+    "zeros": lambda file, _: file.write_bytes(bytes(file.stat().st_size)),
+    "random bytes": lambda file, _: file.write_bytes(random_bytes(file.stat().st_size)),
+    "longer": lambda file, _: file.write_bytes(file.read_bytes() * 2),
+    "one bit": one_bit,
+    "swapped": swap,
+    "missing": lambda file, _: file.unlink(),
+    "a link to itself": lambda file, _: (file.unlink(), file.symlink_to(file)),
+    "another kind of JSON": lambda file, _: file.write_text('[{"kernel": 1, "sha256": null}]'),
+    "deep JSON": lambda file, _: file.write_text("[" * 100_000),
+}
+"""What may become of a file; its place can be written again."""
+
+ROUNDS = {
+    f"{what}, {' + '.join(names)}": (pattern, names)
+    for what, pattern in (("index", INDEX), ("data", DATA))
+    for names in ([[name] for name in DAMAGES] if LONG else [list(DAMAGES)[:6], list(DAMAGES)[6:]])
+}
+"""Each kernel's file gets one damage of these, in turn."""
+
+
+@pytest.fixture(scope="module")
+def damaged(
+    request: pytest.FixtureRequest, good: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], tuple[Path, Run]]]:
+    def run(name: str) -> tuple[Path, Run]:
+        pattern, damages = ROUNDS[name]
+        cache = tmp_path_factory.mktemp("damaged") / "cache"
+        shutil.copytree(good[0], cache)
+        files = sorted(cache.rglob(pattern))
+        for number, file in enumerate(files):
+            DAMAGES[damages[number % len(damages)]](file, files[number - 1])
+        return cache, solve(cache)
+
+    with two_at_a_time(request, "damage", run) as wait_for:
+        yield wait_for
+
+
+@pytest.mark.parametrize("damage", ROUNDS)
+def test_damaged_files_are_written_again(
+    damage: str, good: tuple[Path, str], damaged: Callable[[str], tuple[Path, Run]]
+) -> None:
+    cache, done = damaged(damage)
+    assert done == Run(0, good[1], "")
+    assert_whole(cache)
+
+
+# ------------------------------------------------------------------ no place to write
+
+
+SMALL = """
+import hashlib, warnings
+warnings.simplefilter("ignore")
+import numpy as np
+from fastlin import LogisticRegression
+X = np.random.default_rng(0).standard_normal((300, 4))
+y = (X[:, 0] + X[:, 1] / 2 > 0).astype(int)
+options = dict(max_epochs=2, tol=None, random_state=0, n_threads=1)
+model = LogisticRegression(backend="numba", **options).fit(X, y)
+right = LogisticRegression(backend="numpy", **options).fit(X, y)
+assert np.abs(right.coef_).max() > 0.1
+np.testing.assert_allclose(model.coef_, right.coef_, rtol=1e-9)
+print(LogisticRegression(**options).fit(X, y).backend_)
+"""
+"""Trains with few kernels; `auto` must take Numba as well."""
+
+
+def train_small(here: Path, **more: Any) -> None:
+    """Train in a folder; assert that it works with one line of warning at most, and no file."""
+    before = sorted(here.rglob("*"))
+    done = run_python("-c", SMALL, folder=here, **more)
+    assert done.code == 0, done
+    assert done.out == "numba\n"
+    lines = done.err.splitlines()
+    assert len(lines) <= 1, done.err
+    assert all("NUMBA_CACHE_DIR" in line for line in lines)
+    assert sorted(here.rglob("*")) == before
+
+
+NO_HOME = {"HOME": None, "XDG_CACHE_HOME": None, "NUMBA_CACHE_DIR": None}
+
+
+def under_a_file(here: Path, _: Path) -> None:
+    (here / "file").write_text("")
+    train_small(here, variables={"NUMBA_CACHE_DIR": str(here / "file")})
+
+
+def not_creatable(here: Path, _: Path) -> None:
+    train_small(here, variables={"NUMBA_CACHE_DIR": "/proc/fastlin/cache"})
+
+
+def home_is_a_file(here: Path, _: Path) -> None:
+    (here / "file").write_text("")
+    train_small(here, variables=NO_HOME | {"HOME": str(here / "file")})
+
+
+def cache_home_is_relative(here: Path, _: Path) -> None:
+    home = here.with_name(here.name + "-home")
+    train_small(here, variables=NO_HOME | {"HOME": str(home), "XDG_CACHE_HOME": "z"})
+
+
+def no_file_may_grow(here: Path, _: Path) -> None:
+    cache = here.with_name(here.name + "-cache")
+    limit = ("prlimit", "--fsize=4096")
+    if shutil.which("prlimit") is None:
+        pytest.skip("prlimit is not installed")
+    train_small(here, variables={"NUMBA_CACHE_DIR": str(cache)}, before=limit)
+    assert not any(cache.rglob(DATA))
+
+
+def full_disk(here: Path, _: Path) -> None:
+    cache = here.with_name(here.name + "-cache")
+    cache.mkdir()
+    train_small(
+        here,
+        variables={"NUMBA_CACHE_DIR": str(cache)},
+        before=mounted("mount -t tmpfs -o size=64k none", cache),
+    )
+
+
+def read_only_folder(here: Path, _: Path) -> None:
+    cache = here.with_name(here.name + "-cache")
+    cache.mkdir()
+    train_small(
+        here,
+        variables={"NUMBA_CACHE_DIR": str(cache)},
+        before=mounted("mount -t tmpfs -o ro none", cache),
+    )
+
+
+def mounted(mount: str, folder: Path) -> tuple[object, ...]:
+    """Return what begins a command that sees a file system of its own in a folder."""
+    start = ("unshare", "--mount", "sh", "-c", f'{mount} "$0" && exec "$@"', folder)
+    may = shutil.which("unshare") and subprocess.run([*start, "true"], capture_output=True)
+    if not may or may.returncode != 0:
+        pytest.skip("this user may not mount file systems")
+    return start
+
+
+def relative_folder(here: Path, _: Path) -> None:
+    done = run_python("-c", SMALL, folder=here, variables={"NUMBA_CACHE_DIR": "cache"})
+    assert done == Run(0, "numba\n", "")
+    assert [path.name for path in here.iterdir()] == ["cache"]
+    assert_whole(here / "cache")
+
+
+# ------------------------------------------------------------------ another user
+
+
+def others_may_read(folder: Path) -> bool:
+    return all(
+        one.stat().st_mode & stat.S_IXOTH for one in (folder, *folder.parents) if one.exists()
+    )
+
+
+def interpreter_for_others() -> tuple[str, str]:
+    """Return an interpreter that every user may run, and where it finds the packages."""
+    packages = [Path(np.__file__).parents[1], Path(fastlin.__file__).parents[1]]
+    executable = sys.executable
+    if not others_may_read(Path(sys.base_prefix).resolve()):
+        executable = f"/usr/bin/python{sys.version_info[0]}.{sys.version_info[1]}"
+    if os.geteuid() != 0:
+        pytest.skip("only root may become another user")
+    if not Path(executable).exists() or not all(map(others_may_read, packages)):
+        pytest.skip("no other user may read this interpreter and its packages")
+    return executable, os.pathsep.join(map(str, packages))
+
+
+def as_another_user(here: Path, **variables: str | None) -> None:
+    executable, packages = interpreter_for_others()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        train_small(
+            Path(folder),
+            executable=executable,
+            variables={**NO_HOME, "PYTHONPATH": packages, **variables},
+            user=54321,
+            group=54321,
+            extra_groups=[],
+        )
+
+
+def another_user_without_a_home(here: Path, _: Path) -> None:
+    as_another_user(here)
+
+
+def another_user_whose_home_is_missing(here: Path, _: Path) -> None:
+    as_another_user(here, HOME="/nonexistent")
+
+
+def another_user_s_unreadable_files(here: Path, warm: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        cache = Path(folder) / "cache"
+        shutil.copytree(warm, cache)
+        for number, path in enumerate(sorted(cache.rglob("*.nb?"))):
+            path.chmod(0o000 if number % 2 else 0o644)
+        Path(folder).chmod(0o755)
+        as_another_user(here, NUMBA_CACHE_DIR=str(cache))
+
+
+def folders_in_place_of_files(here: Path, warm: Path) -> None:
+    cache = here.with_name(here.name + "-cache")
+    shutil.copytree(warm, cache)
+    for number, file in enumerate(sorted(cache.rglob("*.nb?"))):
+        if number % 2:
+            file.unlink()
+            (file / "full").mkdir(parents=True)
+    train_small(here, variables={"NUMBA_CACHE_DIR": str(cache)})
+
+
+def no_pycache(here: Path, warm: Path) -> None:
+    """The package lies where nothing can be written beside it, and finds the same kernels."""
+    copy = here.with_name(here.name + "-package")
+    source = Path(fastlin.__file__).parent
+    shutil.copytree(source, copy / "fastlin", ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in [path for path in copy.rglob("*") if path.is_dir()]:
+        (folder / "__pycache__").write_text("in the way")
+    path = os.pathsep.join([str(copy), *filter(None, [os.environ.get("PYTHONPATH")])])
+    before = sorted(warm.rglob("*"))
+    train_small(here, variables={"PYTHONPATH": path, "NUMBA_CACHE_DIR": str(warm)})
+    assert sorted(warm.rglob("*")) == before
+
+
+SOME = (
+    not_creatable,
+    cache_home_is_relative,
+    full_disk,
+    read_only_folder,
+    relative_folder,
+    another_user_without_a_home,
+    another_user_s_unreadable_files,
+    folders_in_place_of_files,
+    no_pycache,
+)
+MORE = (under_a_file, home_is_a_file, no_file_may_grow, another_user_whose_home_is_missing)
+PLACES: dict[str, Callable[[Path, Path], None]] = {
+    function.__name__.replace("_", " "): function for function in (SOME + MORE if LONG else SOME)
+}
+
+
+@pytest.fixture(scope="module")
+def places(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Any]]:
+    warm = tmp_path_factory.mktemp("warm")
+    train_small(tmp_path_factory.mktemp("here"), variables={"NUMBA_CACHE_DIR": str(warm)})
+
+    def run(place: str) -> None:
+        PLACES[place](tmp_path_factory.mktemp("here"), warm)
+
+    with two_at_a_time(request, "place", run) as wait_for:
+        yield wait_for
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_training_needs_no_place_for_the_cache(place: str, places: Callable[[str], Any]) -> None:
+    places(place)

@@ -1,0 +1,133 @@
+"""What a compiled kernel is called: its content decides, in every process the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastlin.kernels import load_backend
+
+pytestmark = pytest.mark.skipif(
+    not load_backend("numba").available, reason="backend 'numba' is not available"
+)
+
+
+def compile_all(seed: int) -> list[dict[str, Any]]:
+    """Compile every kind of kernel in a process of its own, in an order of its own."""
+    from fastlin.kernels.jit import compiled
+    from fastlin.kernels.jit.matrix_unit import detection as matrix_unit
+
+    environment, has_unit = dict(os.environ), platform.machine() == "x86_64"
+    if has_unit:  # compiled, never run, so any processor will do
+        name, features = compiled.processor()
+        wanted = [*matrix_unit.FEATURES, "avx512f", "avx512bw", "avx512dq", "avx512vl"]
+        features = ",".join([features, *(f"+{feature}" for feature in wanted)])
+        environment |= {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
+    script = Path(__file__).parents[1] / "compile_kernels.py"
+    command = [sys.executable, script, str(seed), "unit" if has_unit else "vectors"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.skipif(shutil.which("nm") is None, reason="nm is not installed")
+def test_kernels_are_named_by_their_content_in_every_process() -> None:
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(compile_all, (1, 2))
+    assert [kernel["kernel"] for kernel in one] != [kernel["kernel"] for kernel in other]
+    for kernels in (one, other):
+        names = [kernel["name"] for kernel in kernels]
+        assert len(set(names)) == len(names) >= 20
+        for kernel in kernels:
+            # Nothing else that a linker could take for another kernel's.
+            assert kernel["symbols"] == [kernel["name"]]
+            # Only a kernel's launch checks for errors (a number of threads below 1).
+            assert kernel["raises"] == (".launch" in kernel["kernel"]), kernel["kernel"]
+    by_kernel = [
+        {kernel["kernel"]: kernel["name"] for kernel in kernels} for kernels in (one, other)
+    ]
+    assert by_kernel[0] == by_kernel[1]
+
+
+def test_another_version_processor_or_option_gives_other_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import numba
+
+    from fastlin.kernels.jit import compiled
+    from fastlin.kernels.jit.dense import phases as jit_loops
+    from fastlin.kernels.jit.kind import Kind
+
+    kind = Kind("float32", "float32", 10, 16)
+
+    def name() -> str:
+        compiled.stamp.cache_clear()
+        compiled.processor.cache_clear()
+        return compiled.kernel_name(jit_loops.run, kind)
+
+    names = {name(), name()}
+    assert len(names) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(numba, "__version__", "0.99.0")
+        names.add(name())
+    with monkeypatch.context() as patch:
+        patch.setattr(numba.config, "CPU_FEATURES", "+avx2")
+        names.add(name())
+    with monkeypatch.context() as patch:
+        patch.setattr(numba.config, "OPT", 1)
+        names.add(name())
+    assert len(names) == 4
+    name()
+
+
+def test_the_sources_of_all_kernels_are_part_of_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code that was compiled from an older file would write beyond today's buffers."""
+    from fastlin.kernels.jit import compiled
+
+    folder = Path(compiled.__file__).parent
+    before = compiled.stamp.__wrapped__()
+    read = Path.read_bytes
+    for source in sorted(folder.rglob("*.py")):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                Path,
+                "read_bytes",
+                lambda path, source=source: read(path) + b"#" * (path == source),
+            )
+            assert compiled.stamp.__wrapped__() != before, source
+
+
+def test_whole_code_of_another_kernel_is_not_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An index with a right name and digest, of an object file that is not of this kernel."""
+    from fastlin.kernels.jit import compiled
+    from fastlin.kernels.jit.dense import phases as jit_loops
+    from fastlin.kernels.jit.kernel_cache import KernelCache
+
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    cache = KernelCache(compiled.stamp())
+    name = compiled.kernel_name(jit_loops.launch, None)
+    right = compiled.object_of(name, compiled.compile_body(jit_loops.launch, None))
+    other = compiled.object_of("another", compiled.compile_body(jit_loops.launch, None))
+    cache.store(name, "launch", other)
+    assert cache.load(name) == other
+    assert compiled.load_code(name, other) == 0
+    monkeypatch.setattr(compiled, "cache", lambda: cache)
+    assert compiled._load_or_compile(name, jit_loops.launch, None) != 0
+    kept = cache.load(name)
+    assert kept != other
+    assert kept is not None
+    assert len(kept) == len(right)
