@@ -15,8 +15,8 @@ from fastlin import LogisticRegression
 from fastlin.advice import FastlinWarning
 from fastlin.errors import InputError
 from fastlin.kernels import BACKEND_NAMES, Samples, backends
+from fastlin.rows.row_weights import evenly_by_weight
 from fastlin.rows.scaling import ROWS_OF_A_MEAN, InputScale
-from fastlin.solvers.batches import evenly_by_weight
 from fastlin.solvers.schedules import safe_step_size
 
 SOLVERS = ("sgd", "lbfgs")
