@@ -147,20 +147,35 @@ def _array_bytes() -> int:
 def _numba_kernels() -> tuple[dict[tuple[int, int], Callable[[int], Any]], Callable[[Any], Any]]:
     """Compile the kernels: multiply-adds by (bytes of an element, lanes), and reading.
 
-    The vectoriser picks 256-bit vectors even where 512 bits are faster, hence the
-    vector types spelled out in LLVM's own language.
+    The vectoriser picks 256-bit vectors even if 512 bits are faster, hence the kernels' own
+    vectors.
     """
     import numba
-    from llvmlite import ir
     from numba.core import types
     from numba.extending import intrinsic
 
-    def multiply_adds(element: Any, lanes: int) -> Callable[[int], Any]:
+    from fastlin.kernels.jit.vectors import VectorUnit
+
+    def multiply_adds(lanes: int, double: bool) -> Callable[[int], Any]:
+        """Compile ``turns`` rounds of ``a = a * factor + addend`` on independent vectors ``a``.
+
+        Returns the sum of all lanes, so that nothing can be left out.
+        """
+
         def loop_of(typing_context: Any, turns: Any) -> Any:
             def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-                return _fma_loop(ir, builder, arguments[0], element, lanes)
+                unit = VectorUnit(builder, lanes, double)
+                # a -> a * 0.5 + 1 tends to 2: no overflow and no subnormals, however many turns.
+                factor, addend = unit.constant(0.5), unit.constant(1.0)
+                starts = [unit.constant(float(start)) for start in range(_ACCUMULATORS)]
+                first, *others = unit.loop(
+                    arguments[0],
+                    starts,
+                    lambda _, sums: [unit.multiply_add(a, factor, addend) for a in sums],
+                )
+                return unit.sum(sum(others, start=first))
 
-            return types.float64(types.int64), codegen
+            return (types.float64 if double else types.float32)(types.int64), codegen
 
         loop: Any = intrinsic(loop_of)
 
@@ -177,46 +192,6 @@ def _numba_kernels() -> tuple[dict[tuple[int, int], Callable[[int], Any]], Calla
         return total
 
     compiled_read: Any = numba.njit("uint64(uint64[::1])", nogil=True)(read)
-    kernels = {(4, lanes): multiply_adds(ir.FloatType(), lanes) for lanes in _LANES}
-    kernels |= {(8, lanes): multiply_adds(ir.DoubleType(), lanes) for lanes in (2, *_LANES[:-1])}
+    kernels = {(4, lanes): multiply_adds(lanes, double=False) for lanes in _LANES}
+    kernels |= {(8, lanes): multiply_adds(lanes, double=True) for lanes in (2, *_LANES[:-1])}
     return kernels, compiled_read
-
-
-def _fma_loop(ir: Any, builder: Any, turns: Any, element: Any, lanes: int) -> Any:
-    """Emit ``turns`` rounds of ``a = a * factor + addend`` on independent vectors ``a``.
-
-    Returns the sum of all lanes, so that nothing can be left out.
-    """
-    vector = ir.VectorType(element, lanes)
-    name = f"llvm.fma.v{lanes}f{64 if element == ir.DoubleType() else 32}"
-    fma = ir.Function(builder.module, ir.FunctionType(vector, [vector] * 3), name)
-    # a -> a * 0.5 + 1 tends to 2: neither overflow nor subnormals, whatever the count.
-    factor, addend = (ir.Constant(vector, [value] * lanes) for value in (0.5, 1.0))
-    before = builder.basic_block
-    body = builder.append_basic_block("multiply_adds")
-    after = builder.append_basic_block("done")
-    builder.branch(body)
-    builder.position_at_end(body)
-    turn = builder.phi(turns.type)
-    turn.add_incoming(ir.Constant(turns.type, 0), before)
-    sums = []
-    for start in range(_ACCUMULATORS):
-        total = builder.phi(vector)
-        total.add_incoming(ir.Constant(vector, [float(start)] * lanes), before)
-        sums.append(total)
-    results = [builder.call(fma, (total, factor, addend)) for total in sums]
-    for total, result in zip(sums, results, strict=True):
-        total.add_incoming(result, body)
-    following = builder.add(turn, ir.Constant(turns.type, 1))
-    turn.add_incoming(following, body)
-    builder.cbranch(builder.icmp_signed("<", following, turns), body, after)
-    builder.position_at_end(after)
-    everything = results[0]
-    for result in results[1:]:
-        everything = builder.fadd(everything, result)
-    out = ir.Constant(ir.DoubleType(), 0.0)
-    for lane in range(lanes):
-        value = builder.extract_element(everything, ir.Constant(ir.IntType(32), lane))
-        widened = value if element == ir.DoubleType() else builder.fpext(value, ir.DoubleType())
-        out = builder.fadd(out, widened)
-    return out

@@ -37,7 +37,7 @@ def describe_machine() -> dict[str, Any]:
     processor = _processor()
     flags = set(processor.get("flags", processor.get("Features", "")).split())
     return {
-        "processor": processor.get("model name") or platform.processor() or platform.machine(),
+        "processor": processor_name(),
         "architecture": platform.machine(),
         "cores": available_cores(),
         "instruction_set": [flag for flag in _FLAGS if flag in flags],
@@ -45,12 +45,17 @@ def describe_machine() -> dict[str, Any]:
         "load_average": os.getloadavg()[0],
         "system": platform.platform(),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {name: installed_version(name) for name in _PACKAGES},
     }
 
 
+def processor_name() -> str:
+    """Return what the system calls the processor."""
+    return _processor().get("model name") or platform.processor() or platform.machine()
+
+
 def _processor() -> dict[str, str]:
-    """Return the first processor's entries of /proc/cpuinfo; empty where there is none."""
+    """Return the first processor's entries of /proc/cpuinfo; none on other systems than Linux."""
     first = (_read(Path("/proc/cpuinfo")) or "").split("\n\n")[0]
     pairs = (line.partition(":") for line in first.splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs}
@@ -58,12 +63,13 @@ def _processor() -> dict[str, str]:
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text().strip()
+        return path.read_text(errors="replace").strip()
     except OSError:
         return None
 
 
-def _version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """Return a distribution's version, or None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

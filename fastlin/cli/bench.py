@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fastlin.cli import options
-from fastlin.cli.values import Number, OutputFile
+from fastlin.cli.values import Integer, OutputFile
 from fastlin.kernels import BACKEND_NAMES
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class List(click.ParamType):  # type: ignore[type-arg]  # generic in newer click
         return tuple(self.item.convert(part.strip(), param, ctx) for part in value.split(","))
 
 
-_sizes = List(Number("whole numbers from 1 to 1000000", low=1, high=10**6, whole=True), "N")
+_sizes = List(Integer(1, 10**6), "N")
 
 
 @click.command("bench", help=HELP, epilog=EXAMPLES)
@@ -79,7 +79,7 @@ _sizes = List(Number("whole numbers from 1 to 1000000", low=1, high=10**6, whole
 )
 @click.option(
     "--rounds",
-    type=Number("a whole number from 1 to 1000", low=1, high=1000, whole=True),
+    type=Integer(1, 1000),
     help="Times that everything is timed in turn.  [default: 10; 3 with --quick]",
 )
 @click.option("--quick", is_flag=True, help="A tenth of the work, for a first look.")

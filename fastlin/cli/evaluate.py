@@ -9,8 +9,8 @@ import click
 
 from fastlin.cli import options
 from fastlin.cli.output import percent, print_facts, print_json, print_table
-from fastlin.cli.scores import measure
 from fastlin.cli.selection import PARTS, Source, in_the_models_labels, rows_for
+from fastlin.results.scores import measure
 
 MOST_COLUMNS = 20  # a wider confusion matrix is read by programs only
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import click
@@ -32,6 +29,8 @@ Example:
 @options.as_json
 def command(as_json: bool) -> None:
     """Run ``fastlin info``; see HELP."""
+    from fastlin.bench.machine import installed_version, processor_name
+    from fastlin.bench.timing import available_cores
     from fastlin.datasets.mnist import data_folder
     from fastlin.kernels import backends
     from fastlin.kernels.jit.kernel_cache import base_folder
@@ -42,9 +41,9 @@ def command(as_json: bool) -> None:
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "executable": sys.executable,
         "system": platform.platform(),
-        "processor": _processor(),
-        "cores": _cores(),
-        "libraries": {name: _version(name) for name in LIBRARIES},
+        "processor": processor_name(),
+        "cores": available_cores(),
+        "libraries": {name: installed_version(name) for name in LIBRARIES},
         "backends": {name: _describe(backend) for name, backend in backends().items()},
         "auto": next((name for name, one in backends().items() if one.available), None),
         "data_folder": str(data_folder()),
@@ -98,27 +97,3 @@ def _print(facts: dict[str, Any]) -> None:
         else:
             click.echo(f"  {name:<6} missing: {backend['reason']}")
             click.echo(f"  {'':<6} remedy: {backend['remedy']}")
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    """Return the processor's name as the system gives it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    """Return the number of cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

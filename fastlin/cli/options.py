@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from fastlin.cli.values import Labels, Number
+from fastlin.cli.values import Integer, Labels
 from fastlin.kernels import BACKEND_NAMES
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -57,12 +57,12 @@ backend = click.option(
 )
 threads = click.option(
     "--threads",
-    type=Number("a whole number from 1 to 1024", low=1, high=1024, whole=True),
+    type=Integer(1, 1024),
     help="Number of threads.  [default: one a core]",
 )
 seed = click.option(
     "--seed",
-    type=Number("a whole number from 0 to 4294967295", low=0, high=2**32 - 1, whole=True),
+    type=Integer(0, 2**32 - 1),
     default=0,
     show_default=True,
     help="Seed of the shuffling: the same seed gives the same result.",

@@ -18,12 +18,12 @@ from fastlin.cli.output import (
     to_json,
 )
 from fastlin.cli.progress import training_progress
-from fastlin.cli.scores import Scores, measure
 from fastlin.cli.selection import Source, check_trainable, load, local_file
 from fastlin.cli.training_options import training_options
 from fastlin.cli.values import OutputFile
 from fastlin.errors import InputError
 from fastlin.results.output_file import replacing
+from fastlin.results.scores import Scores, measure
 
 if TYPE_CHECKING:
     from fastlin.datasets import Dataset

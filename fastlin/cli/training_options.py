@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fastlin.cli.values import InputScale, Number
+from fastlin.cli.values import InputScale, Integer, Number
 from fastlin.estimator import LogisticRegression
 
 DEFAULTS = {
@@ -47,8 +47,7 @@ class TrainingOption:
         )
 
 
-_COUNT = Number("a whole number from 1 to 2147483647", low=1, high=2**31 - 1, whole=True)
-_PENALTY = Number("a number of 0 or more", low=0)
+_COUNT = Integer(1, 2**31 - 1)
 
 TABLE = (
     TrainingOption(
@@ -56,10 +55,10 @@ TABLE = (
         click.Choice(["sgd", "lbfgs"]),
         "Mini-batch gradient descent, or full batches to the optimum.",
     ),
-    TrainingOption("l2", _PENALTY, "L2 penalty lambda: the loss grows by lambda * sum(W^2)."),
+    TrainingOption("l2", Number(min=0), "L2 penalty lambda: the loss grows by lambda * sum(W^2)."),
     TrainingOption(
         "learning_rate",
-        Number("a number above 0, or auto", low=0, without=(0,), words={"auto": "auto"}),
+        Number(min=0, min_open=True, words={"auto": "auto"}),
         "Step length; auto takes a safe one from the data.",
     ),
     TrainingOption(
@@ -69,7 +68,7 @@ TABLE = (
     ),
     TrainingOption(
         "momentum",
-        Number("a number from 0 up to but not 1", low=0, high=1, without=(1,)),
+        Number(min=0, max=1, max_open=True),
         "Share of the last step that is added to the next.",
     ),
     TrainingOption("nesterov", None, "Nesterov's form of momentum."),
@@ -82,7 +81,7 @@ TABLE = (
     TrainingOption("shuffle", None, "Shuffle the training rows before each epoch."),
     TrainingOption(
         "tol",
-        Number("a number of 0 or more, or none", low=0, words={"none": None}),
+        Number(min=0, words={"none": None}),
         "Stop when an epoch's loss improves by less, --patience times in a row; 0: never.",
     ),
     TrainingOption(
@@ -96,7 +95,7 @@ TABLE = (
     ),
     TrainingOption(
         "validation_fraction",
-        Number("a number above 0 and below 1", low=0, high=1, without=(0, 1)),
+        Number(min=0, max=1, min_open=True, max_open=True),
         "Part of the rows kept aside where the data has no validation part of its own.",
     ),
     TrainingOption("fit_intercept", None, "Fit an intercept.", ("--fit-intercept/--no-intercept",)),

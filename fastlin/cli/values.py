@@ -12,57 +12,40 @@ import click
 from fastlin.results.output_file import check_writable
 
 
-class Number(click.ParamType):  # type: ignore[type-arg]  # generic in newer clicks only
-    """A finite number within limits, or one of some words that stand for something else.
+class Integer(click.IntRange):
+    """A whole number within click's limits, which the help page shows."""
+
+    name = "integer"
+
+
+class Number(click.FloatRange):
+    """A finite number within click's limits, or one of some words that stand for something else.
 
     Parameters
     ----------
-    expected : str
-        The accepted values in words, for messages: ``"a number above 0, or auto"``.
-    low, high : float
-        Limits, themselves accepted unless named in `without`.
-    without : tuple of float
-        Limits that are not accepted themselves.
-    whole : bool
-        Accept whole numbers only.
-    words : mapping
+    words : mapping, optional
         Accepted words and the value each stands for.
+    **limits
+        As :class:`click.FloatRange` takes them: ``min``, ``max``, ``min_open``, ``max_open``.
     """
 
     name = "number"
 
-    def __init__(
-        self,
-        expected: str,
-        *,
-        low: float = -math.inf,
-        high: float = math.inf,
-        without: tuple[float, ...] = (),
-        whole: bool = False,
-        words: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.expected = expected
-        self.low, self.high, self.without = low, high, without
-        self.whole = whole
+    def __init__(self, *, words: Mapping[str, Any] | None = None, **limits: Any) -> None:
+        super().__init__(**limits)
         self.words = words or {}
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         """Return how the value is shown on the help page."""
-        return "|".join(["INTEGER" if self.whole else "NUMBER", *self.words])
+        return "|".join(["NUMBER", *self.words])
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number or what the word stands for."""
-        if not isinstance(value, str):  # a default
-            return value
-        if value.lower() in self.words:
-            return self.words[value.lower()]
-        try:
-            number = int(value) if self.whole else float(value)
-        except ValueError:
-            self.fail(f"got '{value}', expected {self.expected}.", param, ctx)
-        inside = self.low <= number <= self.high and number not in self.without
-        if not inside or not math.isfinite(number):
-            self.fail(f"got '{value}', expected {self.expected}.", param, ctx)
+        if str(value).lower() in self.words:
+            return self.words[str(value).lower()]
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not finite.", param, ctx)
         return number
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastlin.results.scores import measure
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -164,26 +166,17 @@ def train_softmax(
 def _run(model: LogisticRegression, split: Split, input_scale: tuple[float, float]) -> Run:
     """Fit `model` on `split` and score the weights it returns."""
     model.fit(split.X_train, split.y_train, X_val=split.X_val, y_val=split.y_val)
-    train_loss, train_accuracy = _score(model, split.X_train, split.y_train)
-    val_loss, val_accuracy = _score(model, split.X_val, split.y_val)
+    train = measure(model, split.X_train, split.y_train)
+    val = measure(model, split.X_val, split.y_val)
     return Run(
         history=model.history_,
         penalty=float(model.l2),
         weights=scaled_weights(model.coef_, model.intercept_, input_scale),
-        train_loss=train_loss,
-        val_loss=val_loss,
-        train_accuracy=train_accuracy,
-        val_accuracy=val_accuracy,
+        train_loss=train.loss,
+        val_loss=val.loss,
+        train_accuracy=train.accuracy,
+        val_accuracy=val.accuracy,
     )
-
-
-def _score(
-    model: LogisticRegression, X: NDArray[np.generic], y: NDArray[np.int64]
-) -> tuple[float, float]:
-    """Return mean cross-entropy and accuracy of `model` on rows X (n, d) and labels y (n,)."""
-    log_probabilities = model.predict_log_proba(X)
-    loss = -float(log_probabilities[np.arange(len(y)), y].mean())
-    return loss, float((log_probabilities.argmax(axis=1) == y).mean())
 
 
 def scaled_weights(

@@ -1,22 +1,20 @@
-"""The command as a whole: real sessions as processes, help, exit codes, pipes, Ctrl-C."""
+"""The command as a whole: real sessions as processes, help, exit codes, pipes."""
 
 from __future__ import annotations
 
 import json
 import os
 import pty
-import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import pytest
-from command_line import LISTENS_TO_CTRL_C, assert_mistake, run, run_process, train_model
+from command_line import assert_mistake, run, run_process, train_model
 
 import fastlin
 from fastlin import cli
@@ -111,55 +109,6 @@ def _command(name: str) -> click.Command:
 
 def test_a_command_that_does_not_exist() -> None:
     assert_mistake(run("trian"), "No such command 'trian'", "See: fastlin --help")
-
-
-@pytest.fixture
-def in_the_background() -> Iterator[None]:
-    """Start processes as a script starts those behind ``&``: with Ctrl-C ignored."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("in_the_background")
-def test_ctrl_c_ends_with_130_one_line_and_no_file(tmp_path: Path) -> None:
-    program = f"{LISTENS_TO_CTRL_C} from fastlin.cli import main; main()"
-    arguments = ["train", "--epochs", "2000000", "--tol", "0", "--backend", "numpy"]
-    arguments += ["--classes", "2,3", "--history", "history.json", "--out", "model.npz"]
-    with subprocess.Popen(
-        [sys.executable, "-c", program, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-    ) as process:
-        assert process.stderr is not None
-        first = process.stderr.readline()
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert first.startswith("epoch 1/")
-    assert process.returncode == 130
-    assert out == ""
-    assert err.splitlines()[-1] == "fastlin: interrupted"
-    assert "Traceback" not in err
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.usefixtures("in_the_background")
-def test_a_background_job_goes_on_at_ctrl_c() -> None:
-    """Ctrl-C is for what runs in the foreground of the terminal."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "fastlin", "train", "--epochs", "100", "--backend", "numpy"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr is not None
-        assert process.stderr.readline().startswith("epoch 1/100 ")
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert "validation" in out
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

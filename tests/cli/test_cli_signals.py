@@ -83,46 +83,65 @@ def test_a_signal_while_a_file_is_written(tmp_path: Path, number: signal.Signals
     assert (tmp_path / "m.npz").read_text() == "old"
 
 
-def test_termination_while_training(tmp_path: Path) -> None:
-    arguments = ["train", "--epochs", "2000000", "--tol", "0", "--backend", "numpy"]
+def signal_while_training(
+    number: signal.Signals,
+    *arguments: object,
+    folder: Path,
+    start: tuple[str, ...] = ("-m", "fastlin"),
+) -> Run:
+    """Send a signal once the first epoch of ``fastlin train`` is over."""
     with subprocess.Popen(
-        [sys.executable, "-m", "fastlin", *arguments, "--out", "m.npz"],
+        [sys.executable, *start, "train", "--backend", "numpy", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=tmp_path,
+        cwd=folder,
     ) as process:
         assert process.stderr is not None
         assert process.stderr.readline().startswith("epoch 1/")
-        process.terminate()
+        process.send_signal(number)
         out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (143, "")
-    assert err.splitlines()[-1] == "fastlin: terminated"
-    assert not list(tmp_path.iterdir())
+    return Run(process.returncode, out, err)
 
 
 @pytest.fixture
-def after_nohup() -> Iterator[None]:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+def signals_ignored() -> Iterator[None]:
+    """Start processes as ``nohup``, and a script's ``&``, start them."""
+    numbers = (signal.SIGHUP, signal.SIGINT)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     yield
-    signal.signal(signal.SIGHUP, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
-@pytest.mark.usefixtures("after_nohup")
-def test_what_is_ignored_stays_ignored() -> None:
-    """As ``nohup`` starts a process, which its terminal's end must not reach."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "fastlin", "train", "--epochs", "100", "--backend", "numpy"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr is not None
-        assert process.stderr.readline().startswith("epoch 1/100 ")
-        process.send_signal(signal.SIGHUP)
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert "validation" in out
+LISTENING = ("-c", f"{LISTENS_TO_CTRL_C} from fastlin.cli import main; main()")
+
+
+@pytest.mark.usefixtures("signals_ignored")
+@pytest.mark.parametrize(
+    ("number", "start"),
+    [(signal.SIGTERM, ("-m", "fastlin")), (signal.SIGINT, LISTENING)],
+    ids=["SIGTERM", "Ctrl-C"],
+)
+def test_a_signal_while_training(
+    tmp_path: Path, number: signal.Signals, start: tuple[str, ...]
+) -> None:
+    endless = ("--epochs", 2_000_000, "--tol", 0, "--classes", "2,3")
+    files = ("--history", "history.json", "--out", "model.npz")
+    done = signal_while_training(number, *endless, *files, folder=tmp_path, start=start)
+    assert (done.code, done.out) == (CODES[number], "")
+    assert done.err.splitlines()[-1] == f"fastlin: {WORDS[number]}"
+    assert "Traceback" not in done.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("signals_ignored")
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_what_is_ignored_stays_ignored(tmp_path: Path, number: signal.Signals) -> None:
+    """The end of a terminal does not reach what ``nohup`` started, nor Ctrl-C a background job."""
+    done = signal_while_training(number, "--epochs", 100, folder=tmp_path)
+    assert done.code == 0, done.err
+    assert "validation" in done.out
 
 
 def test_a_program_that_calls_the_command_keeps_its_signals() -> None:

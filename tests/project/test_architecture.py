@@ -22,7 +22,7 @@ FLOORS = (
     ("rows", "results.plotting", "results.history"),
     ("kernels",),
     ("solvers",),
-    ("callbacks", "replacement", "results.model_file", "train"),
+    ("callbacks", "replacement", "results.model_file", "results.scores", "train"),
     ("estimator",),
     ("regularization_path",),
     ("datasets",),

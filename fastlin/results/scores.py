@@ -1,4 +1,8 @@
-"""Accuracy and loss of a model on labelled rows."""
+"""Accuracy and loss of a model on labelled rows, as the command line and the report show them.
+
+The loss comes from the model's logarithms of probabilities: ``sklearn.metrics.log_loss`` takes
+probabilities and clips them at the type's epsilon, which hides a confident mistake.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastlin.rows.labels import locate
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from fastlin.estimator import LogisticRegression
 
 
 @dataclass(frozen=True)
@@ -22,10 +26,11 @@ class Scores:
     accuracy: float
 
 
-def measure(model: LogisticRegression, X: NDArray[Any], y: NDArray[Any]) -> Scores:
-    """Measure `model` on rows X (n, d) with labels y (n,), all of them known to the model."""
-    from fastlin.rows.labels import locate
+def measure(model: Any, X: NDArray[Any], y: NDArray[Any]) -> Scores:
+    """Measure a :class:`~fastlin.LogisticRegression` on rows X (n, d) and labels y (n,).
 
+    Every label must be one of the model's classes.
+    """
     log_probabilities = model.predict_log_proba(X)
     target, _ = locate(y, model.classes_)
     predicted = log_probabilities.argmax(axis=1)
