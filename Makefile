@@ -68,7 +68,7 @@ sanitize: $(STAMP)-test  ## Run the C kernels under AddressSanitizer and UBSan [
 	    --build-lib build/sanitize --build-temp build/sanitize/objects
 	@echo "==> Running them at the edge of accessible memory"
 	@FASTLIN_TEST_LIBRARY=build/sanitize/fastlin/_native.abi3.so FASTLIN_TEST_LONG=$(LONG) \
-	    $(BIN)/pytest tests/test_memory.py -k test_c
+	    $(BIN)/pytest tests/kernels/test_memory.py -k test_c
 
 docs: $(or $(wildcard $(STAMP)-test),$(STAMP)-docs)  ## Build the documentation, docs/_build/html
 	@echo "==> Building the documentation in docs/_build/html (runs the gallery)"

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from estimators import X, Y, model
 from sklearn.base import clone
 from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from test_estimator import X, Y, model
 
 from fastlin import LogisticRegression
 from fastlin.errors import DivergenceError

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from estimators import WORDS, X, Y, model, of_classes
 from sklearn.exceptions import NotFittedError
-from test_estimator import WORDS, X, Y, model, of_classes
 
 import fastlin
 from fastlin import LogisticRegression

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from estimators import WORDS, X, Y, model
 from sklearn import config_context
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.feature_selection import RFE
@@ -14,7 +15,6 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_valid
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from test_estimator import WORDS, X, Y, model
 
 from fastlin.kernels import BACKEND_NAMES, backends
 

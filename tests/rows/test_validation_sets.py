@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from estimators import WORDS, X, Y, model
 from scipy.sparse import coo_array, csc_matrix, csr_array
-from test_estimator import WORDS, X, Y, model
 
 import fastlin
 from fastlin.errors import InputError

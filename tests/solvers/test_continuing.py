@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from estimators import WORDS, X, Y, model, of_classes
 from scipy.sparse import csr_array
-from test_estimator import WORDS, X, Y, model, of_classes
 
 from fastlin import LogisticRegression
 from fastlin.errors import InputError
