@@ -1,4 +1,4 @@
-"""Products of uint8 rows on a matrix unit (csrc/integer_tiles.h, kernels/integer_loops.py)."""
+"""Products of uint8 rows on a matrix unit."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -153,12 +154,55 @@ def test_the_matrix_unit_is_used_where_the_environment_asks_for_no_less(backend:
         assert done.stdout.strip() == given
 
 
-def test_numba_takes_vectors_where_the_system_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    jit = pytest.importorskip("fastlin.kernels.jit.backend")
-    from fastlin.kernels.jit.matrix_unit import detection as matrix_unit
+# ------------------------------------------------------------------ finding it
 
-    if jit.instruction_set() != "amx":
-        pytest.skip(f"numba runs on {jit.instruction_set()} here")
+VECTORS = {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
+NEEDED = {*VECTORS, "avx512vbmi", "amx-tile", "amx-int8"}
+
+ASK_LINUX = """
+import ctypes
+number, request, registers = map(ctypes.c_long, (158, 0x1023, 18))
+raise SystemExit(ctypes.CDLL(None).syscall(number, request, registers) != 0)
+"""
+
+
+@pytest.mark.parametrize("name", ["numba", "c"])
+def test_the_matrix_unit_of_this_machine_is_found(name: str) -> None:
+    """All tests above are skipped if it is not."""
+    if os.environ.get("FASTLIN_ISA"):
+        pytest.skip("FASTLIN_ISA chooses")
+    if not backends()[name].available:
+        pytest.skip(f"{name} is not available")
+    information = Path("/proc/cpuinfo")
+    flags = (
+        set(information.read_text().replace("_", "-").split()) if information.exists() else set()
+    )
+    if not flags >= NEEDED:
+        pytest.skip("this processor has no matrix unit")
+    if subprocess.run([sys.executable, "-c", ASK_LINUX]).returncode:
+        pytest.skip("this system does not let a process use the matrix unit")
+    assert backends()[name].instruction_set == "amx"
+
+
+@pytest.mark.parametrize("missing", [None, *sorted(NEEDED)])
+def test_numba_asks_for_each_instruction(
+    missing: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jit = pytest.importorskip("fastlin.kernels.jit.backend")
+    from fastlin.kernels.jit import compiled
+    from fastlin.kernels.jit.matrix_unit import detection
+
+    features = ",".join(f"{'-' if name == missing else '+'}{name}" for name in sorted(NEEDED))
+    monkeypatch.setattr(compiled, "processor", lambda: ("any", features))
+    monkeypatch.delenv("FASTLIN_ISA", raising=False)
+    for permitted in (True, False):
+        monkeypatch.setattr(detection, "permitted", lambda permitted=permitted: permitted)
+        unit = missing is None and permitted
+        vectors = "baseline" if missing in VECTORS else "avx512"
+        assert jit.instruction_set.__wrapped__() == ("amx" if unit else vectors)
+
+
+def test_other_systems_have_no_matrix_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    detection = pytest.importorskip("fastlin.kernels.jit.matrix_unit.detection")
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
-    assert not matrix_unit.permitted()
-    assert jit.instruction_set.__wrapped__() == "avx512"
+    assert not detection.permitted()

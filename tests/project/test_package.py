@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from importlib import resources
+from typing import Any
 
 import pytest
 
@@ -48,18 +49,14 @@ def test_an_unneeded_backend_is_not_loaded() -> None:
 
 
 def test_the_public_names() -> None:
-    assert set(fastlin.__all__) == {
-        "Backend",
-        "History",
-        "LogisticRegression",
-        "RegularizationPath",
-        "__version__",
-        "backends",
-        "path",
-    }
-    for name in fastlin.__all__:
-        assert getattr(fastlin, name) is not None
-        assert name in dir(fastlin)
+    names = {"Backend", "History", "LogisticRegression", "RegularizationPath", "backends", "path"}
+    namespace: dict[str, Any] = {}
+    exec("from fastlin import *", namespace)
+    assert namespace.keys() - {"__builtins__"} == names | {"__version__"}
+    for name in names:
+        assert namespace[name].__name__ == name
+        assert namespace[name].__module__.startswith("fastlin.")
+    assert names | {"__version__"} <= set(dir(fastlin))
     assert list(fastlin.backends()) == ["numba", "c", "numpy"]
 
 
