@@ -10,8 +10,8 @@ look like, and which digits remain hard.
 # The data
 # --------
 # :func:`fastlin.datasets.load` fetches MNIST on first use. The pixels are 8-bit integers from 0 to
-# 255, and stay so: ``input_scale`` brings them to the range 0 to 1 inside the model, and no scaled
-# copy of the 47 MB is made.
+# 255, and stay so: ``input_scale`` scales them to the range 0 to 1 inside the model, without a
+# scaled copy of the 47 MB.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -25,8 +25,8 @@ print(data.X_train.shape, data.X_train.dtype, data.X_val.shape)
 # %%
 # Training
 # --------
-# Ten passes over the data. The 10 000 test images are watched, four times an epoch; nothing is
-# decided by them.
+# Ten passes over the data. The model is checked on the 10 000 test images four times an epoch; the
+# checks decide nothing.
 
 model = LogisticRegression(
     input_scale=(0, 1 / 255),
@@ -42,20 +42,20 @@ print(f"accuracy  {model.score(data.X_val, data.y_val):.4f} on images it has not
 # %%
 # The learning curve
 # ------------------
-# The first batch costs ln 10 = 2.3 nats, the loss of a model that knows nothing. Most is learned in
-# the first hundred steps; after that single batches scatter around a slowly falling mean. The two
-# accuracies stay close together: a linear model on so many images hardly overfits. What is left is
-# what a linear model cannot tell apart.
+# The loss of the first batch is ln 10 = 2.3 nats, that of a model that knows nothing. The model
+# learns most in the first hundred steps; after that, single batches scatter around a slowly falling
+# mean. The two accuracies stay close together, since a linear model on so many images hardly
+# overfits. The remaining errors are images that a linear model cannot tell apart.
 
 figure = model.history_.plot()
 
 # %%
 # What the weights look like
 # --------------------------
-# Each class has one weight for each pixel, which can be drawn as an image: ink on red raises the
-# probability of the class, ink on blue lowers it. The 0 forbids ink in its middle, and the outline
-# of most digits can be recognised. Pixels at the border are nearly always empty; nothing is learned
-# about them, and the penalty ``l2`` keeps their weights at 0.
+# Each class has one weight for each pixel, so its weights can be drawn as an image: ink on red
+# raises the probability of the class, ink on blue lowers it. The 0 forbids ink in its middle, and
+# the outline of most digits can be recognised. Pixels at the border are nearly always empty; the
+# model learns nothing about them, and the penalty ``l2`` keeps their weights at 0.
 
 limit = np.quantile(np.abs(model.coef_), 0.995)
 figure_weights, axes = plt.subplots(2, 5, figsize=(8, 3.6), layout="constrained")
@@ -69,8 +69,8 @@ plt.show()
 # %%
 # What remains hard
 # -----------------
-# Rows are true classes, columns predicted ones, and only mistakes are coloured. 4 and 9, 3 and 5,
-# 7 and 9 are taken for one another; the 8 gets most of what is unclear.
+# Rows are true classes, columns predicted classes, and only mistakes are coloured. The model
+# confuses 4 with 9, 3 with 5, and 7 with 9; most unclear images are predicted as 8.
 
 predicted = model.predict(data.X_val)
 figure_confusion, axes = plt.subplots(figsize=(5.6, 5), layout="constrained")
@@ -85,8 +85,8 @@ ConfusionMatrixDisplay.from_predictions(
 plt.show()
 
 # %%
-# The mistakes of which the model is surest. Some could be argued about; others show that a sum over
-# pixels knows no strokes.
+# These are the mistakes that the model is most confident about. Some are debatable; others show
+# that a sum over pixels does not recognise strokes.
 
 probability = model.predict_proba(data.X_val).max(axis=1)
 wrong = np.flatnonzero(predicted != data.y_val)

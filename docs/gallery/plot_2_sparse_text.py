@@ -2,16 +2,16 @@
 Sparse text: which part of SciPy is it about?
 =============================================
 
-Text becomes a matrix of many columns, one for each word, of which a row fills few. Such a matrix
-stays sparse from the vectorizer to the kernels.
+Text becomes a matrix with one column per word, and a row has non-zeros in few of them. Such a
+matrix stays sparse from the vectorizer to the kernels.
 """
 
 # %%
 # The text
 # --------
-# Docstrings are real text that is on every machine which has fastlin: those of SciPy, read from its
-# files without importing it. A docstring's class is the subpackage that it comes from. Some are
-# found twice, and count once.
+# SciPy's docstrings are real text that exists on every machine with fastlin. They are read from
+# SciPy's files without importing it. The class of a docstring is the subpackage that it comes from.
+# A docstring that occurs twice counts once.
 
 import ast
 from importlib.util import find_spec
@@ -54,10 +54,10 @@ print(f"{len(texts)} docstrings; for example, of {y_val[0]}:\n{text_val[0][:160]
 # %%
 # Words become columns
 # --------------------
-# Each word that occurs in three docstrings or more is a column; its value says how often it occurs,
-# rare words counting more, and each row has length 1 (TF-IDF). The names of the subpackages are
-# left out, since they would give the answer away. ``dtype`` asks for float32, which takes half the
-# memory of float64.
+# Each word that occurs in at least three docstrings is a column. Its value grows with how often the
+# word occurs, rare words count more, and each row has length 1 (TF-IDF). The names of the
+# subpackages are left out, since they would give the answer away. ``dtype`` asks for float32, which
+# takes half the memory of float64.
 
 vectorizer = TfidfVectorizer(
     token_pattern=r"[A-Za-z]{3,}",
@@ -76,9 +76,9 @@ print(f"{sparse_size / 1e6:.1f} MB; as a dense array {4 * np.prod(X_train.shape)
 # %%
 # Training
 # --------
-# Rows of length 1 ask for large steps, which the automatic step size takes. The penalty is small:
-# with as many columns as rows the words of the training set could be learned by heart, so early
-# stopping lets the validation set decide when it is enough.
+# Rows of length 1 need large steps, which the automatic step size takes. The penalty is small. With
+# as many columns as rows the model could memorise the words of the training set, so early stopping
+# lets the validation set decide when to stop.
 
 model = LogisticRegression(
     l2=1e-6,
@@ -93,15 +93,15 @@ model.fit(X_train, y_train, X_val=X_val, y_val=y_val)
 print(f"accuracy {model.score(X_val, y_val):.3f} on docstrings it has not seen")
 
 # %%
-# The training loss goes on falling when the validation loss has come to rest.
+# The training loss keeps falling after the validation loss has levelled off.
 
 figure = model.history_.plot()
 
 # %%
-# Which words it goes by
-# ----------------------
-# For each subpackage the words of largest weight. They are its subject's own, which is how one can
-# tell that the model has learned something sensible.
+# Which words decide
+# ------------------
+# The plot shows the words with the largest weights for each subpackage. They belong to its subject,
+# which shows that the model has learned something sensible.
 
 words = vectorizer.get_feature_names_out()
 figure_words, axes = plt.subplots(2, 5, figsize=(11, 5), layout="constrained")
@@ -114,11 +114,11 @@ figure_words.supxlabel("weight")
 plt.show()
 
 # %%
-# What is taken for what
-# ----------------------
-# Each row shows where the docstrings of one subpackage go, as shares. What is mistaken goes to
-# neighbours (linear algebra on dense and on sparse matrices, integrals of splines) or to the
-# classes that have most docstrings.
+# What is mistaken for what
+# -------------------------
+# Each row shows how the docstrings of one subpackage are predicted, as fractions. Wrong predictions
+# are related subpackages (linear algebra on dense and on sparse matrices, integrals of splines) or
+# the classes with the most docstrings.
 
 figure_confusion, axes = plt.subplots(figsize=(7, 6.4), layout="constrained")
 ConfusionMatrixDisplay.from_predictions(

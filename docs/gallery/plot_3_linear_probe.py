@@ -2,9 +2,9 @@
 A linear probe on embeddings, and how strong to make its penalty
 ================================================================
 
-A linear probe trains a linear model on what a frozen network makes of the data, and so measures how
-much of the labels the embedding already tells. Its one free choice is the penalty; a regularisation
-path tries them all.
+A linear probe trains a linear model on the output of a frozen network, and so measures how much the
+embedding already says about the labels. Its one free choice is the penalty; a regularisation path
+tries many.
 """
 
 # %%
@@ -12,8 +12,8 @@ path tries them all.
 # ---------------------------------
 # Any frozen network will do. This one is a single layer, learned in a second from the images alone,
 # as in Coates, Ng and Lee, "An analysis of single-layer networks in unsupervised feature learning"
-# (2011): small patches are whitened and clustered, the centres are the layer's filters, and each
-# quarter of an image is described by how near its patches come to each centre.
+# (2011). Small patches are whitened and clustered, and the centres are the layer's filters. Each
+# quarter of an image is described by how close its patches are to each centre.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -68,7 +68,7 @@ y, y_val, y_test = data.y_train[train], data.y_train[val], data.y_val[:3000]
 print(embedding["train"].shape, embedding["train"].dtype)
 
 # %%
-# The filters: strokes at many angles, and their ends.
+# The filters are strokes at many angles, and the ends of strokes.
 
 figure_filters, axes = plt.subplots(5, 20, figsize=(9, 2.4), layout="constrained")
 for panel, centre in zip(axes.flat, centres, strict=True):
@@ -79,10 +79,10 @@ plt.show()
 # %%
 # All penalties at once
 # ---------------------
-# :func:`fastlin.path` fits each penalty to its optimum, from the strongest to the weakest, each
-# from where the last one ended, and scores every fit on the validation set. Once for the embedding,
-# and once for the bare pixels to compare it with. Embeddings have features of all sizes, so they
-# are standardised.
+# :func:`fastlin.path` fits each penalty to its optimum, from the strongest to the weakest. Each fit
+# starts where the last one ended and is scored on the validation set. One path is for the
+# embedding, and one for the bare pixels as a comparison. Embeddings have features of all sizes, so
+# they are standardised.
 
 penalties = np.logspace(0, -6, 13)
 probe = fastlin.path(
@@ -108,14 +108,14 @@ for name, found, rows in (("embedding", probe, embedding), ("pixels", bare, pixe
     print(f"accuracy on test images {found.best.score(rows['test'], y_test):.3f}")
 
 # %%
-# What one sees
+# The two paths
 # -------------
-# On the left too strong a penalty: the weights are too small to say much, and the loss is near to
-# that of guessing, ln 10 = 2.3. On the right too weak a one: with 3000 rows the model is sure of
-# what it has seen, and of what it has not, often wrongly. In between lies a broad valley, for the
-# embedding much deeper: it makes the classes easier to tell apart by a plane. The accuracy forgives
-# a weak penalty; the loss, which measures probabilities, does not. (The test images had no part in
-# choosing.)
+# On the left the penalty is too strong: the weights are too small to say much, and the loss is
+# close to that of guessing, ln 10 = 2.3. On the right it is too weak: with 3000 rows the model is
+# confident about everything, and often wrong about images it has not seen. In between is a broad
+# valley. It is much deeper for the embedding, in which planes separate the classes better. The
+# accuracy hardly suffers from a weak penalty; the loss, which measures probabilities, does. (The
+# test images had no part in choosing the penalty.)
 
 figure_path, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
 for name, found, color, dashes in (

@@ -1,17 +1,17 @@
 """
-Early stopping on a validation set of one's own
-===============================================
+Early stopping on your own validation set
+=========================================
 
-With few rows and many features a model learns its training rows by heart. A validation set shows
-when that begins, and ``early_stopping=True`` returns the weights from before.
+With few rows and many features a model memorises its training rows. A validation set shows when
+that begins, and ``early_stopping=True`` returns the weights from before.
 """
 
 # %%
 # Few rows, many features
 # -----------------------
-# 300 images of MNIST have 784 pixels each: the model can separate any labels whatever. 5000 other
-# images are the validation set, and the 10 000 test images judge in the end. They must be a third
-# set: a model that was chosen on the validation set looks a little better there than it is.
+# 300 images of MNIST with 784 pixels each are few enough for the model to separate any labels. 5000
+# other images are the validation set, and the 10 000 test images judge the result. They must be a
+# third set, because a model chosen on the validation set looks a little better there than it is.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,9 +27,9 @@ X_val, y_val = data.X_train[held_out], data.y_train[held_out]
 # %%
 # To the end
 # ----------
-# With next to no penalty and without stopping, for 400 epochs. (With none at all fastlin warns:
-# rows that can be separated ask for ever larger weights.) ``tol=None`` keeps training from ending
-# when the training loss hardly falls any more.
+# This model trains for 400 epochs, with almost no penalty and without stopping. (With no penalty at
+# all fastlin warns, because the weights of separable rows grow for ever.) ``tol=None`` prevents
+# training from ending when the training loss hardly falls any more.
 
 options = {
     "input_scale": (0, 1 / 255),
@@ -45,8 +45,8 @@ to_the_end.fit(X, y, X_val=X_val, y_val=y_val)
 # %%
 # Stopped
 # -------
-# The same, but training ends when 20 checks in a row brought no lower validation loss, and the
-# weights of the best check are returned. ``max_epochs`` is now only a limit.
+# The same model, but training ends after 20 checks in a row that did not lower the best validation
+# loss, and the weights of the best check are returned. ``max_epochs`` is now only a limit.
 
 stopped = LogisticRegression(max_epochs=400, early_stopping=True, patience=20, **options)
 stopped.fit(X, y, X_val=X_val, y_val=y_val)
@@ -55,11 +55,11 @@ print(f"best after step {history.best_step}, stopped after step {history.stopped
 print(f"because of: {history.stop_reason}")
 
 # %%
-# What one sees
-# -------------
-# The training loss falls for ever; the validation loss reaches its lowest point early and rises
-# again. The shaded steps are those for which early stopping waited, in vain. Up to there the two
-# runs are the same to the last bit, for they have the same seed.
+# The losses
+# ----------
+# The training loss keeps falling; the validation loss reaches its minimum early and rises again.
+# The shaded steps are those that early stopping waited, in vain. Until the end of these steps, both
+# runs are equal to the last bit, since they have the same seed.
 
 epochs = to_the_end.history_
 train_loss = epochs.train_loss.reshape(-1, epochs.steps_per_epoch).mean(axis=1)
@@ -75,11 +75,12 @@ axes.legend(frameon=False)
 plt.show()
 
 # %%
-# What it brings
-# --------------
-# The accuracy differs little, for most mistakes are the same. What early stopping saves are the
-# probabilities. The model that was trained to the end is sure of everything, also of what it gets
-# wrong, and the mean cross-entropy on the test images says so. (It also saves most of the time.)
+# What early stopping achieves
+# ----------------------------
+# The accuracy differs little, since most mistakes are the same. Early stopping improves the
+# probabilities. The model trained to the end is confident about everything, including its mistakes,
+# and the mean cross-entropy on the test images shows it. (Early stopping also saves most of the
+# time.)
 
 
 def test_loss(model):
@@ -92,5 +93,5 @@ for name, model in {"to the end": to_the_end, "stopped": stopped}.items():
     print(f"{name:10}  test loss {test_loss(model):.3f}  accuracy {accuracy:.3f}")
 
 # %%
-# A penalty does the same by other means, and the two can be combined; how to find a good one is in
-# the example on embeddings.
+# A penalty has a similar effect, and the two can be combined. The example on embeddings shows how
+# to find a good penalty.

@@ -2,16 +2,16 @@
 Data larger than memory
 =======================
 
-Training reads rows where they lie, and they may lie in a file. Here half a gigabyte is trained on
-in three ways, while a thread measures how much memory the process takes.
+Training reads rows in place, and they may be in a file. This example trains on half a gigabyte in
+three ways, while a thread measures how much memory the process takes.
 """
 
 # %%
 # A large file
 # ------------
-# Each image of MNIST is written ten times, moved by up to two pixels in both directions, which is a
-# usual way to make more data of some. The file is written block by block through a memory map, so
-# that it is never in memory as a whole.
+# On average each image of MNIST is written ten times, moved by up to two pixels in both directions,
+# which is a common way to augment data. The file is written block by block through a memory map, so
+# it is never in memory as a whole.
 
 import tempfile
 import threading
@@ -48,9 +48,9 @@ del rows
 # %%
 # What is measured
 # ----------------
-# Linux tells two kinds of resident memory apart. ``RssAnon`` is the process's own: arrays that it
-# made, which nobody else can take back. ``RssFile`` are pages of files; the system keeps them while
-# there is room and drops them when memory is needed for something else. So the first is what must
+# Linux distinguishes two kinds of resident memory. ``RssAnon`` is the process's own: arrays that it
+# made, which the system cannot reclaim. ``RssFile`` counts pages of files, which the system keeps
+# while there is room and drops when it needs the memory for something else. So only the first must
 # fit in memory.
 
 
@@ -85,10 +85,10 @@ def measured(train):
 # Three ways
 # ----------
 # *All in memory* loads the file first. *Memory map* passes the file as it is: the rows are read in
-# random order, which is quick as long as the file stays among the system's pages. *In blocks*
-# reads the file from its beginning to its end and gives each block to ``partial_fit``, which is how
-# to go through a file that is larger than all memory: a disk is good at that, and bad at single
-# rows in random order. (Here that is fair because the file was written in random order.)
+# random order, which is quick while the file stays in the system's page cache. *In blocks* reads
+# the file from beginning to end and passes each block to ``partial_fit``. This is the way to read a
+# file that is larger than memory: a disk is fast at that, and slow at single rows in random order.
+# (It gives a fair sample here because the file was written in random order.)
 
 options = {"input_scale": (0, 1 / 255), "momentum": 0.9, "random_state": 0}
 
@@ -114,7 +114,7 @@ def in_blocks():
     return model
 
 
-# Kernels are compiled, and threads started, before anything is measured.
+# Compile the kernels and start the threads before measuring anything.
 LogisticRegression(max_epochs=1, **options).fit(data.X_train[:1000], data.y_train[:1000])
 
 runs = {
@@ -127,13 +127,12 @@ for name, (model, samples) in runs.items():
     print(f"{name:13}  at most {samples[:, 1].max():5.0f} MB  accuracy {accuracy:.3f}")
 
 # %%
-# What one sees
-# -------------
-# The first way takes the size of the file. The two others stay flat: what they need, an order of
-# the rows, a sample of rows from which the step size is measured, and, in blocks, one block, comes
-# to some tens of megabytes whatever the file's size. (The figures are lower where memory that was
-# freed before, when the file was made, is used again.) The first two end with the same weights, to
-# the last bit.
+# The memory of each way
+# ----------------------
+# The first way takes the size of the file. The other two stay flat. They need the order of the
+# rows, a sample of rows to measure the step size and, in blocks, one block: some tens of megabytes,
+# whatever the size of the file. (The figures are lower if memory that was freed after writing the
+# file is reused.) The first two end with the same weights, to the last bit.
 
 figure, axes = plt.subplots(figsize=(7.5, 4), layout="constrained")
 for (name, (_, samples)), color, dashes in zip(
