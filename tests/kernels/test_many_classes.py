@@ -11,9 +11,9 @@ from agreement import all_bits, check
 from problems import make_problem
 
 from fastlin.kernels import backends
+from fastlin.kernels.blocking import PANEL, RESIDUALS_OF_ONE
 
 N_CLASSES = 100
-SHARED_ABOVE = 8192  # logits of a tile of 128 rows, in csrc/kernels.h and kernels/jit_loops.py
 
 
 @pytest.mark.parametrize("name", ["numba", "c"])
@@ -22,7 +22,7 @@ def test_threads_that_share_residuals_agree_with_the_reference(name: str, n_rows
     backend = backends()[name]
     if not backend.available:
         pytest.skip(f"{backend.reason}; {backend.remedy}")
-    assert N_CLASSES * 128 > SHARED_ABOVE
+    assert N_CLASSES * PANEL > RESIDUALS_OF_ONE
     problem = make_problem(n_rows, 784, N_CLASSES, "uint8", "float32", weighted=True, shifted=True)
     alone = all_bits(backend, problem, 1)
     for n_threads in (2, 3, 5):

@@ -23,16 +23,16 @@ import numpy as np
 
 from fastlin.kernels import Backend
 from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
+from fastlin.kernels.blocking import MOST_SUMS, PANEL, REGISTERS, dense_blocking
 from fastlin.kernels.interrupts import interruptible, stop_word
 from fastlin.kernels.jit import compiled
 from fastlin.kernels.jit.barrier import MEETING_WORDS
 from fastlin.kernels.jit.dense import phases as jit_loops
 from fastlin.kernels.jit.dense.phases import Arguments, Shape
-from fastlin.kernels.jit.dense.tiles import N_POINTERS, TILE, choose_block, register_tiles
+from fastlin.kernels.jit.dense.tiles import N_POINTERS
 from fastlin.kernels.jit.kind import Kind
 from fastlin.kernels.jit.matrix_unit import detection as matrix_unit
 from fastlin.kernels.jit.matrix_unit import phases as integer_loops
-from fastlin.kernels.jit.matrix_unit import products as integer_tiles
 from fastlin.kernels.jit.memory import words_of
 from fastlin.kernels.threads import note_started_threads, safe_n_threads
 
@@ -42,10 +42,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastlin.kernels.arguments import FloatArray
-
-VECTOR_BYTES = {"amx": 64, "avx512": 64, "avx2": 32, "baseline": 16}
-WORK_OF_A_THREAD = 200_000
-"""Products between two meetings of the threads that make one more thread worth its start."""
 
 SPINS = "2000"
 """Times that a waiting thread looks again before it sleeps, some 50 microseconds."""
@@ -243,11 +239,11 @@ def _pass(
     n_threads: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     n = len(samples.rows)
-    n_tiles = -(-n // TILE)
+    n_tiles = -(-n // PANEL)
     losses, n_correct = np.zeros(n_tiles), np.zeros(n_tiles, np.int64)
     if n == 0:
         return losses, n_correct
-    layout = _Layout(samples, weights, TILE, n, min(n_threads, n_tiles), steps=False)
+    layout = _Layout(samples, weights, PANEL, n, min(n_threads, n_tiles), steps=False)
     shape = layout.shape(updates=False)
     arguments = layout.arguments(
         shape,
@@ -341,30 +337,26 @@ class _Layout(Memory):
             rows = np.require(rows, requirements=["C", "A"])
         super().__init__(weights.dtype)
         self.rows, self.samples, self.weights = rows, samples, weights
-        vector_bytes = VECTOR_BYTES[instruction_set()]
-        self.lanes = vector_bytes // weights.itemsize
         self.k, self.d = weights.shape
-        self.n_vectors = -(-self.d // self.lanes)
-        self.integers = (
-            steps
-            and instruction_set() == "amx"
-            and matrix_unit.suits(rows.dtype, weights.dtype, batch_size, self.k)
-        )
-        self.block = choose_block(self.k, vector_bytes)
-        if self.integers:
-            self.block = integer_tiles.BLOCK
-            self.n_vectors = -(-self.n_vectors // integer_tiles.GROUP) * integer_tiles.GROUP
-        self.n_samples, self.n_wide = register_tiles(vector_bytes)[self.block]
-        self.n_blocks = -(-self.k // self.block)
-        self.n_slices = 4 if self.d >= 2048 else 2 if self.n_vectors >= 16 else 1
-        if self.integers:
-            self.n_slices = integer_loops.choose_slices(self.d, self.n_slices)
         self.batch_size, self.n_order = batch_size, n_order
-        unit = "integers" if self.integers else "vectors"
-        self.kind = Kind(rows.dtype.name, weights.dtype.name, self.block, self.lanes, unit)
         # Each thread needs a thread of Numba's: they wait for each other.
         of_numba = min(n_threads, numba.config.NUMBA_NUM_THREADS)
-        self.n_threads = self._useful_threads(safe_n_threads(of_numba))
+        self.blocking = dense_blocking(
+            self.d,
+            self.k,
+            n_order,
+            batch_size,
+            (rows.dtype.name, weights.dtype.name),
+            REGISTERS[instruction_set()],
+            safe_n_threads(of_numba),
+            steps=steps,
+        )
+        self.integers = self.blocking.matrix_unit
+        self.block, self.n_blocks = self.blocking.block, self.blocking.n_blocks
+        self.lanes, self.n_vectors = self.blocking.lanes, self.blocking.n_vectors
+        self.n_threads = self.blocking.n_threads
+        unit = "integers" if self.integers else "vectors"
+        self.kind = Kind(rows.dtype.name, weights.dtype.name, self.block, self.lanes, unit)
         # For each packed lane the feature it holds, or -1: (n_vectors, lanes).
         features = np.arange(self.n_vectors * self.lanes).reshape(-1, self.lanes)
         if self.integers:
@@ -375,15 +367,6 @@ class _Layout(Memory):
                 features[-1] = np.arange(self.d - self.lanes, self.d)
             features[-1][(features[-1] < last[0]) | (features[-1] >= self.d)] = -1
         self.features = features
-
-    def _useful_threads(self, n_threads: int) -> int:
-        rows = min(self.batch_size, TILE, self.n_order)
-        products = rows * self.d * (self.n_blocks * self.block + 16)
-        parts, work = max(1, self.n_vectors // 2), WORK_OF_A_THREAD
-        if self.integers:
-            # Products cost less; and a slice belongs to one thread.
-            parts, work = self.n_slices, 4 * work
-        return int(max(1, min(products // work, parts, n_threads)))
 
     @property
     def phases(self) -> tuple[Any, Any, Any]:
@@ -402,7 +385,7 @@ class _Layout(Memory):
             k=self.k,
             n_vectors=self.n_vectors,
             n_aligned=self.n_vectors - has_tail,
-            n_slices=self.n_slices,
+            n_slices=self.blocking.n_slices,
             block=self.block,
             n_blocks=self.n_blocks,
             k_padded=self.n_blocks * self.block,
@@ -410,8 +393,8 @@ class _Layout(Memory):
             size=self.weights.itemsize,
             row_size=self.rows.itemsize,
             stride=self.rows.strides[0],
-            n_wide=self.n_wide,
-            n_samples=self.n_samples,
+            n_wide=self.blocking.micro_kernel.vectors,
+            n_samples=self.blocking.micro_kernel.rows,
             n_rows=len(self.rows),
             n_order=self.n_order,
             batch_size=self.batch_size,
@@ -454,13 +437,13 @@ class _Layout(Memory):
             weights=weights,
             velocity=velocity,
             average=average,
-            gradient=self.zeros(n_packed if shape.updates and self.batch_size > TILE else 0),
+            gradient=self.zeros(n_packed if shape.updates and self.batch_size > PANEL else 0),
             gradient_sum=self.address(gradient_sum),
             features=self.address(packed_features),
-            partial=self.zeros(parts, shape.k_padded, TILE),
+            partial=self.zeros(parts, shape.k_padded, PANEL),
             offset=self.zeros(parts, shape.k_padded),
-            residual=self.zeros(copies, shape.k_padded, TILE),
-            by_row=self.zeros(copies, 4, TILE),
+            residual=self.zeros(copies, shape.k_padded, PANEL),
+            by_row=self.zeros(copies, 4, PANEL),
             pointers=self.zeros(copies, 2, N_POINTERS, dtype=int64),
             short_rows=self.zeros(
                 copies if self.d < self.lanes else 0,
@@ -468,7 +451,7 @@ class _Layout(Memory):
                 self.lanes,
                 dtype=self.rows.dtype,
             ),
-            sums=self.zeros(copies, 24 * self.lanes),
+            sums=self.zeros(copies, MOST_SUMS * self.lanes),
             residual_sum=self.zeros(copies, shape.k_padded),
             residual_total=self.address(residual_total),
             intercept=self.address(intercept, dtype),

@@ -25,6 +25,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -33,6 +34,7 @@ import llvmlite.binding as llvm
 import numba
 from numba import types
 
+from fastlin.kernels import blocking
 from fastlin.kernels.jit import numba_internals
 from fastlin.kernels.jit.kernel_cache import KernelCache
 from fastlin.kernels.jit.kind import Kind, value_of
@@ -88,6 +90,8 @@ def stamp() -> str:
         digest.update(f"{part}\n".encode())
     for name, source in sources(importlib.resources.files("fastlin.kernels.jit")):
         digest.update(f"{name}\n".encode() + source.read_bytes())
+    # The one module outside that loops take numbers from.
+    digest.update(Path(blocking.__file__).read_bytes())
     return digest.hexdigest()[:32]
 
 

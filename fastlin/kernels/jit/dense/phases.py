@@ -14,6 +14,13 @@ from typing import Any, NamedTuple
 import numba
 from numba import njit, prange
 
+from fastlin.kernels.blocking import (
+    MOST_SUMS,
+    PANEL,
+    RESIDUALS_OF_ONE,
+    ROW_STEP,
+    VECTORS_OF_A_BOUND,
+)
 from fastlin.kernels.jit.barrier import (
     all_came,
     decide_to_leave_off,
@@ -23,9 +30,7 @@ from fastlin.kernels.jit.barrier import (
     wait_for_all,
 )
 from fastlin.kernels.jit.dense.tiles import (
-    GROUP,
     N_POINTERS,
-    TILE,
     add_logits,
     copy_bytes,
     descend,
@@ -40,9 +45,6 @@ from fastlin.kernels.jit.dense.tiles import (
 from fastlin.kernels.jit.kind import this_kind
 from fastlin.kernels.jit.memory import WORD_BYTES, array_at, call_kernel, read_record
 from fastlin.kernels.jit.options import OPTIONS, inlined, inner
-
-SERIAL_RESIDUALS = 8192
-"""Logits of a tile up to which one thread does phase B sooner than several are started."""
 
 
 class Shape(NamedTuple):
@@ -86,13 +88,13 @@ class Arguments(NamedTuple):
     gradient: int  # packed T; a batch of several tiles
     gradient_sum: int  # packed float64; without updates
     features: int  # (3, n_vectors * lanes) T: shift, decay, gain
-    partial: int  # (2 * n_slices, k_padded, TILE) T; a pass: (k_padded, TILE) *
+    partial: int  # (2 * n_slices, k_padded, PANEL) T; a pass: (k_padded, PANEL) *
     offset: int  # (2 * n_slices, k_padded) T; a pass: (1, k_padded) *
-    residual: int  # (k_padded, TILE) T *
-    by_row: int  # (4, TILE) T *: losses, row_weight, targets, of_label
+    residual: int  # (k_padded, PANEL) T *
+    by_row: int  # (4, PANEL) T *: losses, row_weight, targets, of_label
     pointers: int  # (2, N_POINTERS) int64 *
     short_rows: int  # (2, N_POINTERS, lanes) *; copies of rows of fewer features
-    sums: int  # (24 * lanes,) T *
+    sums: int  # (MOST_SUMS * lanes,) T *
     residual_sum: int  # (k_padded,) T *
     residual_total: int  # (k_padded,) float64 *: the same over all batches, without updates
     intercept: int  # (3, k) T *: value, velocity, average
@@ -159,7 +161,7 @@ ARGUMENTS_AT = WORD_BYTES * len(Shape._fields)
 @inner
 def shares_residuals(shape: Shape, n_threads: int) -> bool:
     """Return whether the threads share phase B, instead of each doing all of it for itself."""
-    return n_threads > 1 and shape.k_padded * TILE > SERIAL_RESIDUALS
+    return n_threads > 1 and shape.k_padded * PANEL > RESIDUALS_OF_ONE
 
 
 @inner
@@ -176,7 +178,7 @@ def work_of_run(kind: Any, shape: Shape, arguments: Arguments, thread: int, n_th
 def work_of_pass(kind: Any, shape: Shape, arguments: Arguments, thread: int) -> Work:
     """Return a thread's part of the arrays of a pass."""
     row_bytes = shape.k_padded * shape.size
-    partial = arguments.partial + thread * row_bytes * TILE
+    partial = arguments.partial + thread * row_bytes * PANEL
     offset = array_at(kind, arguments.offset + thread * row_bytes, (1, shape.k_padded))
     return own_work(kind, shape, arguments, thread, thread, partial, offset)
 
@@ -195,7 +197,7 @@ def own_work(
     size, k_padded = shape.size, shape.k_padded
     short_bytes = 2 * N_POINTERS * shape.lanes * shape.row_size
     n_packed = k_padded * shape.n_vectors * shape.lanes
-    n_sums = 24 * shape.lanes
+    n_sums = MOST_SUMS * shape.lanes
     return Work(
         arguments.rows,
         array_at(numba.int64, arguments.order, (shape.n_order if arguments.order else 0,)),
@@ -215,8 +217,8 @@ def own_work(
         arguments.features,
         partial,
         offset,
-        array_at(kind, arguments.residual + owner * k_padded * TILE * size, (k_padded, TILE)),
-        array_at(kind, arguments.by_row + owner * 4 * TILE * size, (4, TILE)),
+        array_at(kind, arguments.residual + owner * k_padded * PANEL * size, (k_padded, PANEL)),
+        array_at(kind, arguments.by_row + owner * 4 * PANEL * size, (4, PANEL)),
         array_at(
             numba.int64,
             arguments.pointers + thread * 2 * N_POINTERS * WORD_BYTES,
@@ -242,7 +244,7 @@ def slice_bound(shape: Shape, part: int) -> int:
     """Return the first feature vector of a slice."""
     if part >= shape.n_slices:
         return shape.n_vectors
-    return shape.n_vectors * part // shape.n_slices // 8 * 8
+    return shape.n_vectors * part // shape.n_slices // VECTORS_OF_A_BOUND * VECTORS_OF_A_BOUND
 
 
 @inner
@@ -270,7 +272,7 @@ def gather(kind: Any, shape: Shape, work: Work, first: int, n_rows: int, which: 
 @inner
 def weigh(shape: Shape, work: Work, first: int, n_rows: int, divisor: float) -> None:
     """Note the factor of each row's loss, and for the sigmoid its target."""
-    for i in range(TILE):
+    for i in range(PANEL):
         weight = 0.0
         if i < n_rows:
             row = work.order[first + i] if len(work.order) else first + i
@@ -309,7 +311,7 @@ def slice_logits(
                 n_full,
                 tail,
                 work.weights + at,
-                out + (b * shape.block * TILE + i) * shape.size,
+                out + (b * shape.block * PANEL + i) * shape.size,
             )
             i += shape.n_samples
 
@@ -344,10 +346,10 @@ def logits_phase(data: int, thread: int, n_threads: int) -> None:
     if n_threads > shape.n_slices:
         first_slice, part, n_parts = part_of_slice(shape, thread, n_threads)
         stop_slice = first_slice + 1
-    groups = (tile[N_ROWS] + GROUP - 1) // GROUP
-    rows = (groups * part // n_parts * GROUP, groups * (part + 1) // n_parts * GROUP)
+    groups = (tile[N_ROWS] + ROW_STEP - 1) // ROW_STEP
+    rows = (groups * part // n_parts * ROW_STEP, groups * (part + 1) // n_parts * ROW_STEP)
     pointers = work.pointers.ctypes.data + 8 * N_POINTERS * tile[BUFFER]
-    slice_bytes = shape.k_padded * TILE * shape.size
+    slice_bytes = shape.k_padded * PANEL * shape.size
     for s in range(first_slice, stop_slice):
         vectors = (slice_bound(shape, s), slice_bound(shape, s + 1))
         buffered = tile[BUFFER] * shape.n_slices + s
@@ -456,7 +458,7 @@ def gradient_phase(data: int, thread: int, n_threads: int) -> None:
         n_here = shape.n_wide if wide else 1
         byte = column(shape, vector) * shape.row_size
         for b in range(shape.n_blocks):
-            residual = work.residual.ctypes.data + b * shape.block * TILE * shape.size
+            residual = work.residual.ctypes.data + b * shape.block * PANEL * shape.size
             if wide:
                 wide_gradient_tile(kind, rows, next_rows, byte, n_rows, residual, sums.ctypes.data)
             else:
@@ -475,7 +477,7 @@ def whole_logits(kind: Any, shape: Shape, work: Work, slices: tuple[int, int], g
     """
     first_slice, n_slices = slices
     first = group * shape.lanes
-    rows, tile_bytes = first * shape.size, TILE * shape.size
+    rows, tile_bytes = first * shape.size, PANEL * shape.size
     for c in range(shape.k):
         constant = work.intercept[0, c]
         for s in range(n_slices):
@@ -495,7 +497,7 @@ def cross_entropy(kind: Any, shape: Shape, work: Work, n_rows: int, group: int) 
     """Phase B, second half: the losses of one vector of rows, and their gradient by the logits."""
     first = group * shape.lanes
     stop = min(first + shape.lanes, n_rows)
-    rows, tile_bytes = first * shape.size, TILE * shape.size
+    rows, tile_bytes = first * shape.size, PANEL * shape.size
     by_row = work.by_row.ctypes.data + rows
     residual = work.residual.ctypes.data + rows
     weight, losses = by_row + ROW_WEIGHT * tile_bytes, by_row + LOSSES * tile_bytes
@@ -555,7 +557,7 @@ def begin_tile(kind: Any, shape: Shape, work: Work, tile: Any) -> None:
     """Note the rows of the tile that starts at ``tile[FIRST]``; ``tile``: see :func:`run`."""
     first = tile[FIRST]
     batch_end = min((first // shape.batch_size + 1) * shape.batch_size, shape.n_order)
-    tile[N_ROWS] = min(batch_end - first, TILE)
+    tile[N_ROWS] = min(batch_end - first, PANEL)
     tile[IS_FIRST] = first % shape.batch_size == 0
     tile[IS_LAST] = first + tile[N_ROWS] == batch_end
     gather(kind, shape, work, first, tile[N_ROWS], tile[BUFFER])
@@ -602,7 +604,7 @@ def end_residual(
             of_tile += work.by_row[LOSSES, i]
         losses_out[step] = of_tile if tile[IS_FIRST] else losses_out[step] + of_tile
     for c in range(shape.k):
-        total = sum_rows(kind, work.residual.ctypes.data + c * TILE * shape.size, groups)
+        total = sum_rows(kind, work.residual.ctypes.data + c * PANEL * shape.size, groups)
         work.residual_sum[c] = total if tile[IS_FIRST] else work.residual_sum[c] + total
         work.residual_total[c] += total
     if not shape.updates:
@@ -697,10 +699,10 @@ def one_pass(data: int, thread: int, n_threads: int) -> None:
     for tile in range(n_tiles * thread // n_threads, n_tiles * (thread + 1) // n_threads):
         if told_to_stop(arguments.stop):
             break
-        first = tile * TILE
-        n_rows = min(shape.n_order - first, TILE)
+        first = tile * PANEL
+        n_rows = min(shape.n_order - first, PANEL)
         gather(kind, shape, work, first, n_rows, 0)
-        rows = (0, (n_rows + GROUP - 1) // GROUP * GROUP)
+        rows = (0, (n_rows + ROW_STEP - 1) // ROW_STEP * ROW_STEP)
         vectors = (0, shape.n_vectors)
         slice_logits(kind, shape, work, work.pointers.ctypes.data, rows, vectors, work.partial)
         weigh(shape, work, first, n_rows, 1.0)

@@ -2,7 +2,7 @@
 
 The same register tiles as the C backend's (``csrc/kernels.h``), emitted for the types and the
 number of classes at hand. All arrays are given by the address of their first element of interest,
-an integer; all but rows are aligned to whole vectors. ``TILE`` is the distance from one class to
+an integer; all but rows are aligned to whole vectors. ``PANEL`` is the distance from one class to
 the next wherever it says ``[class][row]``.
 
 Every intrinsic's first argument is a :class:`.Kind`, whose Numba type alone matters.
@@ -18,51 +18,17 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastlin.kernels.blocking import PANEL, ROW_STEP, MicroKernel, Registers
 from fastlin.kernels.jit.kind import Kind
 from fastlin.kernels.jit.vectors import INT64, Vector, VectorUnit
 
-TILE = 128
-"""Rows of a tile: few enough to stay in a core's cache from the logits to the gradient."""
-
-GROUP = 8
-"""Rows are handed to threads in groups of this many, a multiple of every register tile's."""
-
-N_POINTERS = TILE + GROUP
-"""Addresses of a tile's rows; those after the last repeat it, and are touched ahead of time."""
-
-# Classes of a block -> (rows at once for logits, vectors at once for the gradient). The sums,
-# classes x rows or classes x vectors, must leave registers for the operands.
-REGISTER_TILES_OF_32 = {
-    1: (8, 8),
-    2: (8, 8),
-    3: (8, 8),
-    4: (4, 4),
-    5: (4, 4),
-    6: (4, 4),
-    8: (2, 2),
-    10: (2, 2),
-}
-REGISTER_TILES_OF_16 = {1: (8, 8), 2: (4, 4), 3: (4, 4), 4: (2, 2), 5: (2, 2), 6: (2, 2)}
+N_POINTERS = PANEL + ROW_STEP
+"""Addresses of a panel's rows; those after the last repeat it, and are touched ahead of time."""
 
 
-def register_tiles(vector_bytes: int) -> dict[int, tuple[int, int]]:
-    """Return the register tiles for the instruction set with vectors of that size."""
-    return REGISTER_TILES_OF_32 if vector_bytes == 64 else REGISTER_TILES_OF_16
-
-
-def choose_block(n_classes: int, vector_bytes: int) -> int:
-    """Return the number of classes of a block whose padding costs least."""
-
-    def cost(block: int) -> float:
-        # A narrow tile loads more for each product.
-        return -(-n_classes // block) * block * (1 + 1 / block)
-
-    return min(sorted(register_tiles(vector_bytes), reverse=True), key=cost)
-
-
-def _tile(of: Kind) -> tuple[int, int]:
-    """Return a kind's register tile: rows at once for logits, vectors for the gradient."""
-    return register_tiles(of.lanes * (8 if of.double else 4))[of.block]
+def _tile(of: Kind) -> MicroKernel:
+    """Return a kind's micro-kernel."""
+    return Registers(of.lanes * (8 if of.double else 4)).micro_kernels[of.block]
 
 
 def _unit(builder: Any, of: Kind) -> VectorUnit:
@@ -87,7 +53,7 @@ def logit_tile(
     ``weights``: [vector][class][lane] of the run; ``out``: [class][row] at the first row.
     """
     of: Kind = kind.kind
-    n_samples, _ = _tile(of)
+    n_samples = _tile(of).rows
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, rows, column, n_full, tail, weights, out = args
@@ -135,7 +101,7 @@ def logit_tile(
                 mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
                 part = builder.shuffle_vector(totals, totals, mask)
                 index = first + i
-                where = (index // n_samples * TILE + index % n_samples) * unit.itemsize
+                where = (index // n_samples * PANEL + index % n_samples) * unit.itemsize
                 builder.store(part, unit.pointer(out, part.type, where), align=unit.itemsize)
         return context.get_dummy_value()
 
@@ -160,7 +126,7 @@ def _gradient_tile(wide: bool) -> Any:
         next tile's rows on its way, one cache line at a time.
         """
         of: Kind = kind.kind
-        n_vectors = _tile(of)[1] if wide else 1
+        n_vectors = _tile(of).vectors if wide else 1
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             _, rows, next_rows, column, n_rows, residual, sums_out = args
@@ -177,7 +143,7 @@ def _gradient_tile(wide: bool) -> Any:
                 at = builder.add(residual, builder.mul(i, INT64(unit.itemsize)))
                 results = list(sums)
                 for c in range(of.block):
-                    r = unit.splat(unit.load_scalar(at, c * TILE * unit.itemsize))
+                    r = unit.splat(unit.load_scalar(at, c * PANEL * unit.itemsize))
                     for v, x in enumerate(xs):
                         index = v * of.block + c
                         results[index] = unit.multiply_add(x, r, sums[index])
@@ -247,7 +213,7 @@ def softmax_loss(
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, n_classes, logits, of_label, row_weight, losses = args
         unit = _unit(builder, of)
-        stride = INT64(TILE * unit.itemsize)
+        stride = INT64(PANEL * unit.itemsize)
 
         def larger(c: ir.Value, so_far: list[Vector]) -> list[Vector]:
             return [unit.largest(unit.load(logits, builder.mul(c, stride)), so_far[0])]

@@ -1,4 +1,4 @@
-"""Whether there is a matrix unit (Intel AMX) for the Numba backend, and what is worth its use."""
+"""Whether there is a matrix unit (Intel AMX) for the Numba backend."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import ctypes
 import os
 import platform
 import sys
-from typing import Any
 
 FEATURES = {"amx-int8", "amx-tile", "avx512vbmi"}
 """What LLVM calls the instructions beyond AVX-512 that are used here."""
@@ -26,9 +25,3 @@ def permitted() -> bool:
 def wanted() -> bool:
     """Return whether the environment leaves the matrix unit to be used."""
     return os.environ.get("FASTLIN_ISA") in (None, "", "amx")
-
-
-def suits(row_type: Any, weight_type: Any, n_rows: int, n_classes: int) -> bool:
-    """Return whether steps of so many rows hold enough products to be worth laying out operands."""
-    of_types = (row_type, weight_type) == ("uint8", "float32")
-    return of_types and n_classes >= 8 and n_rows * n_classes >= 1024

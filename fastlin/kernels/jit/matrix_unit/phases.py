@@ -7,6 +7,7 @@ system need not save them while a thread waits for others.
 
 from __future__ import annotations
 
+from fastlin.kernels.blocking import PANEL
 from fastlin.kernels.jit.dense.phases import (
     ARGUMENTS_AT,
     BUFFER,
@@ -21,7 +22,7 @@ from fastlin.kernels.jit.dense.phases import (
     vectors_of,
     work_of_run,
 )
-from fastlin.kernels.jit.dense.tiles import N_POINTERS, TILE
+from fastlin.kernels.jit.dense.tiles import N_POINTERS
 from fastlin.kernels.jit.kind import this_kind
 from fastlin.kernels.jit.matrix_unit.products import (
     ABREAST,
@@ -49,22 +50,15 @@ from fastlin.kernels.jit.options import inner
 # phase A and digits of residuals, whose sizes depend on the shape, come last.
 PRODUCTS_AT = 0
 INTERLEAVED_AT = PRODUCTS_AT + ABREAST * 2 * TILE_BYTES
-VARYING_AT = INTERLEAVED_AT + 2 * TILE * 64
+VARYING_AT = INTERLEAVED_AT + 2 * PANEL * 64
 UNIT_BYTES = 16
 """What a class's unit takes, so that the digits behind those of a block start on a cache line."""
-
-
-def choose_slices(n_features: int, n_slices: int) -> int:
-    """Return the number of slices: no fewer than such as 32 bits can hold the sums of."""
-    if n_features < 4096:
-        return n_slices
-    return min(n_features // 1024, n_features // 32768 + 64)
 
 
 def operand_bytes(n_slices: int, n_vectors: int, k_padded: int) -> int:
     """Return how many bytes a thread needs for itself."""
     longest = (n_vectors // n_slices + 16) * LANES
-    return VARYING_AT + max(k_padded * (UNIT_BYTES + 4 * TILE), ROWS_STAGED * longest)
+    return VARYING_AT + max(k_padded * (UNIT_BYTES + 4 * PANEL), ROWS_STAGED * longest)
 
 
 @inner
@@ -107,7 +101,7 @@ def slice_products(
             for t in range(few * 2):
                 c = (b + t // 2) * BLOCK
                 row = i + t % 2 * 16
-                join_logits(products + t * TILE_BYTES, units + c * 4, out + (c * TILE + row) * 4)
+                join_logits(products + t * TILE_BYTES, units + c * 4, out + (c * PANEL + row) * 4)
 
 
 def integer_logits_phase(data: int, thread: int, n_threads: int) -> None:
@@ -119,7 +113,7 @@ def integer_logits_phase(data: int, thread: int, n_threads: int) -> None:
     configure_tiles()
     pointers = work.pointers.ctypes.data + 8 * N_POINTERS * tile[BUFFER]
     own = work.operands
-    slice_bytes = shape.k_padded * TILE * shape.size
+    slice_bytes = shape.k_padded * PANEL * shape.size
     for s in range(
         shape.n_slices * thread // n_threads,
         shape.n_slices * (thread + 1) // n_threads,
@@ -153,21 +147,21 @@ def integer_gradient_phase(data: int, thread: int, n_threads: int) -> None:
     sums = work.sums
     write_residual_digits(work.residual.ctypes.data, n_rows, shape.k_padded, digits, units)
     buffer = own + INTERLEAVED_AT
-    other_buffer = buffer + TILE * 64
+    other_buffer = buffer + PANEL * 64
     interleave(rows, n_rows, shape.d, first_vector * LANES, buffer)
     for vector in range(first_vector, stop_vector, 2):
         in_group = vector % GROUP
         ahead = vector + GROUP
         if in_group == 0 and ahead < stop_vector:
             interleave(rows, n_rows, shape.d, ahead * LANES, other_buffer)
-        quarter = TILE // GROUP
+        quarter = PANEL // GROUP
         column = (vector - in_group) * LANES
         fetch(next_rows, in_group * quarter, (in_group + 2) * quarter, column)
         for b in range(0, shape.n_blocks, ABREAST):
             few = min(ABREAST, shape.n_blocks - b)
             gradient_products(
                 (digits + b * 2 * TILE_BYTES, 64, TILE_BYTES, 2 * TILE_BYTES),
-                (buffer + in_group * LANES * TILE, 64, TILE_BYTES, LANES * TILE),
+                (buffer + in_group * LANES * PANEL, 64, TILE_BYTES, LANES * PANEL),
                 few,
                 (n_rows + 63) // 64,
                 products,

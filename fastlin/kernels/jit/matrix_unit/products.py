@@ -25,13 +25,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastlin.kernels.jit.dense.tiles import TILE
+from fastlin.kernels.blocking import PANEL, UNIT_BLOCK, VECTORS_OF_A_UNIT
 from fastlin.kernels.jit.vectors import INT64, Vector, VectorUnit
 
-BLOCK = 4
+BLOCK, GROUP = UNIT_BLOCK, VECTORS_OF_A_UNIT
 LANES = 16
-GROUP = 4
-"""Feature vectors in a tile register's 64 bytes."""
 
 ROWS_STAGED = 32
 TILE_BYTES = 1024
@@ -282,13 +280,13 @@ def write_residual_digits(
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         residual, n_rows, n_classes, digits_out, units_out = args
         unit = _unit(builder)
-        n_vectors = TILE // LANES
+        n_vectors = PANEL // LANES
         order = _hidden(builder, SPLIT_QUADS)
         halves = _cast(builder, _hidden(builder, HALVES), WORDS)
         held = [builder.icmp_signed(">", n_rows, INT64(i * LANES)) for i in range(n_vectors)]
 
         def of_class(c: ir.Value, _: list[Vector]) -> list[Vector]:
-            at = builder.add(residual, builder.mul(c, INT64(TILE * 4)))
+            at = builder.add(residual, builder.mul(c, INT64(PANEL * 4)))
             vectors = [
                 unit.select(held[i], unit.load(at, i * 64), unit.constant(0.0))
                 for i in range(n_vectors)
@@ -380,7 +378,7 @@ def interleave(
             to = builder.add(out, builder.mul(i, INT64(64)))
             for v, words in enumerate(_transpose_parts(builder, groups)):
                 joined = _permute_bytes(builder, words, order)
-                _store_words(unit, joined, to, v * LANES * TILE)
+                _store_words(unit, joined, to, v * LANES * PANEL)
             return []
 
         unit.loop(n_quads, [], one_quad)
@@ -507,7 +505,7 @@ def join_logits(typingctx: Any, products: Any, units: Any, out: Any) -> Any:
             quads.append(_cast(builder, unit.fold(even, odd, 1).value, WORDS))
         for c, words in enumerate(_transpose_parts(builder, quads)):
             size = unit.splat(unit.load_scalar(units, c * 4))
-            unit.store(Vector(unit, _cast(builder, words, unit.type)) * size, out, c * TILE * 4)
+            unit.store(Vector(unit, _cast(builder, words, unit.type)) * size, out, c * PANEL * 4)
         return context.get_dummy_value()
 
     return types.none(*[types.int64] * 3), codegen

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
+from fastlin.kernels.blocking import PARTS, SPARSE_PANEL
 from fastlin.kernels.jit.barrier import (
     all_came,
     decide_to_leave_off,
@@ -40,12 +41,6 @@ from fastlin.kernels.jit.sparse.tiles import (
     touch_bytes,
     touch_segment,
 )
-
-TILE = 256
-"""Rows between two meetings of the threads at most, so that partial logits stay in the cache."""
-
-PARTS = 16
-"""Ranges of features in a slice, which threads share where there are more of them than slices."""
 
 GROUP = 16
 """Rows are handed to threads in groups of this many in phase B: whole vectors and cache lines."""
@@ -103,7 +98,7 @@ class SparseArguments(NamedTuple):
     n_gain: int  # d, or 1 if it is the same for all
     gradient: int  # (d, k_padded) T, zero between two sums; not in place
     gradient_out: int  # (k, d) float64; without updates
-    partial: int  # (2, n_slices, TILE, k_padded) T; a pass: (1, n_threads, TILE, k_padded)
+    partial: int  # (2, n_slices, SPARSE_PANEL, k_padded) T; a pass: 1, n_threads for 2, n_slices
     residual: int  # (capacity, k_padded) T
     by_row: int  # (4, capacity) T: losses, row_weight, targets, largest
     capacity: int  # whole groups of rows: a batch's; a pass: n_threads tiles
@@ -171,7 +166,7 @@ def work_of(
         array_at(kind, arguments.gain, (arguments.n_gain,)),
         array_at(kind, arguments.gradient, (d if arguments.gradient else 0, k_padded)),
         array_at(numba.float64, arguments.gradient_out, (k, d if arguments.gradient_out else 0)),
-        array_at(kind, arguments.partial, (parts[0], parts[1], TILE, k_padded)),
+        array_at(kind, arguments.partial, (parts[0], parts[1], SPARSE_PANEL, k_padded)),
         array_at(kind, arguments.residual, (arguments.capacity, k_padded)),
         array_at(kind, arguments.by_row, (4, arguments.capacity)),
         array_at(kind, arguments.is_class, (k_padded,)),
@@ -382,7 +377,7 @@ def sum_logits(
         parts = partial + (at - rows[0]) * row_bytes
         out = work.residual.ctypes.data + at * row_bytes
         work.by_row[LARGEST, at] = row_logits(
-            kind, n_vectors, n_slices, TILE * row_bytes, parts, intercept, out
+            kind, n_vectors, n_slices, SPARSE_PANEL * row_bytes, parts, intercept, out
         )
         weight = work.sample_weight[row] if len(work.sample_weight) else 1.0
         work.by_row[ROW_WEIGHT, at] = weight / divisor
@@ -586,7 +581,7 @@ def run(data: int, thread: int, n_threads: int) -> None:
         buffer = zero
         # A and B, tile by tile, whose halves of `partial` take turns.
         while first < batch[1]:
-            tile = (first, min(first + TILE, batch[1]), buffer)
+            tile = (first, min(first + SPARSE_PANEL, batch[1]), buffer)
             decide_to_leave_off(meeting, arguments.stop, thread, first)
             logits_phase(kind, shape, work, tile, mixture, thread, n_threads)
             wait_for_all(meeting, n_threads)
@@ -651,8 +646,8 @@ def one_pass(data: int, thread: int, n_threads: int) -> None:
     for tile in range(first_tile, stop_tile):
         if told_to_stop(arguments.stop):
             break
-        first = tile * TILE
-        n_rows = min(TILE, shape.n_order - first)
+        first = tile * SPARSE_PANEL
+        n_rows = min(SPARSE_PANEL, shape.n_order - first)
         for i in range(n_rows):
             row = first + i
             following = min(row + 1, shape.n_order - 1)
@@ -660,7 +655,7 @@ def one_pass(data: int, thread: int, n_threads: int) -> None:
             ahead = work.row_starts[following], work.row_starts[following + 1]
             out = partial + i * shape.k_padded * shape.size
             write_logits(kind, shape, work, segment, ahead, mixture, out)
-        rows = thread * TILE, thread * TILE + n_rows
+        rows = thread * SPARSE_PANEL, thread * SPARSE_PANEL + n_rows
         sum_logits(kind, shape, work, partial, 1, rows, first, 1.0, thread)
         for at in range(rows[0], rows[1]):
             row = first + at - rows[0]

@@ -19,34 +19,10 @@ from numba.extending import intrinsic
 
 from fastlin.kernels.jit.vectors import INT64, Vector, VectorUnit
 
-LARGEST_BLOCK = 4
-"""Vectors of classes that a pass over a segment keeps in registers."""
-
 CHAINS = 4
 """Sums that must be under way for one product not to wait for the one before."""
 
 CACHE_LINE = 64
-
-
-class Blocks(NamedTuple):
-    """How the classes are cut: ``n_blocks`` blocks of ``block`` vectors of ``lanes`` classes."""
-
-    lanes: int
-    block: int
-    n_blocks: int
-
-    @property
-    def k_padded(self) -> int:
-        """Return the number of classes with those that only fill the last block."""
-        return self.lanes * self.block * self.n_blocks
-
-
-def choose_blocks(n_classes: int, most_lanes: int) -> Blocks:
-    """Return blocks for that many classes, of vectors no wider than ``most_lanes``."""
-    lanes = min(most_lanes, 1 << (n_classes - 1).bit_length())
-    n_vectors = -(-n_classes // lanes)
-    n_blocks = -(-n_vectors // LARGEST_BLOCK)
-    return Blocks(lanes, -(-n_vectors // n_blocks), n_blocks)
 
 
 class _Kind(NamedTuple):
