@@ -19,11 +19,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastlin.callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from fastlin.errors import InputError, shown
-from fastlin.kernels import BACKEND_NAMES, Backend, CsrRows, Samples, get_backend
+from fastlin.kernels import BACKEND_NAMES, Backend, Samples, get_backend
 from fastlin.replacement import learner_of
 from fastlin.rows.labels import locate, read_labels
 from fastlin.rows.row_weights import counted_rows
-from fastlin.rows.samples import encode_labels, kernel_rows, make_samples, take_rows, weight_type
+from fastlin.rows.samples import encode_labels, make_samples, weight_type
 from fastlin.rows.scaling import InputScale
 from fastlin.rows.validation import (
     check_parameters,
@@ -372,8 +372,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
                 part, val_part = split_validation_set(
                     labels, self._options.validation_fraction, generator, weights
                 )
-                validation = take_rows(rows, val_part), labels[val_part]
-                rows, labels = take_rows(rows, part), labels[part]
+                validation = rows.part(val_part), labels[val_part]
+                rows, labels = rows.part(part), labels[part]
                 if weights is not None:
                     weights, val_weights = weights[part], weights[val_part]
                 if self._has_callbacks:
@@ -401,7 +401,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             if self._options.l2 == 0 and self._separates(backend, rows, labels, weights):
                 tell_of_separation(len(labels))
             elif self.solver == "sgd":
-                scales = isinstance(rows, np.ndarray) and self.input_scale is None
+                scales = rows.can_be_shifted and self.input_scale is None
                 look_at_descent(
                     self.history_,
                     self._options.tol,
@@ -636,10 +636,10 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         # Rows in sparse form cannot be shifted, and where the intercept is not free, the features'
         # origin makes another model.
         if goes_on and hasattr(self, "_input_scale") and unchanged(self, "input_scale"):
-            may_centre = self._centres and not isinstance(rows, CsrRows)
+            may_centre = self._centres and rows.can_be_shifted
             return self._input_scale if may_centre else self._input_scale.uncentred()
         scale = InputScale.from_option(self.input_scale, rows, sample_weight)
-        if self._centres and not isinstance(rows, CsrRows):
+        if self._centres and rows.can_be_shifted:
             centred = scale.centred(rows, sample_weight)
             # L-BFGS finds the intercept by itself unless that would cost digits.
             if self.solver == "sgd" or centred.loses_digits(rows, dtype, sample_weight):
@@ -723,7 +723,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             validation=validation,
             batches=batches,
             learning_rate=step_size.learning_rate,
-            decay=np.full(samples.rows.shape[1], 2 * self._options.l2, dtype),
+            decay=2 * self._options.l2,
             gain=scale.gain(dtype),
             schedule=self._options.schedule,
             intercept_decay=self._intercept_decay,
@@ -742,7 +742,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             epochs_done=position.epochs_done,
             steps_done=position.steps_done,
             horizon=self._options.max_epochs,
-            unshifted=scale if _is_sparse(validation) and scale.has_shift else None,
+            unshifted=scale if scale.has_shift and _cannot_be_shifted(validation) else None,
         )
 
     # ------------------------------------------------------------------ prediction
@@ -927,7 +927,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             predicted = logits[:, 0] > 0 if logits.shape[1] == 1 else logits.argmax(axis=1)
             wrong = predicted != index
             return not (wrong if sample_weight is None else wrong & (sample_weight > 0)).any()
-        samples = Samples(kernel_rows(rows, self.coef_.dtype), index, sample_weight)
+        samples = Samples(rows.for_weights(self.coef_.dtype), index, sample_weight)
         model = self.coef_, self.intercept_
         return mean_score(backend, samples, *model, self._threads(backend))[1] == 1
 
@@ -950,8 +950,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         rows, labels, weights = validation
         index = encode_labels(labels, self.classes_, "y_val")
         require_representable(rows, dtype)
-        if isinstance(rows, CsrRows):  # never shifted, see Descent.unshifted
-            return Samples(kernel_rows(rows, dtype), index, weights)
+        if not rows.can_be_shifted:  # see Descent.unshifted
+            return Samples(rows.for_weights(dtype), index, weights)
         return make_samples(rows, index, scale, dtype, weights)
 
 
@@ -978,8 +978,8 @@ class _PlainOptions:
             return math.inf
 
 
-def _is_sparse(validation: Samples | None) -> bool:
-    return validation is not None and isinstance(validation.rows, CsrRows)
+def _cannot_be_shifted(validation: Samples | None) -> bool:
+    return validation is not None and not validation.rows.can_be_shifted
 
 
 def _print_epoch(progress: Progress) -> None:

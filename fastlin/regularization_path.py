@@ -173,7 +173,7 @@ class _PathModel(LogisticRegression):
         curvature = Curvature(objective)
         self.fits: list[_Fit] = []
         for l2 in self.penalties:
-            objective.decay[:-1] = descent.decay.dtype.type(2 * l2)
+            objective.decay[:-1] = 2 * l2
             objective.decay[-1] = 2 * l2 if self.regularize_intercept else 0.0
             solution = solve(objective, curvature, parameters)
             weights = parameters.weights.copy()

@@ -29,7 +29,7 @@ def make_descent(k: int = 3, n: int = 103, **changes: Any) -> Descent:
             "validation": None,
             "batches": Batches(n, batch_size, **options),
             "learning_rate": 0.1,
-            "decay": np.full(6, 2e-3),
+            "decay": 2e-3,
             "gain": np.ones(6),
             "max_epochs": 3,
             **changes,

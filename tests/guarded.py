@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.kernels import Backend, CsrRows, Parameters, Samples, StepOptions
+from fastlin.kernels import Backend, CsrRows, DenseRows, Parameters, Samples, StepOptions
 
 PAGE = mmap.PAGESIZE
 CACHE_LINE = 64
@@ -169,7 +169,7 @@ def place_samples(samples: Samples, placement: Placement) -> Samples:
         arrays = (rows.values, rows.columns, rows.row_starts)
         placed: Any = CsrRows(*(place(array, placement) for array in arrays), rows.n_features)
     else:
-        placed = place_rows(rows, placement)
+        placed = DenseRows(place_rows(rows.values, placement))
     others = {
         name: None if array is None else place(array, placement)
         for name, array in vars(samples).items()

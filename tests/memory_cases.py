@@ -28,7 +28,7 @@ from scipy.sparse import csr_array
 
 from fastlin import LogisticRegression
 from fastlin.advice import NotConvergedWarning
-from fastlin.kernels import Backend, CsrRows, get_backend
+from fastlin.kernels import Backend, get_backend
 from fastlin.kernels.arguments import WEIGHT_TYPES
 
 DENSE = [(rows, weights) for rows, of_rows in WEIGHT_TYPES.items() for weights in of_rows]
@@ -188,15 +188,8 @@ def make(case: Case) -> Problem:
 
 def last_rows(problem: Problem, n: int) -> Problem:
     samples = problem.samples
-    rows, weight = samples.rows, samples.sample_weight
-    last = np.arange(len(rows) - n, len(rows))
-    fewer = replace(
-        samples,
-        rows=rows.part(last) if isinstance(rows, CsrRows) else rows[last],
-        labels=samples.labels[last],
-        sample_weight=None if weight is None else weight[last],
-    )
-    return replace(problem, samples=fewer)
+    last = np.arange(len(samples.rows) - n, len(samples.rows))
+    return replace(problem, samples=samples.part(last))
 
 
 def run(backend: Backend, case: Case) -> None:
@@ -215,8 +208,7 @@ def fit(case: Case, solver: str, backend: str, lying: Any) -> list[bytes]:
     """Return what is learned of rows that lie somewhere, as bytes."""
     problem = make(case)
     samples = problem.samples
-    X: Any = samples.rows
-    X = X.to_scipy() if isinstance(X, CsrRows) else X
+    X: Any = samples.rows.matrix
     y, weight = samples.labels, samples.sample_weight
     if lying is not None:
         y, weight = (place(array, lying, shift=lying.shift) for array in (y, weight))

@@ -18,8 +18,6 @@ class Problem:
     samples: Samples
     weights: NDArray[Any]
     intercept: NDArray[Any]
-    decay: tuple[float, float] = (0.01, 0.03)
-    """Of the first feature and of the last; with sparse rows all must have the same."""
 
     @property
     def dtype(self) -> str:
@@ -32,8 +30,7 @@ class Problem:
     @property
     def dense_rows(self) -> NDArray[Any]:
         """The rows with their zeros."""
-        rows = self.samples.rows
-        return rows.to_scipy().toarray() if isinstance(rows, CsrRows) else rows
+        return self.samples.rows.to_array()
 
     def in_float64(self) -> Problem:
         """The very same numbers, for arithmetic that rounds later and knows no sparse rows."""
@@ -43,7 +40,6 @@ class Problem:
             replace(samples, rows=self.dense_rows.astype(np.float64), shift=shift),
             self.weights.astype(np.float64),
             self.intercept.astype(np.float64),
-            self.decay,
         )
 
 
@@ -106,7 +102,6 @@ def make_sparse_problem(
         Samples(rows, labels, generator.uniform(0.1, 2.0, n) if weighted else None),
         weights.astype(dtype),
         generator.standard_normal(k).astype(dtype),
-        decay=(0.02, 0.02),
     )
     assert_spread(problem)
     return problem
@@ -142,7 +137,7 @@ def make_parameters(problem: Problem, momentum: bool = False, average: bool = Fa
 
 
 def make_options(problem: Problem, batch_size: int, n_steps: int, **changes: Any) -> StepOptions:
-    """Options of steps that go down; rates differ by step, gain and decay by feature."""
+    """Options of steps that go down; rates differ by step, the gain by feature."""
     d = problem.weights.shape[1]
     rows = problem.dense_rows.astype(np.float64, order="C")
     if problem.samples.shift is not None:
@@ -152,7 +147,7 @@ def make_options(problem: Problem, batch_size: int, n_steps: int, **changes: Any
     return StepOptions(
         batch_size=batch_size,
         learning_rates=changes.pop("learning_rates", 0.5 / np.sqrt(1 + np.arange(n_steps))),
-        decay=np.linspace(*problem.decay, d).astype(problem.weights.dtype),
+        decay=0.02,
         gain=gain.astype(problem.weights.dtype),
         **changes,
     )

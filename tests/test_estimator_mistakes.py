@@ -131,7 +131,7 @@ def test_a_named_backend_that_is_missing_is_an_error(monkeypatch: pytest.MonkeyP
             return Backend("c", reason="it was taken away", remedy="put it back")
         return load_backend(name)
 
-    monkeypatch.setattr("fastlin.kernels.load_backend", load)
+    monkeypatch.setattr("fastlin.kernels.table.load_backend", load)
     with pytest.raises(BackendUnavailableError, match="'c' is not available: it was taken away"):
         model(backend="c").fit(X, Y)
     assert model(backend="numpy").fit(X, Y).backend_ == "numpy"

@@ -14,7 +14,7 @@ from sklearn.base import clone
 
 from fastlin import LogisticRegression
 from fastlin.kernels import backends
-from fastlin.rows.samples import kernel_rows
+from fastlin.rows.dense import DenseRows
 
 # ------------------------------------------------------------------ training on
 
@@ -143,4 +143,4 @@ def test_rows_at_any_distance_are_read_where_they_lie(name: str) -> None:
     ]
     for other in models[1:]:
         np.testing.assert_array_equal(other.coef_, models[0].coef_)
-    assert kernel_rows(every_other, np.dtype(np.float32)) is every_other
+    assert DenseRows(every_other).for_weights(np.dtype(np.float32)).values is every_other

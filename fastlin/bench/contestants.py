@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastlin.bench.problems import Data, Problem
 from fastlin.blas import threadpools
-from fastlin.kernels import Backend, Parameters, Samples, StepOptions
+from fastlin.kernels import Backend, DenseRows, Parameters, Samples, StepOptions
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,11 @@ def sgd_arguments(
     options = StepOptions(
         batch_size=problem.batch_size,
         learning_rates=np.full(len(data.order) // problem.batch_size, problem.learning_rate),
-        decay=np.full(problem.n_features, 2.0 * problem.l2, dtype),
+        decay=2.0 * problem.l2,
         gain=np.full(problem.n_features, data.scale**2, dtype),
     )
     losses_out = np.empty(len(options.learning_rates))
-    return Samples(data.rows, data.labels), options, losses_out
+    return Samples(DenseRows(data.rows), data.labels), options, losses_out
 
 
 class Kernel(Contestant):

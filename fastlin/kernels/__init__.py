@@ -1,4 +1,4 @@
-"""The table of backends: three sets of the same kernels, looked up by name.
+"""Backends: three sets of the same kernels.
 
 =========  =======================================  ==========================
 name       module                                   what it is
@@ -8,183 +8,28 @@ name       module                                   what it is
 ``numpy``  :mod:`fastlin.kernels.reference`         the specification
 =========  =======================================  ==========================
 
-There is no current backend: a caller looks one up and passes it on.
+There is no current backend: a caller looks one up (:mod:`fastlin.kernels.table`) and passes it on.
 """
 
 from __future__ import annotations
 
-import functools
-import logging
-import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
-
-from fastlin.errors import BackendUnavailableError, InputError
-from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
-from fastlin.kernels.jit import numba_environment
+from fastlin.kernels.arguments import CsrRows, DenseRows, Parameters, Rows, Samples, StepOptions
+from fastlin.kernels.record import KERNEL_NAMES, Backend
+from fastlin.kernels.table import BACKEND_NAMES, backends, get_backend, load_backend
 from fastlin.kernels.thread_limits import default_n_threads
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from fastlin.kernels.arguments import FloatArray
-
-    SgdSteps = Callable[
-        [Samples, NDArray[np.int64], Parameters, StepOptions, NDArray[np.float64], int], None
-    ]
-    LossGradient = Callable[
-        [Samples, FloatArray, FloatArray, int],
-        tuple[float, NDArray[np.float64], NDArray[np.float64]],
-    ]
-    Score = Callable[[Samples, FloatArray, FloatArray, int], tuple[float, int]]
-    Logits = Callable[[Samples, FloatArray, FloatArray, int], FloatArray]
 
 __all__ = [
     "BACKEND_NAMES",
     "KERNEL_NAMES",
     "Backend",
     "CsrRows",
+    "DenseRows",
     "Parameters",
+    "Rows",
     "Samples",
     "StepOptions",
     "backends",
     "default_n_threads",
     "get_backend",
+    "load_backend",
 ]
-
-BACKEND_NAMES = ("numba", "c", "numpy")
-"""All backends, in the order in which ``"auto"`` tries them."""
-
-KERNEL_NAMES = ("sgd_steps", "loss_gradient", "score", "logits")
-"""The functions of a backend; their contract is in :mod:`fastlin.kernels.reference`."""
-
-
-@dataclass(frozen=True)
-class Backend:
-    """One backend: its kernels, or why it has none.
-
-    Attributes
-    ----------
-    name : str
-    version : str or None
-        Of the library that runs the kernels.
-    n_threads : int
-        Threads used unless told otherwise, by the limits that held when the record was asked for.
-    threading_layer : str or None
-        What starts the threads.
-    instruction_set : str or None
-        Widest vectors that the kernels use.
-    reason, remedy : str or None
-        Why the backend is missing, and what to type to get it; None where it is available.
-    sgd_steps, loss_gradient, score, logits : callable or None
-        See :mod:`fastlin.kernels.reference`.
-    """
-
-    name: str
-    version: str | None = None
-    n_threads: int = 1
-    threading_layer: str | None = None
-    instruction_set: str | None = None
-    reason: str | None = None
-    remedy: str | None = None
-    sgd_steps: SgdSteps = None  # type: ignore[assignment]  # None only where `reason` is set
-    loss_gradient: LossGradient = None  # type: ignore[assignment]  # as above
-    score: Score = None  # type: ignore[assignment]  # as above
-    logits: Logits = None  # type: ignore[assignment]  # as above
-
-    @property
-    def available(self) -> bool:
-        """Whether the kernels can be called."""
-        return self.reason is None
-
-
-@functools.cache
-def load_backend(name: str) -> Backend:
-    """Return the record of one backend, made on first use: with as many threads as it can use."""
-    if name == "numba":
-        fault = numba_environment.fault()
-        if fault:
-            variable = fault.partition(" ")[0].partition("=")[0]
-            return Backend(name="numba", reason=fault, remedy=f"unset {variable}")
-        try:
-            from fastlin.kernels.jit.backend import load
-        except Exception as error:  # numba refuses to load in many ways, a wrong NumPy among them
-            remedy = "install a numba that fits this NumPy with: pip install --upgrade numba"
-            if any(variable.startswith("NUMBA_") for variable in os.environ):
-                remedy = f"unset the variables NUMBA_*, or {remedy}"
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            return Backend(
-                name="numba", reason=f"numba cannot be imported ({lines[0]})", remedy=remedy
-            )
-    elif name == "c":
-        from fastlin.kernels.native import load
-    else:
-        from fastlin.kernels.numpy_backend import load
-    return load()
-
-
-@functools.cache
-def _tell_fallback(taken: str) -> None:
-    """Say, once, why ``"auto"`` does not take the first of the backends."""
-    first = load_backend(BACKEND_NAMES[0])
-    if taken != first.name:
-        logging.getLogger("fastlin").warning(
-            "backend 'auto' takes %r, since %r is not available: %s; %s",
-            taken,
-            first.name,
-            first.reason,
-            first.remedy,
-        )
-
-
-def backends() -> dict[str, Backend]:
-    """Return the record of every backend, available or not, by name.
-
-    Returns
-    -------
-    dict of str to Backend
-        In the order in which ``"auto"`` tries them.
-
-    Examples
-    --------
-    >>> import fastlin
-    >>> list(fastlin.backends())
-    ['numba', 'c', 'numpy']
-    >>> fastlin.backends()["numpy"].available
-    True
-    """
-    return {name: _limited(load_backend(name)) for name in BACKEND_NAMES}
-
-
-def _limited(backend: Backend) -> Backend:
-    """Return a record with the number of threads that is the default at this moment."""
-    return replace(backend, n_threads=min(backend.n_threads, default_n_threads()))
-
-
-def get_backend(name: Any = "auto") -> Backend:
-    """Return the backend called ``name``; ``"auto"`` is the first that is available.
-
-    Raises
-    ------
-    InputError
-        ``name`` is no backend.
-    BackendUnavailableError
-        The backend exists and cannot run here. Only ``"auto"`` falls back to another.
-    """
-    if name == "auto":
-        for candidate in BACKEND_NAMES:
-            if load_backend(candidate).available:
-                _tell_fallback(candidate)
-                return _limited(load_backend(candidate))
-    if name not in BACKEND_NAMES:
-        expected = ", ".join(repr(known) for known in ("auto", *BACKEND_NAMES))
-        raise InputError(f"backend {name!r} is unknown; choose one of {expected}")
-    backend = load_backend(name)
-    if not backend.available:
-        raise BackendUnavailableError(
-            f"backend {name!r} is not available: {backend.reason}; {backend.remedy}, "
-            "or choose backend 'auto'"
-        )
-    return _limited(backend)

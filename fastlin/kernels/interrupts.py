@@ -23,8 +23,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from fastlin.kernels.arguments import CsrRows
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -42,9 +40,6 @@ QUICK_PRODUCTS = 10_000_000
 
 UNKNOWN_PACE = 2e-9
 """Seconds of a product before one was measured: slow, so that the first call is answered too."""
-
-VALUE_PRODUCTS = 8
-"""Products that take as long as finding the weights of a stored value of sparse rows."""
 
 THREAD_NAME = "fastlin kernel"
 
@@ -87,14 +82,11 @@ def _work(arguments: tuple[Any, ...]) -> tuple[float, Any]:
     steps = hasattr(third, "weights")  # order and parameters; else weights and intercept
     n_rows, weights = (len(second), third.weights) if steps else (len(samples.rows), second)
     k, d = weights.shape
-    kind: tuple[Any, ...] = (steps, k, d, weights.dtype.str, samples.rows.dtype.str)
-    of_row: float = d
-    if isinstance(samples.rows, CsrRows):
-        kind = (*kind, "sparse")
-        of_row = VALUE_PRODUCTS * (len(samples.rows.values) / max(1, len(samples.rows)) + 1)
+    rows = samples.rows
+    kind: tuple[Any, ...] = (steps, k, d, weights.dtype.str, rows.dtype.str, type(rows))
     if steps:
         kind = (*kind, arguments[3].batch_size)
-    return n_rows * of_row * k, kind
+    return n_rows * rows.products_of_a_row * k, kind
 
 
 @contextmanager

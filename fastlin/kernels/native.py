@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +16,16 @@ import numpy as np
 
 from fastlin import __version__
 from fastlin.errors import InputError
-from fastlin.kernels import Backend
-from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
+from fastlin.kernels.arguments import CsrRows, DenseRows, Parameters, Samples, StepOptions
 from fastlin.kernels.interrupts import interruptible, stop_word
+from fastlin.kernels.record import Backend
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
-    from fastlin.kernels.arguments import FloatArray
+    from fastlin.kernels.arguments import FloatArray, Rows
 
 BUILD_RECORD = Path(__file__).parents[1] / "_native_build.json"
 REINSTALL = "install fastlin again with FASTLIN_REQUIRE_C=1, which shows all the compiler says"
@@ -77,8 +80,7 @@ def sgd_steps(
     """See :func:`fastlin.kernels.reference.sgd_steps`."""
     arrays = _Arrays()
     dtype = parameters.weights.dtype
-    sparse = isinstance(samples.rows, CsrRows)
-    decay = np.array([options.decay_of_all]) if sparse else options.decay
+    decay = np.full(parameters.weights.shape[1], options.decay)
     c_options = ffi.new(
         "fastlin_step_options *",
         {
@@ -151,7 +153,10 @@ def logits(
 ) -> FloatArray:
     """See :func:`fastlin.kernels.reference.logits`."""
     arrays = _Arrays()
-    out = np.empty((len(samples.rows), len(weights)), weights.dtype)
+    n = len(samples.rows)
+    if not samples.has_labels:  # whose losses the library computes all the same
+        samples = replace(samples, labels=np.zeros(n, np.int32))
+    out = np.empty((n, len(weights)), weights.dtype)
     _check(
         lib.fastlin_logits(
             arrays.samples(samples, weights.dtype),
@@ -189,6 +194,7 @@ class _Arrays:
         return ffi.cast(_c_type(array.dtype), array.ctypes.data)
 
     def samples(self, samples: Samples, dtype: np.dtype[Any]) -> Any:
+        assert samples.has_labels, "this kernel needs the rows' labels"
         fields = {
             "weight_type": _type_code(dtype),
             "labels": self.pointer(samples.labels, np.int32),
@@ -196,8 +202,11 @@ class _Arrays:
             "shift": self.pointer(samples.shift, dtype),
             "stop": self.pointer(stop_word(), np.int32),
         }
-        rows = samples.rows
-        of_rows = self._csr(rows) if isinstance(rows, CsrRows) else self._dense(rows)
+        of_kinds: dict[type[Rows], Callable[..., dict[str, Any]]] = {
+            DenseRows: self._dense,
+            CsrRows: self._csr,
+        }
+        of_rows = of_kinds[type(samples.rows)](samples.rows)
         return self._keep(ffi.new("fastlin_samples *", {**of_rows, **fields}))
 
     def _csr(self, rows: CsrRows) -> dict[str, Any]:
@@ -211,7 +220,8 @@ class _Arrays:
             "index_type": _type_code(rows.columns.dtype),
         }
 
-    def _dense(self, rows: NDArray[Any]) -> dict[str, Any]:
+    def _dense(self, dense: DenseRows) -> dict[str, Any]:
+        rows = dense.values
         if rows.ndim != 2 or (rows.size and rows.strides[1] != rows.itemsize):
             rows = np.ascontiguousarray(rows)
         self._alive.append(rows)

@@ -1,4 +1,4 @@
-"""The NumPy backend: the specification, but for steps on sparse rows that can cost less.
+"""The NumPy backend: the specification, except for steps on sparse rows, which can cost less.
 
 BLAS runs on one thread meanwhile: with several, the last bits of its products depend on how many.
 """
@@ -9,13 +9,14 @@ import functools
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 import numpy as np
 
 from fastlin.blas import one_blas_thread
-from fastlin.kernels import Backend, reference
-from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
+from fastlin.kernels import reference
+from fastlin.kernels.arguments import CsrRows, DenseRows, Parameters, Samples, StepOptions
+from fastlin.kernels.record import Backend, by_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +37,9 @@ def load() -> Backend:
         n_threads=sys.maxsize,
         threading_layer=blas,
         instruction_set=used[-1] if used else None,
-        sgd_steps=_on_one_thread(sgd_steps),
+        sgd_steps=_on_one_thread(
+            by_rows({DenseRows: reference.sgd_steps, CsrRows: sparse_sgd_steps})
+        ),
         loss_gradient=_on_one_thread(reference.loss_gradient),
         score=_on_one_thread(reference.score),
         logits=_on_one_thread(reference.logits),
@@ -52,7 +55,7 @@ def _on_one_thread(kernel: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-def sgd_steps(
+def sparse_sgd_steps(
     samples: Samples,
     order: NDArray[np.int64],
     parameters: Parameters,
@@ -66,12 +69,10 @@ def sgd_steps(
     their common factor is kept beside them (Bottou, "Stochastic gradient descent tricks", 2012,
     section 5.1). With momentum or averages a step costs what all weights cost.
     """
-    rows, weights = samples.rows, parameters.weights
-    plain = parameters.weights_velocity is None and parameters.weights_average is None
-    if not (isinstance(rows, CsrRows) and plain):
+    rows, weights = cast(CsrRows, samples.rows), parameters.weights
+    if parameters.weights_velocity is not None or parameters.weights_average is not None:
         reference.sgd_steps(samples, order, parameters, options, losses_out, n_threads)
         return
-    decay = options.decay_of_all
     factor = 1.0
     for step, rate in enumerate(options.learning_rates):
         batch = order[step * options.batch_size : (step + 1) * options.batch_size]
@@ -80,7 +81,7 @@ def sgd_steps(
         x = replace(part, columns=columns, n_features=len(features)).to_scipy()
         logits = x @ (weights[:, features] * weights.dtype.type(factor)).T + parameters.intercept
         losses_out[step], residual = reference.mean_loss(samples, batch, logits)
-        factor *= 1 - rate * decay
+        factor *= 1 - rate * options.decay
         if not 1e-6 < abs(factor) < 1e6:
             weights *= weights.dtype.type(factor)
             factor = 1.0

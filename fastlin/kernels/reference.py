@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
+from fastlin.kernels.arguments import Parameters, Samples, StepOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -173,10 +173,7 @@ def logits(
 
 def _shifted(samples: Samples, rows: NDArray[np.int64] | slice, dtype: Any) -> Any:
     """Return some rows less the shift, as an array or a sparse array of SciPy: both have ``@``."""
-    if isinstance(samples.rows, CsrRows):
-        return samples.rows.to_scipy()[rows].astype(dtype, copy=False)
-    x = samples.rows[rows].astype(dtype)
-    return x if samples.shift is None else x - samples.shift
+    return samples.rows.part(rows).scaled(dtype, samples.shift).matrix
 
 
 def _blocks(samples: Samples) -> list[slice]:

@@ -189,11 +189,11 @@ def gradient_checks(
 
 def _images(problem: Problem, split: Split, n_rows: int) -> Samples:
     """Return the first `n_rows` training rows of `split`, scaled to [-1, 1] in float64."""
-    from fastlin.kernels import Samples
+    from fastlin.kernels import DenseRows, Samples
 
     shift, scale = problem.input_scale
     rows = (split.X_train[:n_rows].astype(np.float64) - shift) * scale
-    return Samples(np.ascontiguousarray(rows), split.y_train[:n_rows].astype(np.int32))
+    return Samples(DenseRows(np.ascontiguousarray(rows)), split.y_train[:n_rows].astype(np.int32))
 
 
 def _weights(start_point: str, n_outputs: int, n_inputs: int, seed: int) -> NDArray[np.float64]:

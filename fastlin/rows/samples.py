@@ -1,73 +1,70 @@
-"""Arrays from outside become :class:`~fastlin.kernels.Samples`: checked, copied if need be."""
+"""Rows with their labels, weights and shift: what kernels read."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastlin.errors import InputError, listed
-from fastlin.kernels.arguments import ROW_TYPES, WEIGHT_TYPES, CsrRows, Samples
+from fastlin.rows.conversion import as_rows
+from fastlin.rows.interface import ROW_TYPES, WEIGHT_TYPES
 from fastlin.rows.labels import locate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fastlin.kernels.arguments import Rows
+    from fastlin.rows.interface import FloatArray, Rows
     from fastlin.rows.scaling import InputScale
 
 
-def sparse_rows(matrix: Any) -> CsrRows:
-    """Return the rows of a CSR matrix or array of SciPy, over its memory.
+@dataclass(frozen=True)
+class Samples:
+    """Rows and labels: read by kernels, never written.
 
-    Columns that do not ascend, or that a row has twice, are sorted and summed up on a copy.
+    Attributes
+    ----------
+    rows : Rows of shape (n, d)
+        An array of NumPy ``(n, d)`` may be passed too, and becomes
+        :class:`~fastlin.rows.dense.DenseRows`.
+    labels : (n,) int32
+        Class of each row, ``0 .. k - 1``; 0 or 1 if ``k == 1``. Empty, ``(0,)``, for rows whose
+        labels are not known: of all kernels ``logits`` alone takes these.
+    sample_weight : (n,) float64 or None
+        Factor of each row's loss and gradient; None is 1.
+    shift : (d,) of the weights' type or None
+        Subtracted from every row; None is 0. Sparse rows have none.
     """
-    from scipy.sparse import csr_array
 
-    # One of our own over the same memory: what SciPy notes on it does not change the caller's, and
-    # what it noted on the caller's before may have become wrong.
-    own = csr_array((matrix.data, matrix.indices, matrix.indptr), shape=matrix.shape)
-    try:
-        own.check_format(full_check=True)
-    except ValueError as error:
-        raise InputError(
-            f"X is a broken CSR matrix ({error}); build it again from its parts with "
-            "scipy.sparse.csr_array((data, indices, indptr), shape=shape)"
-        ) from error
-    if not own.has_canonical_format:
-        own = own.copy()
-        own.sum_duplicates()
-    values, columns, row_starts = (
-        np.require(array, requirements=["C", "A"]) for array in (own.data, own.indices, own.indptr)
-    )
-    return CsrRows(values, columns, row_starts, own.shape[1])
+    rows: Rows
+    labels: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    sample_weight: NDArray[np.float64] | None = None
+    shift: FloatArray | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", as_rows(self.rows))
+        assert self.shift is None or self.rows.can_be_shifted, "sparse rows have no shift"
 
-def take_rows(rows: Rows, index: NDArray[np.int64]) -> Rows:
-    """Return copies of some rows."""
-    return rows.part(index) if isinstance(rows, CsrRows) else rows[index]
+    @property
+    def has_labels(self) -> bool:
+        """Whether each row has a label."""
+        return len(self.labels) == len(self.rows)
+
+    def part(self, rows: slice | NDArray[np.int64]) -> Samples:
+        """Return some rows with what belongs to them: views for a slice, else copies."""
+        weight = self.sample_weight
+        return replace(
+            self,
+            rows=self.rows.part(rows),
+            labels=self.labels[rows] if self.has_labels else self.labels,
+            sample_weight=None if weight is None else weight[rows],
+        )
 
 
 def weight_type(rows: Rows, option: str) -> np.dtype[Any]:
     """Return the type of the weights for these rows and ``dtype=option``."""
     return np.dtype(WEIGHT_TYPES[rows.dtype.name][0] if option == "auto" else option)
-
-
-def kernel_rows(rows: Rows, weights_dtype: np.dtype[Any]) -> Rows:
-    """Return the rows as the kernels can read them for weights of that type.
-
-    Rows that are contiguous, at any distance from one another, stay where they are; columns and a
-    floating-point type other than that of the weights are copied. Of sparse rows at most the values
-    are, where they are of another type.
-    """
-    if isinstance(rows, CsrRows):
-        return replace(rows, values=rows.values.astype(weights_dtype, copy=False))
-    if rows.size and rows.strides[1] != rows.itemsize:
-        rows = np.ascontiguousarray(rows)
-    if weights_dtype.name in WEIGHT_TYPES.get(rows.dtype.name, ()):
-        return rows
-    return rows.astype(weights_dtype)
 
 
 def encode_labels(y: NDArray[Any], classes: NDArray[Any], what: str = "y") -> NDArray[np.int32]:
@@ -93,26 +90,21 @@ def make_samples(
     """Bind rows ``(n, d)`` and labels ``(n,)`` for the kernels.
 
     ``sample_weight`` is divided by its mean, so that the mean of the weighted losses is the
-    weighted mean of the losses; over all rows, or ``of_counted``, over those it is not zero for.
-    Dense rows so far from zero that folding the shift would cost too many digits are shifted here,
-    on a copy in the weights' type.
+    weighted mean of the losses; over all rows or, if ``of_counted``, over those of weight > 0.
+    Rows so far from zero that folding the shift would cost too many digits are shifted here, in a
+    copy of the weights' type.
     """
     assert rows.dtype.name in ROW_TYPES, "the estimator validated it"
-    if isinstance(rows, CsrRows) and scale.has_shift:
+    if scale.has_shift and not rows.can_be_shifted:
         raise InputError(
             "sparse rows cannot be shifted, which would fill in their zeros, but the features have "
             "a shift, of input_scale or of dense rows that came before; pass "
             "input_scale=(0, scale), or dense rows, for example X.toarray()"
         )
     shift = scale.shift.astype(weights_dtype) if scale.has_shift else None
-    if isinstance(rows, np.ndarray) and scale.loses_digits(rows, weights_dtype, sample_weight):
+    if scale.loses_digits(rows, weights_dtype, sample_weight):
         rows, shift = scale.shifted(rows, weights_dtype), None
     if sample_weight is not None:
         counted = sample_weight[sample_weight > 0] if of_counted else sample_weight
         sample_weight = sample_weight / counted.mean()
-    return Samples(
-        rows=kernel_rows(rows, weights_dtype),
-        labels=labels,
-        sample_weight=sample_weight,
-        shift=shift,
-    )
+    return Samples(rows.for_weights(weights_dtype), labels, sample_weight, shift)

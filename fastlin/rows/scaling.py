@@ -10,13 +10,14 @@ import numpy as np
 
 from fastlin.blas import one_blas_thread
 from fastlin.errors import InputError, shown
-from fastlin.kernels.arguments import CsrRows
+from fastlin.rows.conversion import as_rows
+from fastlin.rows.dense import DenseRows
 from fastlin.rows.row_weights import evenly_by_weight
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fastlin.kernels.arguments import Rows
+    from fastlin.rows.interface import Rows
 
 ROWS_AT_ONCE = 1024
 
@@ -45,7 +46,10 @@ class InputScale:
     @classmethod
     @one_blas_thread()
     def from_option(
-        cls, option: Any, rows: Rows, sample_weight: NDArray[np.float64] | None = None
+        cls,
+        option: Any,
+        rows: Rows | NDArray[Any],
+        sample_weight: NDArray[np.float64] | None = None,
     ) -> InputScale:
         """Return the scale that ``input_scale=option`` means for the training rows ``(n, d)``.
 
@@ -59,12 +63,13 @@ class InputScale:
         were to be equal differ as much after 4 roundings each. It is only shifted, so that it gets
         no weight, but also divided by its size where that is large: above ``epsilon**(-1/3)``.
         """
+        rows = as_rows(rows)
         d = rows.shape[1]
         if option is None:
             return cls(np.zeros(d), np.ones(d))
         if not isinstance(option, str):
             return cls._from_pair(option, d)
-        if isinstance(rows, CsrRows):
+        if not rows.can_be_shifted:
             raise InputError(
                 f"input_scale={option!r} shifts the features, which would fill in the zeros of "
                 "sparse rows; pass input_scale=(0, scale), for example with "
@@ -105,7 +110,9 @@ class InputScale:
 
     @one_blas_thread()
     def centred(
-        self, rows: NDArray[Any], sample_weight: NDArray[np.float64] | None = None
+        self,
+        rows: Rows | NDArray[Any],
+        sample_weight: NDArray[np.float64] | None = None,
     ) -> InputScale:
         """Return this scale with the features' means for its shift.
 
@@ -114,7 +121,7 @@ class InputScale:
         Numbers that are mostly 0 keep their shift, so that rows in sparse form, which cannot be
         shifted, descend as they do in dense form.
         """
-        some, weight = _spaced_rows(rows, sample_weight)
+        some, weight = _spaced_rows(as_rows(rows), sample_weight)
         blocks = _weighted_blocks(some, weight)
         if some.dtype.kind == "f" and _is_mostly_zero(blocks):
             return self
@@ -138,7 +145,7 @@ class InputScale:
     @one_blas_thread()
     def loses_digits(
         self,
-        rows: NDArray[Any],
+        rows: Rows | NDArray[Any],
         dtype: np.dtype[Any],
         sample_weight: NDArray[np.float64] | None = None,
     ) -> bool:
@@ -152,7 +159,7 @@ class InputScale:
         """
         if not self.has_shift:
             return False
-        some, weight = _spaced_rows(rows, sample_weight)
+        some, weight = _spaced_rows(as_rows(rows), sample_weight)
         square, total = np.zeros(rows.shape[1]), 0.0
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             for block, counts in _weighted_blocks(some, weight, ROWS_AT_ONCE // 8)():
@@ -165,14 +172,13 @@ class InputScale:
         most = _most_digits(dtype, 1 / 2 if rows.dtype.kind == "u" else 1 / 3)
         return bool((far > most * deviation).any())
 
-    def shifted(self, rows: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    def shifted(self, rows: Rows, dtype: np.dtype[Any]) -> DenseRows:
         """Return a copy of rows ``(n, d)`` less the shift, which is exact but for one rounding."""
         out = np.empty(rows.shape, dtype)
         with np.errstate(over="ignore"):
-            for first in range(0, len(rows), ROWS_AT_ONCE):
-                block = slice(first, first + ROWS_AT_ONCE)
-                out[block] = rows[block] - self.shift
-        return out
+            for place, block in rows.blocks(ROWS_AT_ONCE):
+                out[place] = block.to_array() - self.shift
+        return DenseRows(out)
 
     def cancels(self, weights: NDArray[Any]) -> bool:
         """Whether folded ``weights (k, d)`` on raw rows and the intercept cancel each other.
@@ -242,33 +248,33 @@ _Blocks = Callable[[], "Iterator[tuple[NDArray[Any], NDArray[np.float64]]]"]
 
 
 def _spaced_rows(
-    rows: NDArray[Any], sample_weight: NDArray[np.float64] | None
-) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
+    rows: Rows, sample_weight: NDArray[np.float64] | None
+) -> tuple[Rows, NDArray[np.float64] | None]:
     """Return evenly spaced rows, enough for a mean, and their weights.
 
     Of many rows that have weights each is there as often as its weight says, and then weighs 1.
     """
     if sample_weight is None:
-        return rows[:: max(1, len(rows) // ROWS_OF_A_MEAN)], None
+        return rows.part(slice(None, None, max(1, len(rows) // ROWS_OF_A_MEAN))), None
     if np.count_nonzero(sample_weight) <= ROWS_OF_A_MEAN:
         return rows, sample_weight
-    return rows[evenly_by_weight(sample_weight, ROWS_OF_A_MEAN)], None
+    return rows.part(evenly_by_weight(sample_weight, ROWS_OF_A_MEAN)), None
 
 
 def _weighted_blocks(
-    rows: NDArray[Any],
+    rows: Rows,
     sample_weight: NDArray[np.float64] | None,
     rows_at_once: int = ROWS_AT_ONCE,
 ) -> _Blocks:
     """Return what goes over the rows that count, in blocks, each with their weights ``(b,)``."""
 
     def blocks() -> Iterator[tuple[NDArray[Any], NDArray[np.float64]]]:
-        for first in range(0, len(rows), rows_at_once):
-            block = rows[first : first + rows_at_once]
+        for place, part in rows.blocks(rows_at_once):
+            block = part.to_array()
             if sample_weight is None:
                 yield block, np.ones(len(block))
                 continue
-            weight = sample_weight[first : first + rows_at_once]
+            weight = sample_weight[place]
             if (weight > 0).any():
                 yield block[weight > 0], weight[weight > 0]
 

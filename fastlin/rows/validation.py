@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn.utils.validation import (
     _check_sample_weight,
     validate_data,
@@ -16,6 +15,7 @@ from sklearn.utils.validation import (
 from fastlin.advice import ClassWeightWarning, warn
 from fastlin.errors import InputError, listed, shown
 from fastlin.rows.containers import column_names, explain, numbers, plain, require_rows, row_type
+from fastlin.rows.conversion import as_rows
 from fastlin.rows.labels import (
     locate,
     read_labels,
@@ -24,7 +24,6 @@ from fastlin.rows.labels import (
     weights_of_classes,
 )
 from fastlin.rows.row_weights import counted_rows
-from fastlin.rows.samples import sparse_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from sklearn.base import BaseEstimator
 
-    from fastlin.kernels.arguments import Rows
+    from fastlin.rows.interface import Rows
 
 
 Arguments = ParamSpec("Arguments")
@@ -104,14 +103,14 @@ def check_rows_and_labels(
         checked, labels = validate_data(
             estimator, rows, labels, reset=reset, dtype=[dtype], accept_sparse="csr"
         )
-    return _rows(checked), labels
+    return as_rows(checked), labels
 
 
 def check_rows(estimator: BaseEstimator, X: ArrayLike, what: str = "X") -> Rows:
     """Return rows ``(n, d)`` whose features are those of the training."""
     with _reading_rows(X, what) as (rows, dtype):
         checked = validate_data(estimator, rows, reset=False, dtype=[dtype], accept_sparse="csr")
-    return _rows(checked)
+    return as_rows(checked)
 
 
 @contextmanager
@@ -132,11 +131,6 @@ def _reading_rows(X: Any, what: str) -> Iterator[tuple[Any, np.dtype[Any]]]:
         raise
     except (TypeError, ValueError, OverflowError) as error:
         raise explain(rows, what, error) from error
-
-
-def _rows(checked: Any) -> Rows:
-    rows: Rows = sparse_rows(checked) if issparse(checked) else checked
-    return rows
 
 
 def check_weights(
@@ -161,7 +155,7 @@ def check_weights(
             return np.zeros(len(rows))  # which scikit-learn from 1.9 on refuses
         sample_weight = sample_weight if sample_weight.ndim else float(sample_weight)
     weights: NDArray[np.float64] = _check_sample_weight(
-        sample_weight, rows, dtype=np.float64, ensure_non_negative=True
+        sample_weight, labels, dtype=np.float64, ensure_non_negative=True
     )
     if class_weight == "balanced":
         classes, label_index = np.unique(labels, return_inverse=True)
@@ -277,7 +271,7 @@ def _require_same_columns(estimator: BaseEstimator, X_val: Any) -> None:
 
 def require_representable(rows: Rows, dtype: np.dtype[Any]) -> None:
     """Raise where the weights' type cannot hold a number of the validation rows."""
-    values = rows if isinstance(rows, np.ndarray) else rows.values
+    values = rows.values
     if values.dtype != np.float64 or dtype == np.float64 or not values.size:
         return
     largest = max(values.max(), -values.min())

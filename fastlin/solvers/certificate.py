@@ -12,15 +12,13 @@ in float64, which is as quick as an iteration and off by some epsilons of 1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastlin.blas import one_blas_thread
-from fastlin.kernels.arguments import CsrRows, Samples
-from fastlin.rows.samples import kernel_rows
 from fastlin.solvers.exact import cross_entropy, entropy, logits, scaled_blocks
 from fastlin.solvers.newton_bound import newton_bound
 from fastlin.solvers.objective import dual_bound
@@ -28,7 +26,6 @@ from fastlin.solvers.objective import dual_bound
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fastlin.kernels.arguments import Rows
     from fastlin.solvers.objective import Objective
 
 MOST_UNKNOWNS = 256
@@ -160,7 +157,7 @@ class Certificate:
             loss += float(weight @ losses)
             mean_entropy += float(weight @ entropy(z))
             residual = residual * weight[:, np.newaxis]
-            gradient[:, :-1] += (x.T @ residual).T
+            gradient[:, :-1] += (x.matrix.T @ residual).T
             gradient[:, -1] += residual.sum(axis=0)
         return _Sums(loss, mean_entropy, gradient)
 
@@ -177,13 +174,13 @@ class Certificate:
         step = ROWS_OF_A_CALL if widened else objective.n_rows
         loss, gradient = 0.0, np.zeros(point.shape)
         for first in range(0, objective.n_rows, step):
-            part = slice(first, first + step)
-            labels, weight = samples.labels[part], samples.sample_weight
-            block = Samples(
-                rows=kernel_rows(_part(samples.rows, part) if widened else samples.rows, wide),
+            block = samples.part(slice(first, first + step))
+            labels = block.labels
+            block = replace(
+                block,
+                rows=block.rows.for_weights(wide),
                 # What weighs nothing may be of any class.
                 labels=labels if classes is None else classes[labels].clip(0).astype(np.int32),
-                sample_weight=None if weight is None else weight[part],
                 shift=shift,
             )
             loss_sum, *by_parts = descent.backend.loss_gradient(block, *model, descent.n_threads)
@@ -204,10 +201,3 @@ class _Sums:
     loss: float
     entropy: float
     gradient: NDArray[np.float64]
-
-
-def _part(rows: Rows, part: slice) -> Rows:
-    """Return a run of rows."""
-    if isinstance(rows, CsrRows):
-        return rows.part(np.arange(len(rows))[part])
-    return rows[part]

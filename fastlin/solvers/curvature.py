@@ -13,16 +13,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.sparse import issparse
 
 from fastlin.blas import one_blas_thread
-from fastlin.kernels.arguments import CsrRows
 from fastlin.kernels.threads import map_in_threads
-from fastlin.rows.samples import take_rows
+from fastlin.rows.dense import DenseRows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fastlin.rows.interface import Rows
     from fastlin.solvers.objective import Objective
 
 ROWS_A_FEATURE = 10
@@ -61,7 +60,12 @@ class Curvature:
         self._weight = np.ones(n_sampled)
         if weight is not None:  # of those that count, for a mean over all rows
             self._weight = weight[chosen] * (len(counting) / objective.n_rows)
-        self._rows: Any = self._scaled(take_rows(samples.rows, chosen))
+        rows: Rows = samples.rows.part(chosen)
+        if not self.diagonal_only:
+            rows = DenseRows(rows.to_array())
+        dtype, scale = objective.descent.gain.dtype, objective.scale[:-1]
+        self._sample = rows.scaled(dtype, samples.shift, scale)
+        self._rows: Any = self._sample.matrix
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def update(self, point: NDArray[np.float64]) -> None:
@@ -80,7 +84,7 @@ class Curvature:
         left = self._total * (1 - self._share)
         self._mean_row = mean_row
         if self.diagonal_only:
-            second = np.asarray(curvature @ self._squares(), np.float64) / n_sampled
+            second = np.asarray(curvature @ self._sample.squared().matrix, np.float64) / n_sampled
             variance = np.maximum(second - self._total * mean_row**2, 0) + left * mean_row**2
             self._inverse = 1 / (self._seen(variance) + decay[:-1])
             return
@@ -114,24 +118,6 @@ class Curvature:
         seen = variance > self._total * (rounding * self._mean_row) ** 2
         mean = float(variance[seen].mean()) if seen.any() else 1.0
         return np.where(seen, variance, mean / len(self._weight))
-
-    def _scaled(self, rows: Any) -> Any:
-        """Return the sampled rows as they enter the model, ``(s, d)`` of the weights' type."""
-        objective = self.objective
-        dtype, scale = objective.descent.decay.dtype, objective.scale[:-1]
-        if isinstance(rows, CsrRows):
-            if self.diagonal_only:
-                return rows.to_scipy().multiply(scale).tocsr().astype(dtype)
-            rows = rows.to_scipy().toarray()
-        shift = objective.samples.shift
-        shifted = rows.astype(dtype) - (0 if shift is None else shift)
-        return shifted * scale.astype(dtype)
-
-    def _squares(self) -> Any:
-        if issparse(self._rows):
-            rows: Any = self._rows
-            return rows.multiply(rows)
-        return self._rows**2
 
     def _mean_variance(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``p_c (1 - p_c)`` of each sampled row, the mean over the classes."""

@@ -13,8 +13,8 @@ from fastlin.solvers.cooling import at_rest, cooling_epochs
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fastlin.kernels.arguments import Rows
     from fastlin.results.history import History
+    from fastlin.rows.interface import Rows
 
 ORDERS_OF_MAGNITUDE = 3
 """Ranges of features that lie further apart than so many powers of 10 call for scaling."""
@@ -31,15 +31,15 @@ def look_at_features(rows: Rows, sample_weight: NDArray[np.float64] | None = Non
     Looks at evenly spaced rows that do not weigh nothing; features that are constant there do not
     count, nor do the narrowest tenth, which may be rare events in the unit of the others.
     """
-    if not isinstance(rows, np.ndarray) or rows.dtype.kind != "f":
+    if not rows.can_be_shifted or rows.dtype.kind != "f":
         return
     counted = counted_rows(sample_weight)
     if counted is None:
-        some = rows[:: -(-len(rows) // ROWS_LOOKED_AT)]
+        some = rows.part(slice(None, None, -(-len(rows) // ROWS_LOOKED_AT)))
     else:
-        some = rows[counted[:: -(-len(counted) // ROWS_LOOKED_AT)]]
+        some = rows.part(counted[:: -(-len(counted) // ROWS_LOOKED_AT)])
     with np.errstate(over="ignore"):
-        ranges = np.ptp(some, axis=0).astype(np.float64)
+        ranges = np.ptp(some.to_array(), axis=0).astype(np.float64)
     ranges = ranges[(ranges > 0) & np.isfinite(ranges)]
     if len(ranges) < 2:
         return
@@ -85,7 +85,7 @@ def look_at_descent(
 
 def how_to_scale(rows: Rows, tried: bool = False) -> str:
     """Return what an error says of scaling such rows; ``tried`` says that they are scaled."""
-    if tried or not isinstance(rows, np.ndarray):  # a shift of sparse rows is refused
+    if tried or not rows.can_be_shifted:
         return "divide the features by their largest values"
     return "scale the features with input_scale='standard'"
 

@@ -5,10 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from fastlin.kernels.arguments import CsrRows
-
 if TYPE_CHECKING:
     from fastlin.kernels import Backend, Samples
     from fastlin.kernels.arguments import FloatArray
@@ -28,15 +24,8 @@ def mean_score(
     total, wrong = float(weight.sum()), 0.0
     for first in range(0, n, ROWS_AT_ONCE):
         part = slice(first, min(first + ROWS_AT_ONCE, n))
-        labels = samples.labels[part]
-        rows = samples.rows
-        some = replace(
-            samples,
-            rows=rows.part(np.arange(n)[part]) if isinstance(rows, CsrRows) else rows[part],
-            labels=labels,
-            sample_weight=None,
-        )
-        z = backend.logits(some, weights, intercept, n_threads)
+        block = samples.part(part)
+        z = backend.logits(replace(block, sample_weight=None), weights, intercept, n_threads)
         predicted = z[:, 0] > 0 if z.shape[1] == 1 else z.argmax(axis=1)
-        wrong += float(weight[part] @ (predicted != labels))
+        wrong += float(weight[part] @ (predicted != block.labels))
     return loss_sum / total, 1 - wrong / total

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastlin.kernels.arguments import CsrRows
-from fastlin.rows.samples import take_rows
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
+    from fastlin.rows.interface import Rows
     from fastlin.solvers.objective import Objective
 
 ROWS_AT_ONCE = 1024
@@ -21,26 +19,19 @@ ROWS_AT_ONCE = 1024
 
 def scaled_blocks(
     objective: Objective, counting: NDArray[np.bool_] | None = None
-) -> Iterator[tuple[Any, NDArray[np.int32], NDArray[np.float64], NDArray[np.int64]]]:
+) -> Iterator[tuple[Rows, NDArray[np.int32], NDArray[np.float64], NDArray[np.int64]]]:
     """Go over the rows of positive weight, or those that are ``counting (n,)``, some at a time.
 
-    Gives the scaled rows ``(b, d)``, dense or a sparse array of SciPy, their labels ``(b,)``, their
-    weights over the number of all rows ``(b,)``, and their places among all rows ``(b,)``.
+    Gives the scaled rows ``(b, d)``, their labels ``(b,)``, their weights over the number of all
+    rows ``(b,)``, and their places among all rows ``(b,)``.
     """
     samples, scale, n = objective.samples, objective.scale[:-1], objective.n_rows
+    wide = np.dtype(np.float64)
     weight = np.ones(n) if samples.sample_weight is None else samples.sample_weight
     places = np.flatnonzero(weight > 0 if counting is None else counting & (weight > 0))
     for first in range(0, len(places), ROWS_AT_ONCE):
         part = places[first : first + ROWS_AT_ONCE]
-        rows = take_rows(samples.rows, part)
-        if isinstance(rows, CsrRows):
-            x: Any = rows.to_scipy().astype(np.float64)
-            x.data *= scale[x.indices]
-        else:
-            x = rows.astype(np.float64)
-            if samples.shift is not None:
-                x -= samples.shift
-            x *= scale
+        x = samples.rows.part(part).scaled(wide, samples.shift, scale)
         yield x, samples.labels[part], weight[part] / n, part
 
 
@@ -92,12 +83,12 @@ def _softmax(
     return below, exponentials, rest.sum(axis=1)
 
 
-def logits(x: Any, point: NDArray[np.float64]) -> NDArray[np.float64]:
+def logits(x: Rows, point: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the logits ``(n, k)`` of rows ``(n, d)``."""
-    return np.asarray(x @ point[:, :-1].T + point[:, -1])
+    return np.asarray(x.matrix @ point[:, :-1].T + point[:, -1])
 
 
-def dense_rows(x: Any, with_ones: bool) -> NDArray[np.float64]:
+def dense_rows(x: Rows, with_ones: bool) -> NDArray[np.float64]:
     """Return rows as an array, with a last column of ones for the intercept if it is trained."""
-    dense: NDArray[np.float64] = x if isinstance(x, np.ndarray) else x.toarray()
+    dense = x.to_array()
     return np.column_stack([dense, np.ones(len(dense))]) if with_ones else dense

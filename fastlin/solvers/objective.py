@@ -48,14 +48,14 @@ class Objective:
     def __init__(self, descent: Descent, scale: InputScale, n_models: int) -> None:
         self.descent, self.samples, self.n_models = descent, descent.samples, n_models
         self.n_rows = len(descent.samples.rows)
-        self.decay = np.append(descent.decay.astype(np.float64), descent.intercept_decay)
+        self.decay = np.append(np.full(len(scale.scale), descent.decay), descent.intercept_decay)
         self.trains_intercept = descent.fit_intercept
         self.scale = np.append(scale.scale, 1.0)
         self.n_passes = 0
 
     def fold(self, point: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the kernels' weights ``(k, d)`` and intercept ``(k,)``."""
-        folded = (point * self.scale).astype(self.descent.decay.dtype)
+        folded = (point * self.scale).astype(self.descent.gain.dtype)
         return np.ascontiguousarray(folded[:, :-1]), np.ascontiguousarray(folded[:, -1])
 
     def at(self, point: NDArray[np.float64]) -> Value:
@@ -96,7 +96,7 @@ class Objective:
         sigmoid's 1/2). The latter is exact: a class may weigh nothing.
         """
         k, d = self.n_models, len(self.scale) - 1
-        dtype = self.descent.decay.dtype
+        dtype = self.descent.gain.dtype
         labels, weight = self.samples.labels, self.samples.sample_weight
         of_nobody = replace(self.samples, labels=np.zeros(self.n_rows, np.int32))
         _, half = self._mean_loss(of_nobody, np.zeros((1, d), dtype), np.zeros(1, dtype))

@@ -8,14 +8,13 @@ import numpy as np
 
 from fastlin.blas import one_blas_thread
 from fastlin.errors import InputError
-from fastlin.kernels.arguments import CsrRows, Samples
-from fastlin.rows.samples import kernel_rows, take_rows
+from fastlin.rows.samples import Samples
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastlin.kernels import Backend
-    from fastlin.kernels.arguments import Rows
+    from fastlin.rows.interface import Rows
     from fastlin.rows.scaling import InputScale
 
 ROWS_AT_ONCE = 4096
@@ -47,16 +46,16 @@ def logits(
             out = _shifted_logits(backend, rows, weights, intercept, scale, n_threads)
         else:
             model = weights, intercept.astype(weights.dtype, copy=False)
-            out = _kernel_logits(backend, kernel_rows(rows, weights.dtype), *model, n_threads)
+            out = _kernel_logits(backend, rows, *model, n_threads)
         finite = np.isfinite(out)
         if finite.all():  # quicker than row by row
             return out
         overflowed = np.flatnonzero(~finite.all(axis=1))
-        exact = _scaled_logits(take_rows(rows, overflowed), weights, intercept)
+        exact = _scaled_logits(rows.part(overflowed), weights, intercept)
     wrong = ~np.isfinite(exact).all(axis=1)
     if wrong.any():
         row = overflowed[int(wrong.argmax())]
-        largest = np.abs(_values(take_rows(rows, row[np.newaxis]))).max()
+        largest = rows.part(row[np.newaxis]).largest()[0]
         raise InputError(
             f"row {row} of X holds {largest:.3g}, and its logits are too large for float64; look "
             "for a wrong number there, or divide the features by their largest value before fit"
@@ -70,8 +69,7 @@ def logits(
 def _kernel_logits(
     backend: Backend, rows: Rows, weights: NDArray[Any], intercept: NDArray[Any], n_threads: int
 ) -> NDArray[Any]:
-    samples = Samples(rows, np.zeros(len(rows), np.int32))
-    return backend.logits(samples, weights, intercept, n_threads)
+    return backend.logits(Samples(rows.for_weights(weights.dtype)), weights, intercept, n_threads)
 
 
 def _shifted_logits(
@@ -82,19 +80,16 @@ def _shifted_logits(
     scale: InputScale,
     n_threads: int,
 ) -> NDArray[Any]:
-    """Return the logits of rows that are shifted, or else widened, some at a time."""
+    """Return the logits of rows that are shifted or, if they cannot be, widened, in blocks."""
     out = np.empty((len(rows), len(weights)), weights.dtype)
-    wide = weights.astype(np.float64), intercept.astype(np.float64)
-    model = weights, scale.shifted_intercept(weights, intercept)
-    for first in range(0, len(rows), ROWS_AT_ONCE):
-        part = np.arange(first, min(first + ROWS_AT_ONCE, len(rows)))
-        block = take_rows(rows, part)
-        if isinstance(block, CsrRows):
-            block = kernel_rows(block, np.dtype(np.float64))
-            out[part] = _kernel_logits(backend, block, *wide, n_threads)
-        else:
+    if rows.can_be_shifted:
+        model = weights, scale.shifted_intercept(weights, intercept)
+    else:
+        model = weights.astype(np.float64), intercept.astype(np.float64)
+    for place, block in rows.blocks(ROWS_AT_ONCE):
+        if rows.can_be_shifted:
             block = scale.shifted(block, weights.dtype)
-            out[part] = _kernel_logits(backend, block, *model, n_threads)
+        out[place] = _kernel_logits(backend, block, *model, n_threads)
     return out
 
 
@@ -104,26 +99,16 @@ def _scaled_logits(
 ) -> NDArray[np.float64]:
     """Return the logits ``(n, k)``, infinite only where the result is.
 
-    Rows and weights are divided by their largest value, so that no product and no sum overflows.
+    Rows and weights are divided by their largest value, so that no product and no sum overflows;
+    rows by the power of two below it, which rounds nothing.
     """
     of_weights = float(np.max(np.abs(weights), initial=0.0)) or 1.0
     v, b = weights.T.astype(np.float64) / of_weights, intercept.astype(np.float64)
     out = np.empty((len(rows), len(weights)))
-    for first in range(0, len(rows), ROWS_AT_ONCE):
-        part = np.arange(first, min(first + ROWS_AT_ONCE, len(rows)))
-        block = take_rows(rows, part)
-        if isinstance(block, CsrRows):
-            u = block.to_scipy().astype(np.float64)
-            of_rows = np.maximum(abs(u).max(axis=1).toarray().ravel(), 1.0)
-            u.data /= np.repeat(of_rows, np.diff(u.indptr))
-        else:
-            of_rows = np.maximum(np.abs(block).max(axis=1).astype(np.float64), 1.0)
-            u = block / of_rows[:, np.newaxis]
+    for place, block in rows.blocks(ROWS_AT_ONCE):
+        of_rows = np.ldexp(0.5, np.frexp(np.maximum(block.largest(), 1.0))[1])
+        u = block.scaled(np.dtype(np.float64), factors=1 / of_rows).matrix
         of_rows = of_rows[:, np.newaxis]
         z = u @ v + b / of_weights / of_rows
-        out[part] = z * np.minimum(of_rows, of_weights) * np.maximum(of_rows, of_weights)
+        out[place] = z * np.minimum(of_rows, of_weights) * np.maximum(of_rows, of_weights)
     return out
-
-
-def _values(rows: Rows) -> NDArray[Any]:
-    return rows.values if isinstance(rows, CsrRows) else rows

@@ -8,7 +8,6 @@ import numpy as np
 
 from fastlin.blas import one_blas_thread
 from fastlin.errors import InputError
-from fastlin.kernels.arguments import CsrRows
 from fastlin.rows.row_weights import counted_rows, evenly_by_weight
 from fastlin.solvers.diagnosis import how_to_scale
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastlin.kernels.arguments import Samples
+    from fastlin.rows.interface import Rows
     from fastlin.rows.scaling import InputScale
 
 SCHEDULES = ("constant", "invscaling", "cosine")
@@ -124,7 +124,7 @@ def safe_step_size(
         x, weight, repeats = _some_scaled_rows(samples, scale, np.random.default_rng(seed))
         largest = _largest_eigenvalue(x)
         gain = (INTERCEPT_SHARE * largest or 1.0) if fit_intercept else 0.0
-        squared_norms = _squared_norms(x) + gain * weight
+        squared_norms = x.squared_norms() + gain * weight
         of_all = bound * (largest + gain)
         mean_norm = squared_norms @ (squared_norms * repeats / (squared_norms.sum() or 1.0))
         of_rows = bound * float(mean_norm)
@@ -133,7 +133,7 @@ def safe_step_size(
     rate = 1.0 if curvature == 0 else 1.0 / curvature
     if not (rate >= np.finfo(dtype).tiny and gain <= np.finfo(dtype).max):
         raise InputError(
-            f"features as large as {abs(x).max():.3g} have squares that {dtype} cannot hold; "
+            f"features as large as {x.largest().max():.3g} have squares that {dtype} cannot hold; "
             f"{how_to_scale(samples.rows)}"
         )
     return StepSize(rate, gain)
@@ -141,21 +141,16 @@ def safe_step_size(
 
 def _some_scaled_rows(
     samples: Samples, scale: InputScale, generator: np.random.Generator
-) -> tuple[Any, NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Rows, NDArray[np.float64], NDArray[np.float64]]:
     """Return rows ``(m, d)``, scaled and times the root of their weight, and the weights ``(m,)``.
 
-    The rows are an array, or of sparse rows a sparse array of SciPy. Of more rows than fit in
-    memory each is drawn as often as its weight says and then weighs 1, where a batch would hold it
-    with ``repeats (m,)`` times as much.
+    If there are more rows than the probe may hold, each is drawn as often as its weight says and
+    then weighs 1, although a batch holds it with ``repeats (m,)`` times as much.
     """
     rows = samples.rows
-    n, d = rows.shape
-    bytes_of_row = 8 * d
-    if isinstance(rows, CsrRows):
-        bytes_of_row = 16 * (len(rows.values) // n + 1)
     counted = counted_rows(samples.sample_weight)
-    part = np.arange(n) if counted is None else counted
-    size = min(len(part), max(256, PROBE_BYTES // bytes_of_row))
+    part = np.arange(len(rows)) if counted is None else counted
+    size = min(len(part), max(256, PROBE_BYTES // rows.bytes_of_a_float64_row))
     weight = repeats = np.ones(size)
     weights = None if samples.sample_weight is None else samples.sample_weight[part]
     if weights is not None and (weights == weights[0]).all():
@@ -170,40 +165,26 @@ def _some_scaled_rows(
             part, repeats = part[chosen], weights[chosen]
         else:
             weight = weights
-    root = np.sqrt(weight)
-    if isinstance(rows, CsrRows):
-        sparse = rows.part(part).to_scipy().astype(np.float64)
-        sparse.data *= scale.scale[sparse.indices] * np.repeat(root, np.diff(sparse.indptr))
-        return sparse, weight, repeats
-    x = (rows if counted is None and size == n else rows[part]).astype(np.float64)
-    if samples.shift is not None:  # else there is none, or the rows are shifted already
-        x -= scale.shift
-    x *= scale.scale
-    x *= root[:, np.newaxis]
-    return x, weight, repeats
+    if size < len(rows):
+        rows = rows.part(part)
+    # Without a shift of the samples there is none, or their rows are shifted already.
+    shift = None if samples.shift is None else scale.shift
+    return rows.scaled(np.dtype(np.float64), shift, scale.scale, np.sqrt(weight)), weight, repeats
 
 
-def _squared_norms(x: Any) -> NDArray[np.float64]:
-    """Return the sum of squares of each row of an array or a sparse array."""
-    if isinstance(x, np.ndarray):
-        squares: NDArray[np.float64] = np.einsum("ij,ij->i", x, x)
-    else:
-        squares = x.multiply(x).sum(axis=1)
-    return squares
-
-
-def _largest_eigenvalue(x: Any) -> float:
+def _largest_eigenvalue(rows: Rows) -> float:
     """Return the largest eigenvalue of ``x.T @ x / n`` within a few percent, by Lanczos' method."""
     from scipy.sparse.linalg import LinearOperator, eigsh
 
-    n, d = x.shape
-    trace = float(_squared_norms(x).sum()) / int(n)
+    n, d = rows.shape
+    trace = float(rows.squared_norms().sum()) / n
     if trace == 0 or not np.isfinite(trace):
         return trace
     if d <= DENSE_FEATURES:
-        gram = x.T @ x / n
-        eigenvalues = np.linalg.eigvalsh(gram if isinstance(gram, np.ndarray) else gram.toarray())
+        x = rows.to_array()
+        eigenvalues = np.linalg.eigvalsh(x.T @ x / n)
     else:
+        x = rows.matrix
         start = np.random.default_rng(0).standard_normal((d,))
         gram = LinearOperator((d, d), matvec=lambda v: x.T @ (x @ v) / n, dtype=np.float64)
         eigenvalues = eigsh(gram, k=1, ncv=8, v0=start, tol=0.05, return_eigenvectors=False)

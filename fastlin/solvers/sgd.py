@@ -68,7 +68,7 @@ Callback = Callable[[Progress], "bool | None"]
 class Descent:
     """Everything that stays fixed while training.
 
-    ``decay`` and ``gain`` are ``(d,)``; see :mod:`fastlin.kernels.arguments`. A ``tol`` of 0 or
+    ``gain`` is ``(d,)``; see :mod:`fastlin.kernels.arguments`. A ``tol`` of 0 or
     None never stops. ``epochs_done`` and ``steps_done`` count those of earlier runs that this one
     continues; the schedule runs over ``horizon`` epochs, or ``max_epochs`` where that is None.
     ``before_epoch`` are called at the beginning of every epoch. ``unshifted`` is the scale of the
@@ -83,7 +83,7 @@ class Descent:
     validation: Samples | None
     batches: Batches
     learning_rate: float
-    decay: NDArray[Any]
+    decay: float
     gain: NDArray[Any]
     schedule: str = "constant"
     intercept_decay: float = 0.0

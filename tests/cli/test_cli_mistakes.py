@@ -163,7 +163,7 @@ def test_a_backend_that_is_missing_is_never_replaced(
         return kernels.Backend(name, reason="there was no compiler", remedy="install gcc")
 
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(kernels, "load_backend", load)
+    monkeypatch.setattr("fastlin.kernels.table.load_backend", load)
     done = run(*command.split(), "--backend", "c")
     assert_mistake(done, "'c' is not available", "there was no compiler", "install gcc")
     assert not (folder / "report").exists()

@@ -116,7 +116,7 @@ def test_so_many_classes_that_threads_share_the_residual(name: str, k: int) -> N
 def test_no_rows(name: str, row_type: str, weight_type: str, k: int) -> None:
     backend = backend_or_skip(name)
     problem = make_problem(20, 5, k, row_type, weight_type)
-    nothing = Samples(problem.samples.rows[:0], problem.samples.labels[:0])
+    nothing = problem.samples.part(slice(0))
     loss_sum, by_weights, by_intercept = backend.loss_gradient(nothing, *problem.model, 2)
     assert loss_sum == 0
     assert not by_weights.any()
@@ -254,7 +254,7 @@ def test_layouts_of_rows(
     name: str, row_type: str, weight_type: str, layout: str, tmp_path: Path
 ) -> None:
     problem = make_problem(140, 35, 10, row_type, weight_type, weighted=True, shifted=True)
-    rows = problem.samples.rows
+    rows = problem.samples.rows.values
     if layout == "every other row":
         wide = np.zeros((280, 35), row_type)
         wide[::2] = rows
@@ -266,7 +266,8 @@ def test_layouts_of_rows(
         other = wide[:, 7:42]
     elif layout == "read-only":
         other = rows.copy()
-        for array in (other, *problem.model, *vars(problem.samples).values()):
+        samples = problem.samples
+        for array in (other, *problem.model, samples.labels, samples.sample_weight, samples.shift):
             array.flags.writeable = False
     elif layout == "memory-mapped":
         np.save(tmp_path / "rows.npy", rows)

@@ -98,7 +98,7 @@ def missing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             return Backend(name, reason=f"{name} broke", remedy="mend it")
         return load(name)
 
-    monkeypatch.setattr(kernels, "load_backend", load_backend)
+    monkeypatch.setattr("fastlin.kernels.table.load_backend", load_backend)
     return missing
 
 

@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 from fastlin import LogisticRegression
 from fastlin.errors import InputError
 from fastlin.kernels import Backend, Parameters, Samples, StepOptions, interrupts, load_backend
-from fastlin.rows.samples import sparse_rows
+from fastlin.rows.conversion import sparse_rows
 
 COMPILED = ["c", "numba"]
 each_compiled = pytest.mark.parametrize("name", COMPILED)
@@ -57,8 +57,8 @@ def samples_of(kind: str, n: int = N) -> Samples:
 
 
 def options_of(n_steps: int, batch_size: int) -> StepOptions:
-    decay, gain = np.zeros(D, np.float32), np.ones(D, np.float32)
-    return StepOptions(batch_size, np.full(n_steps, 1e-3), decay, gain, momentum=0.5)
+    gain = np.ones(D, np.float32)
+    return StepOptions(batch_size, np.full(n_steps, 1e-3), 0.0, gain, momentum=0.5)
 
 
 def zeros(dtype: Any = np.float32) -> Parameters:
@@ -187,7 +187,7 @@ def test_ctrl_c_in_a_fit_leaves_the_model(
     backend_called(name)
     monkeypatch.setattr(interrupts, "QUICK_PRODUCTS", 0)
     monkeypatch.setattr(interrupts, "LONG", 0)
-    X, y = np.asarray(samples_of("dense").rows), samples_of("dense").labels
+    X, y = samples_of("dense").rows.to_array(), samples_of("dense").labels
     estimator = LogisticRegression(
         backend=name, solver=solver, max_epochs=20, tol=None, random_state=0
     )

@@ -73,7 +73,7 @@ def test_the_largest_numbers_fit_in_32_bits(backend: Backend) -> None:
 def test_a_weight_far_larger_than_the_others_leaves_them_their_digits(backend: Backend) -> None:
     """As a feature of hardly any variance has after standardising."""
     problem = problem_of(300, 784, 10)
-    rows = problem.samples.rows.copy()
+    rows = problem.samples.rows.to_array().copy()
     rows[:, 5] = np.arange(300) % 2
     weights = problem.weights.copy()
     weights[:, 5] = 1000 * np.abs(weights).max()

@@ -20,7 +20,7 @@ def lists(problem: Problem) -> dict[str, Any]:
     """The problem in Python's own numbers, as the oracles take it."""
     samples = problem.samples
     return {
-        "rows": samples.rows.tolist(),
+        "rows": samples.rows.to_array().tolist(),
         "labels": samples.labels.tolist(),
         "weights": problem.weights.tolist(),
         "intercept": problem.intercept.tolist(),
@@ -33,7 +33,7 @@ def bounds_of(problem: Problem) -> Any:
     samples = problem.samples
     return bounds(
         problem.dtype,
-        samples.rows,
+        samples.rows.values,
         samples.labels,
         *problem.model,
         samples.sample_weight,
@@ -147,10 +147,7 @@ def test_ties_go_to_the_first_class_and_to_zero() -> None:
 def test_rows_beyond_a_block_count_too() -> None:
     n = reference.ROWS_AT_ONCE + 77
     problem = make_problem(n, 3, 2)
-    halves = [
-        Samples(problem.samples.rows[part], problem.samples.labels[part])
-        for part in (slice(500), slice(500, n))
-    ]
+    halves = [problem.samples.part(part) for part in (slice(500), slice(500, n))]
     got = reference.loss_gradient(problem.samples, *problem.model)
     parts = [reference.loss_gradient(half, *problem.model) for half in halves]
     for whole, first, second in zip(got, *parts, strict=True):
@@ -179,7 +176,7 @@ def test_the_gradient_is_the_slope_of_the_loss(problem: Problem) -> None:
         return oracles.central_difference(loss, values[index], DIFFERENCE_STEP)
 
     loss_sum = reference.loss_gradient(problem.samples, weights, intercept)[0]
-    rows = problem.samples.rows
+    rows = problem.samples.rows.values
     shifted = rows if problem.samples.shift is None else rows - problem.samples.shift
     # The third derivative of a row's loss by a weight is at most |x|^3 / 4.
     allowed = DIFFERENCE * (loss_sum + 2 * (np.abs(shifted) ** 3).sum())
@@ -229,7 +226,7 @@ def test_steps(name: str, k: int) -> None:
     descent = oracles.Descent(
         of["weights"],
         of["intercept"],
-        options.decay.tolist(),
+        [options.decay] * len(options.gain),
         options.gain.tolist(),
         options.intercept_decay,
         options.intercept_gain,
@@ -286,8 +283,8 @@ def test_folded_scale_is_the_scaled_problem() -> None:
     problem = make_problem(30, 4, 3, "uint8", "float64", shifted=True)
     raw = problem.samples
     scale = np.array([0.01, 0.02, 0.005, 0.03])
-    scaled = Samples((raw.rows - raw.shift) * scale, raw.labels)
-    common = {"decay": np.full(4, 0.02), "learning_rates": np.full(6, 0.3)}
+    scaled = Samples((raw.rows.to_array() - raw.shift) * scale, raw.labels)
+    common = {"decay": 0.02, "learning_rates": np.full(6, 0.3)}
     folded, plain = make_parameters(problem), make_parameters(problem)
     plain.weights = problem.weights / scale
     options = replace(make_options(problem, 10, 6), gain=scale**2, **common)

@@ -14,7 +14,6 @@ import pytest
 from agreement import STEP_OPTIONS, all_bits, check, check_passes, check_steps, run_steps
 from problems import Problem, make_options, make_order, make_parameters, make_sparse_problem
 
-from fastlin.errors import InputError
 from fastlin.kernels import Backend, CsrRows, Samples, backends, reference
 
 BACKENDS = ["numpy", "c", "numba"]
@@ -168,16 +167,6 @@ def test_huge_logits_are_finite(name: str) -> None:
 # ------------------------------------------------------------------ the penalty
 
 
-@each_backend
-def test_features_that_decay_apart_are_refused(name: str) -> None:
-    problem = make_sparse_problem(40, 30, 3)
-    options = replace(make_options(problem, 4, 10), decay=np.linspace(0.01, 0.03, 30))
-    with pytest.raises(InputError, match=r"decays from 0.01 to 0.03; .* the same for all"):
-        backend_or_skip(name).sgd_steps(
-            problem.samples, np.arange(40), make_parameters(problem), options, np.empty(10), 1
-        )
-
-
 @pytest.mark.parametrize("decay", [0.0, 0.5, 1.0, 2.5])
 @each_backend
 def test_the_penalty_shrinks_what_no_row_touches(name: str, decay: float) -> None:
@@ -186,7 +175,7 @@ def test_the_penalty_shrinks_what_no_row_touches(name: str, decay: float) -> Non
     assert not problem.dense_rows.any(axis=0).all()
     options = replace(
         make_options(problem, 4, 400, learning_rates=0.5 ** (np.arange(400) % 3)),
-        decay=np.full(30, decay),
+        decay=decay,
         gain=np.zeros(30),
     )
     order = np.tile(np.arange(40), 40)

@@ -74,7 +74,7 @@ def test_tables_of_arrow(given: str) -> None:
         np.testing.assert_array_equal(rows, rows_of(given))
         trained = model().fit(table, Y, X_val=table, y_val=Y)
         np.testing.assert_array_equal(
-            trained.coef_, model().fit(rows, Y, X_val=rows, y_val=Y).coef_
+            trained.coef_, model().fit(rows.values, Y, X_val=rows.values, y_val=Y).coef_
         )
     with pytest.raises(InputError, match=r"X contains NaN, the first in row 1 .* 'a'"):
         model().fit(arrow.table({"a": [1, None], "b": [1, 2]}), [0, 1])

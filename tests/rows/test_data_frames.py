@@ -10,7 +10,6 @@ import pytest
 
 from fastlin import LogisticRegression
 from fastlin.errors import InputError
-from fastlin.rows.samples import kernel_rows
 from fastlin.rows.validation import check_rows, check_rows_and_labels
 
 NAMES = ["a", "b", "c", "d"]
@@ -67,7 +66,7 @@ def test_a_frame_keeps_the_type_and_names_of_its_columns(
     frame = make(types)
     trained = model().fit(frame, Y)
     assert trained.feature_names_in_.tolist() == NAMES
-    rows = check_rows(trained, frame)
+    rows = check_rows(trained, frame).to_array()
     assert rows.dtype == expected
     plain = model().fit(rows.copy(), Y)
     np.testing.assert_array_equal(trained.coef_, plain.coef_)
@@ -178,7 +177,7 @@ def test_a_read_only_memory_map_is_read_where_it_lies(dtype: str, tmp_path: Path
     estimator = model(input_scale="standard")
     rows, _ = check_rows_and_labels(estimator, mapped, Y, reset=True)
     weights_dtype = np.dtype("float64" if dtype == "float64" else "float32")
-    assert np.shares_memory(kernel_rows(rows, weights_dtype), mapped)
+    assert np.shares_memory(rows.for_weights(weights_dtype).values, mapped)
     trained = estimator.fit(mapped, Y)
     in_memory = model(input_scale="standard").fit(np.array(mapped), Y)
     np.testing.assert_array_equal(trained.coef_, in_memory.coef_)

@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 
 from fastlin import LogisticRegression
 from fastlin.kernels import BACKEND_NAMES, backends
+from fastlin.rows.dense import DenseRows
 from fastlin.rows.samples import make_samples
 from fastlin.rows.scaling import InputScale
 
@@ -117,13 +118,13 @@ def test_far_validation_rows_are_scored_as_they_are_predicted() -> None:
 def test_rows_are_copied_only_if_folding_would_lose_digits(rows: np.ndarray, copied: bool) -> None:
     scale = InputScale.from_option("standard", rows)
     dtype = np.dtype(np.float64 if rows.dtype == np.float64 else np.float32)
-    samples = make_samples(rows, np.zeros(2, np.int32), scale, dtype)
-    assert isinstance(samples.rows, np.ndarray)
-    assert np.shares_memory(samples.rows, rows) is not copied
+    samples = make_samples(DenseRows(rows), np.zeros(2, np.int32), scale, dtype)
+    assert isinstance(samples.rows, DenseRows)
+    assert np.shares_memory(samples.rows.values, rows) is not copied
     assert (samples.shift is None) is copied
     if copied:
         expected = rows.astype(np.float64) - scale.shift
-        np.testing.assert_array_equal(samples.rows, expected.astype(dtype))
+        np.testing.assert_array_equal(samples.rows.values, expected.astype(dtype))
 
 
 # ------------------------------------------------------------------ constant features

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from fastlin import LogisticRegression
 from fastlin.errors import InputError
 from fastlin.kernels import BACKEND_NAMES, CsrRows, backends
-from fastlin.rows.samples import make_samples, sparse_rows
+from fastlin.rows.conversion import as_rows
+from fastlin.rows.samples import make_samples
 from fastlin.rows.scaling import InputScale
 from fastlin.rows.validation import check_rows_and_labels
 from fastlin.solvers.schedules import safe_step_size
@@ -151,7 +152,7 @@ def test_the_automatic_learning_rate_is_that_of_dense_rows(
             make_samples(rows, y, scale, np.dtype("float64"), weights),
             *(scale, K, 16, 1e-3, fit_intercept, np.dtype("float64")),
         )
-        for rows in (sparse_rows(X), X.toarray())
+        for rows in (as_rows(X), as_rows(X.toarray()))
     )
     assert sparse == pytest.approx(dense, rel=1e-9)
 

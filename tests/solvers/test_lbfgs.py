@@ -17,7 +17,8 @@ from fastlin import LogisticRegression, estimator
 from fastlin.errors import DivergenceError
 from fastlin.kernels import BACKEND_NAMES, Backend, Parameters, backends, get_backend
 from fastlin.kernels.arguments import CsrRows
-from fastlin.rows.samples import make_samples, sparse_rows
+from fastlin.rows.conversion import as_rows, sparse_rows
+from fastlin.rows.samples import make_samples
 from fastlin.rows.scaling import InputScale
 from fastlin.solvers import curvature
 from fastlin.solvers.batches import Batches
@@ -55,11 +56,13 @@ def objective_of(
         scale = InputScale(np.zeros(d), np.ones(d))
     descent = Descent(
         backend=get_backend("numpy"),
-        samples=make_samples(rows, y.astype(np.int32), scale, np.dtype(np.float64), weight),
+        samples=make_samples(
+            as_rows(rows), y.astype(np.int32), scale, np.dtype(np.float64), weight
+        ),
         validation=None,
         batches=Batches(len(y), 16, False, False, 1),
         learning_rate=0.0,
-        decay=np.full(d, 2 * L2),
+        decay=2 * L2,
         gain=np.ones(d),
         intercept_decay=2 * L2 if intercept == "penalised" else 0.0,
         fit_intercept=intercept != "none",

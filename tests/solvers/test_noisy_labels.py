@@ -168,7 +168,7 @@ def test_one_class_with_all_the_weight(decay: float) -> None:
     parameters = Parameters(np.full((1, 3), 0.01), np.array([15.0]))
     before = parameters.intercept.copy()
     draw_to_constant(descent_of(samples, intercept_decay=decay), parameters, 1.0)
-    descent = descent_of(samples, intercept_decay=decay, decay=np.zeros(3))
+    descent = descent_of(samples, intercept_decay=decay, decay=0.0)
     loss_of = [
         get_backend("numpy").score(descent.samples, np.zeros((1, 3)), b, 1)[0]
         for b in (before, parameters.intercept)
@@ -179,7 +179,7 @@ def test_one_class_with_all_the_weight(decay: float) -> None:
 
 def descent_of(samples: Samples, **changes: Any) -> Descent:
     n, d = samples.rows.shape
-    options = {"learning_rate": 0.1, "decay": np.full(d, 0.02), "gain": np.ones(d), **changes}
+    options = {"learning_rate": 0.1, "decay": 0.02, "gain": np.ones(d), **changes}
     return Descent(get_backend("numpy"), samples, None, Batches(n, 10), **options)
 
 

@@ -78,21 +78,21 @@ def curvature(rows: np.ndarray, k: int, l2: float) -> float:
 def test_with_all_rows_in_a_batch_it_is_one_over_the_curvature(k: int, d: int) -> None:
     samples = make_problem(200, d, k).samples
     rate, gain = step_of(samples, unscaled(d), k, 200, 0.01, fit_intercept=True)
-    of_weights = curvature(samples.rows, 4, 0.0) * 2
+    of_weights = curvature(samples.rows.values, 4, 0.0) * 2
     assert gain == pytest.approx(INTERCEPT_SHARE * of_weights, rel=0.05)
     # The intercept is as one more feature, whose curvature is added to the largest.
-    with_intercept = np.column_stack([samples.rows, np.full(200, np.sqrt(gain))])
+    with_intercept = np.column_stack([samples.rows.values, np.full(200, np.sqrt(gain))])
     exact = curvature(with_intercept, k, 0.01)
     assert 0.95 * exact <= 1 / rate <= (1 + INTERCEPT_SHARE) * exact
     rate, gain = step_of(samples, unscaled(d), k, 200, 0.01, fit_intercept=False)
-    assert 1 / rate == pytest.approx(curvature(samples.rows, k, 0.01), rel=0.05)
+    assert 1 / rate == pytest.approx(curvature(samples.rows.values, k, 0.01), rel=0.05)
     assert gain == 0
 
 
 def test_with_one_row_in_a_batch_it_is_that_of_single_steps() -> None:
     samples = make_problem(200, 6, 1).samples
     rate = rate_of(samples, unscaled(6), 1, 1, 0.0, fit_intercept=False)
-    squares = (samples.rows**2).sum(axis=1)
+    squares = (samples.rows.values**2).sum(axis=1)
     assert 1 / rate == pytest.approx(0.25 * np.mean(squares**2) / np.mean(squares), rel=1e-12)
     assert 1 / rate < 0.25 * squares.max()
 
@@ -109,7 +109,7 @@ def test_the_unit_of_the_features_does_not_matter() -> None:
     """The weights grow by 1 / unit, so their rate does by its square; the intercept's does not."""
     samples = make_problem(100, 5, 3).samples
     rate, gain = step_of(samples, unscaled(5), 3, 10, 0.0, True)
-    larger = Samples(samples.rows * 1024, samples.labels)
+    larger = Samples(samples.rows.values * 1024, samples.labels)
     rate_of_larger, gain_of_larger = step_of(larger, unscaled(5), 3, 10, 0.0, True)
     assert rate_of_larger * 1024**2 == pytest.approx(rate, rel=1e-12)
     assert rate_of_larger * gain_of_larger == pytest.approx(rate * gain, rel=1e-12)
@@ -117,7 +117,7 @@ def test_the_unit_of_the_features_does_not_matter() -> None:
 
 def test_a_penalised_intercept_counts_its_penalty() -> None:
     samples = make_problem(100, 5, 3).samples
-    larger = Samples(samples.rows * 100, samples.labels)
+    larger = Samples(samples.rows.values * 100, samples.labels)
     free = step_of(larger, unscaled(5), 3, 100, 0.5, True)
     held = step_of(larger, unscaled(5), 3, 100, 0.5, True, intercept_decay=1.0)
     assert held.intercept_gain == free.intercept_gain > 1
@@ -130,7 +130,7 @@ def test_a_penalised_intercept_counts_its_penalty() -> None:
 def test_squares_that_overflow(size: float, dtype: Any) -> None:
     samples = make_problem(20, 3, 1).samples
     for d in (3, DENSE_FEATURES + 1):
-        rows = np.resize(samples.rows * size, (20, d)).astype(dtype)
+        rows = np.resize(samples.rows.values * size, (20, d)).astype(dtype)
         with pytest.raises(InputError, match=r"squares that .* cannot hold; scale the features"):
             step_of(Samples(rows, samples.labels), unscaled(d), 1, 5, 0.0, True, dtype=dtype)
 
@@ -150,7 +150,7 @@ def test_it_is_for_the_scaled_rows() -> None:
     scale = InputScale(np.full(5, 127.5), np.full(5, 1 / 127.5))
     rows = make_problem(100, 5, 3, "uint8", "float64").samples
     samples = replace(rows, shift=scale.shift)
-    scaled = Samples((samples.rows - 127.5) / 127.5, samples.labels)
+    scaled = Samples((samples.rows.values - 127.5) / 127.5, samples.labels)
     got = rate_of(samples, scale, 3, 10, 0.01, True)
     right = rate_of(scaled, unscaled(5), 3, 10, 0.01, True)
     assert got == pytest.approx(right, rel=1e-12)
@@ -160,8 +160,8 @@ def test_it_is_for_the_scaled_rows() -> None:
 def test_in_one_batch_a_row_with_weight_two_is_two_rows(d: int) -> None:
     samples = make_problem(40, d, 1).samples
     times = np.arange(40) % 3
-    repeated = Samples(samples.rows.repeat(times, axis=0), samples.labels.repeat(times))
-    weighted = Samples(samples.rows, samples.labels, times / times.mean())
+    repeated = Samples(samples.rows.values.repeat(times, axis=0), samples.labels.repeat(times))
+    weighted = Samples(samples.rows.values, samples.labels, times / times.mean())
     got = [step_of(s, unscaled(d), 1, 80, 0.0, True) for s in (weighted, repeated)]
     np.testing.assert_allclose(got[0], got[1], rtol=1e-12)
     unweighted = step_of(samples, unscaled(d), 1, 80, 0.0, True)

@@ -102,7 +102,7 @@ def test_golden_losses(name: str, row_type: str, weight_type: str, k: int) -> No
         validation=None,
         batches=Batches(N, 8, shuffle=False),
         learning_rate=0.125,
-        decay=np.full(D, 0.02, weight_type),
+        decay=0.02,
         gain=np.full(D, gain, weight_type),
         max_epochs=1,
         n_threads=2,
@@ -203,7 +203,7 @@ def test_a_seed_fixes_the_bits(name: str) -> None:
         None,
         Batches(203, 32),
         learning_rate=0.5,
-        decay=np.full(784, 1e-4, np.float32),
+        decay=1e-4,
         gain=np.full(784, 1 / 128**2 / 784, np.float32),
         max_epochs=2,
     )

@@ -13,7 +13,7 @@ from descents import VALIDATION, make_descent, run, val_score
 from problems import make_problem
 
 from fastlin.errors import DivergenceError
-from fastlin.kernels import BACKEND_NAMES, Samples, backends, get_backend
+from fastlin.kernels import BACKEND_NAMES, backends, get_backend
 from fastlin.solvers.batches import Batches
 from fastlin.solvers.sgd import Descent, Progress, new_parameters, train
 
@@ -71,7 +71,7 @@ def test_a_validation_set_is_only_recorded(name: str) -> None:
         None,
         Batches(103, 10, checks_per_epoch=4),
         learning_rate=0.05,
-        decay=np.full(30, 2e-3),
+        decay=2e-3,
         gain=np.ones(30),
         max_epochs=3,
         patience=1,
@@ -104,7 +104,7 @@ def test_early_stopping_returns_the_weights_of_the_best_check(average: bool) -> 
         max_epochs=50,
     )
     some = descent.samples  # of which the loss falls, and now and then rises
-    validation = Samples(some.rows[:40], some.labels[:40])
+    validation = some.part(slice(40))
     descent = replace(descent, validation=validation)
     history, parameters = run(descent)
     best = int(history.val_loss.argmin())
@@ -187,7 +187,7 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_remedy(name: str) -> N
 
 def test_it_names_the_step_in_a_later_epoch() -> None:
     descent = make_descent(batch_size=50, learning_rate=1e-3, momentum=0.0)
-    huge = replace(descent, decay=np.full(6, -1e80 / 1e-3))  # grows by 1e80 a step
+    huge = replace(descent, decay=-1e80 / 1e-3)  # grows by 1e80 a step
     with pytest.raises(DivergenceError, match=r"at step 5 \(epoch 1\)"):
         run(huge)
 

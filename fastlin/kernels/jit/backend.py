@@ -16,13 +16,13 @@ import math
 import os
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numba
 import numpy as np
 
-from fastlin.kernels import Backend
-from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
+from fastlin.kernels.arguments import CsrRows, DenseRows, Parameters, Samples, StepOptions
 from fastlin.kernels.blocking import MOST_SUMS, PANEL, REGISTERS, dense_blocking
 from fastlin.kernels.interrupts import interruptible, stop_word
 from fastlin.kernels.jit import compiled
@@ -34,14 +34,18 @@ from fastlin.kernels.jit.kind import Kind
 from fastlin.kernels.jit.matrix_unit import detection as matrix_unit
 from fastlin.kernels.jit.matrix_unit import phases as integer_loops
 from fastlin.kernels.jit.memory import words_of
+from fastlin.kernels.record import Backend, by_rows
 from fastlin.kernels.threads import note_started_threads, safe_n_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-    from fastlin.kernels.arguments import FloatArray
+    from fastlin.kernels.arguments import FloatArray, Rows
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 SPINS = "2000"
 """Times that a waiting thread looks again before it sleeps, some 50 microseconds."""
@@ -81,11 +85,23 @@ def load() -> Backend:
         n_threads=numba.config.NUMBA_NUM_THREADS,
         threading_layer=layer,
         instruction_set=instruction_set(),
-        sgd_steps=interruptible(sgd_steps),
-        loss_gradient=interruptible(loss_gradient),
-        score=interruptible(score),
-        logits=interruptible(logits),
+        sgd_steps=interruptible(by_rows(_for_each_kind(sgd_steps))),
+        loss_gradient=interruptible(by_rows(_for_each_kind(loss_gradient))),
+        score=interruptible(by_rows(_for_each_kind(score))),
+        logits=interruptible(by_rows(_for_each_kind(logits))),
     )
+
+
+def _for_each_kind(dense: Callable[P, R]) -> dict[type[Rows], Callable[P, R]]:
+    """Return a kernel of this module and that of the same name for sparse rows."""
+
+    def sparse(*arguments: P.args, **options: P.kwargs) -> R:
+        from fastlin.kernels.jit.sparse import kernels
+
+        result: R = getattr(kernels, dense.__name__)(*arguments, **options)
+        return result
+
+    return {DenseRows: dense, CsrRows: sparse}
 
 
 def _first_line(error: Exception) -> str:
@@ -132,11 +148,6 @@ def sgd_steps(
     n_threads: int = 1,
 ) -> None:
     """See :func:`fastlin.kernels.reference.sgd_steps`."""
-    if isinstance(samples.rows, CsrRows):
-        from fastlin.kernels.jit.sparse import kernels as jit_sparse
-
-        jit_sparse.sgd_steps(samples, order, parameters, options, losses_out, n_threads)
-        return
     if len(order) == 0:
         return
     dtype: np.dtype[Any] = parameters.weights.dtype
@@ -160,7 +171,7 @@ def sgd_steps(
         shape,
         packed,
         order=order,
-        features=[samples.shift, options.decay, options.gain],
+        features=[samples.shift, np.full(shape.d, options.decay), options.gain],
         intercept=intercept,
     )
     layout.run(shape, arguments, schedule, np.array(constants, dtype), losses_out, options.nesterov)
@@ -175,10 +186,6 @@ def loss_gradient(
     samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int = 1
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
     """See :func:`fastlin.kernels.reference.loss_gradient`."""
-    if isinstance(samples.rows, CsrRows):
-        from fastlin.kernels.jit.sparse import kernels as jit_sparse
-
-        return jit_sparse.loss_gradient(samples, weights, intercept, n_threads)
     gradient = np.zeros(weights.shape)
     n = len(samples.rows)
     if n == 0:
@@ -209,10 +216,6 @@ def score(
     samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int = 1
 ) -> tuple[float, int]:
     """See :func:`fastlin.kernels.reference.score`."""
-    if isinstance(samples.rows, CsrRows):
-        from fastlin.kernels.jit.sparse import kernels as jit_sparse
-
-        return jit_sparse.score(samples, weights, intercept, n_threads)
     nothing = np.empty((0, 0), weights.dtype)
     losses, n_correct = _pass(samples, weights, intercept, nothing, n_threads)
     return float(losses.sum()), int(n_correct.sum())
@@ -222,11 +225,10 @@ def logits(
     samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int = 1
 ) -> FloatArray:
     """See :func:`fastlin.kernels.reference.logits`."""
-    if isinstance(samples.rows, CsrRows):
-        from fastlin.kernels.jit.sparse import kernels as jit_sparse
-
-        return jit_sparse.logits(samples, weights, intercept, n_threads)
-    out = np.empty((len(samples.rows), len(weights)), weights.dtype)
+    n = len(samples.rows)
+    if not samples.has_labels:  # whose losses the pass computes all the same
+        samples = replace(samples, labels=np.zeros(n, np.int32))
+    out = np.empty((n, len(weights)), weights.dtype)
     _pass(samples, weights, intercept, out, n_threads)
     return out
 
@@ -331,8 +333,7 @@ class _Layout(Memory):
         n_threads: int,
         steps: bool,
     ) -> None:
-        rows = samples.rows
-        assert isinstance(rows, np.ndarray)
+        rows = samples.rows.values
         if rows.strides[1] != rows.itemsize or not rows.flags.aligned:
             rows = np.require(rows, requirements=["C", "A"])
         super().__init__(weights.dtype)
@@ -417,6 +418,7 @@ class _Layout(Memory):
 
         ``packed``: weights, velocity and average; ``intercept``: (n_threads, 3, k).
         """
+        assert self.samples.has_labels, "this kernel needs the rows' labels"
         dtype, samples, copies = self.weights.dtype, self.samples, self.n_threads
         parts = copies if a_pass else 2 * shape.n_slices
         n_packed = shape.k_padded * self.n_vectors * self.lanes

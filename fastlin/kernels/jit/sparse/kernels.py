@@ -6,7 +6,8 @@ copied into that order and back.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import numba
 import numpy as np
@@ -59,7 +60,7 @@ def sgd_steps(
         schedule[1] = options.average_rates
     constants = [
         options.momentum,
-        options.decay_of_all,
+        options.decay,
         options.intercept_decay,
         options.intercept_gain,
     ]
@@ -107,7 +108,10 @@ def logits(
     samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int = 1
 ) -> FloatArray:
     """See :func:`fastlin.kernels.reference.logits`."""
-    out = np.empty((len(samples.rows), len(weights)), weights.dtype)
+    n = len(samples.rows)
+    if not samples.has_labels:  # whose losses the pass computes all the same
+        samples = replace(samples, labels=np.zeros(n, np.int32))
+    out = np.empty((n, len(weights)), weights.dtype)
     _pass(samples, weights, intercept, out, n_threads)
     return out
 
@@ -150,9 +154,8 @@ class _Layout(jit.Memory):
         n_order: int,
         n_threads: int,
     ) -> None:
-        assert isinstance(samples.rows, CsrRows)
         super().__init__(weights.dtype)
-        self.samples, self.rows = samples, samples.rows
+        self.samples, self.rows = samples, cast(CsrRows, samples.rows)
         self.k, self.d = weights.shape
         self.batch_size, self.n_order = min(batch_size, n_order), n_order
         registers = REGISTERS[jit.instruction_set()]
@@ -224,6 +227,7 @@ class _Layout(jit.Memory):
         a_pass: bool = False,
     ) -> SparseArguments:
         """Allocate the arrays of a call; all on cache lines of their own, and zero."""
+        assert self.samples.has_labels, "this kernel needs the rows' labels"
         samples, rows, k_padded = self.samples, self.rows, shape.k_padded
         capacity = (
             self.n_threads * SPARSE_PANEL if a_pass else -(-shape.batch_size // GROUP) * GROUP

@@ -1,0 +1,49 @@
+"""Arrays of NumPy and matrices of SciPy become rows: no other place asks which of them they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.sparse import issparse
+
+from fastlin.errors import InputError
+from fastlin.rows.csr import CsrRows
+from fastlin.rows.dense import DenseRows
+from fastlin.rows.interface import Rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def as_rows(rows: Rows | NDArray[Any] | Any) -> Rows:
+    """Return an array of NumPy or a CSR matrix of SciPy, ``(n, d)``, as rows over its memory."""
+    if isinstance(rows, Rows):
+        return rows
+    return sparse_rows(rows) if issparse(rows) else DenseRows(np.asarray(rows))
+
+
+def sparse_rows(matrix: Any) -> CsrRows:
+    """Return the rows of a CSR matrix or array of SciPy, over its memory.
+
+    Unsorted or duplicate columns of a row are sorted and summed in a copy.
+    """
+    from scipy.sparse import csr_array
+
+    # One of our own over the same memory: what SciPy notes on it does not change the caller's, and
+    # what it noted on the caller's before may have become wrong.
+    own = csr_array((matrix.data, matrix.indices, matrix.indptr), shape=matrix.shape)
+    try:
+        own.check_format(full_check=True)
+    except ValueError as error:
+        raise InputError(
+            f"X is a broken CSR matrix ({error}); build it again from its parts with "
+            "scipy.sparse.csr_array((data, indices, indptr), shape=shape)"
+        ) from error
+    if not own.has_canonical_format:
+        own = own.copy()
+        own.sum_duplicates()
+    values, columns, row_starts = (
+        np.require(array, requirements=["C", "A"]) for array in (own.data, own.indices, own.indptr)
+    )
+    return CsrRows(values, columns, row_starts, own.shape[1])

@@ -1,0 +1,109 @@
+"""Rows of which every value is stored: an array of NumPy, where it lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastlin.rows.interface import WEIGHT_TYPES, Rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class DenseRows(Rows):
+    """Rows over an array of NumPy.
+
+    Attributes
+    ----------
+    values : (n, d) uint8, float32 or float64
+        For kernels each row is contiguous; rows may be any constant number of bytes apart, forwards
+        or backwards, and at any address, be it a multiple of an element's size or not.
+    """
+
+    values: NDArray[Any]
+    can_be_shifted = True
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.values, dtype, copy=True) if copy else np.asarray(self.values, dtype)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(n, d)``."""
+        n, d = self.values.shape
+        return n, d
+
+    @property
+    def values_of_a_row(self) -> float:
+        """See :class:`~fastlin.rows.interface.Rows`."""
+        return self.shape[1]
+
+    @property
+    def products_of_a_row(self) -> float:
+        """See :class:`~fastlin.rows.interface.Rows`."""
+        return self.shape[1]
+
+    @property
+    def bytes_of_a_float64_row(self) -> int:
+        """See :class:`~fastlin.rows.interface.Rows`."""
+        return 8 * self.shape[1]
+
+    def part(self, rows: slice | NDArray[np.int64]) -> DenseRows:
+        """Return some rows: a view for a slice, copies in the order given for indices ``(m,)``."""
+        return DenseRows(self.values[rows])
+
+    def for_weights(self, dtype: np.dtype[Any]) -> DenseRows:
+        """Return the rows as kernels can read them if the weights are of ``dtype``.
+
+        Rows that are contiguous, at any distance from one another, stay where they are. Columns,
+        and floating-point values of another type than the weights, are copied.
+        """
+        values = self.values
+        if values.size and values.strides[1] != values.itemsize:
+            values = np.ascontiguousarray(values)
+        if dtype.name not in WEIGHT_TYPES.get(values.dtype.name, ()):
+            values = values.astype(dtype)
+        return self if values is self.values else DenseRows(values)
+
+    @property
+    def matrix(self) -> NDArray[Any]:
+        """The array."""
+        return self.values
+
+    def to_array(self) -> NDArray[Any]:
+        """Return the array."""
+        return self.values
+
+    def scaled(
+        self,
+        dtype: np.dtype[Any],
+        shift: NDArray[Any] | None = None,
+        scale: NDArray[Any] | None = None,
+        factors: NDArray[np.float64] | None = None,
+    ) -> DenseRows:
+        """See :class:`~fastlin.rows.interface.Rows`."""
+        if shift is None and scale is None and factors is None:
+            return DenseRows(self.values.astype(dtype, copy=False))
+        x = self.values.astype(dtype)
+        if shift is not None:
+            x -= shift.astype(dtype, copy=False)
+        if scale is not None:
+            x *= scale.astype(dtype, copy=False)
+        if factors is not None:
+            x *= factors.astype(dtype, copy=False)[:, np.newaxis]
+        return DenseRows(x)
+
+    def squared(self) -> DenseRows:
+        """Return the square of each value."""
+        return DenseRows(self.values**2)
+
+    def squared_norms(self) -> NDArray[np.float64]:
+        """Return the sum of squares of each row, ``(n,)``."""
+        return np.asarray(np.einsum("ij,ij->i", self.values, self.values))
+
+    def largest(self) -> NDArray[np.float64]:
+        """Return the largest absolute value of each row, ``(n,)``."""
+        return np.asarray(np.max(np.abs(self.values), axis=1, initial=0), np.float64)
