@@ -1,7 +1,7 @@
-"""The warnings that fastlin gives, and the line that they name.
+"""The warnings that fastlin gives, and the line of code that they point to.
 
 Each is a :class:`FastlinWarning`, so that ``warnings.simplefilter("ignore", FastlinWarning)``
-silences all of them. :mod:`fastlin.solvers.diagnosis` says when a fit gives one.
+silences all of them. :mod:`fastlin.solvers.diagnosis` decides when a fit gives one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from fastlin.errors import one_line
 
 NOT_THE_CALLER = ("fastlin", "sklearn", "joblib")
-"""Packages that stand between the line that asks for a fit and the fit."""
+"""Packages whose frames lie between the caller's line and the fit."""
 
 
 class FastlinWarning(UserWarning):
@@ -22,7 +22,7 @@ class FastlinWarning(UserWarning):
 
 
 class NotConvergedWarning(FastlinWarning, ConvergenceWarning):  # type: ignore[misc]  # untyped
-    """The training ended while the loss was still falling."""
+    """Training ended while the loss was still falling."""
 
 
 class ScalingWarning(FastlinWarning):
@@ -30,26 +30,26 @@ class ScalingWarning(FastlinWarning):
 
 
 class ClassWeightWarning(FastlinWarning):
-    """``class_weight`` names labels that the training rows do not have."""
+    """``class_weight`` names labels that the training rows lack."""
 
 
 class SeparableWarning(FastlinWarning):
-    """The loss has no minimum: without a penalty the weights grow for ever."""
+    """The loss has no minimum: separable classes without a penalty make the weights diverge."""
 
 
 class ColumnsWarning(FastlinWarning):
-    """A column of a text file looks as if it numbered the rows."""
+    """A column of a text file looks like row numbers."""
 
 
 class LeftOutWarning(ColumnsWarning):
-    """Columns of a text file that number the rows were left out."""
+    """Columns of a text file that hold row numbers were left out."""
 
 
 def warn(message: str, kind: type[FastlinWarning]) -> None:
-    """Warn at the line that called fastlin, by itself or through scikit-learn's tools.
+    """Warn at the line that called fastlin, directly or through scikit-learn's tools.
 
-    How many frames lie between differs from version to version of scikit-learn, so they are walked
-    over, as :func:`warnings.warn` does for ``skip_file_prefixes`` from Python 3.12 on.
+    The number of frames in between differs between versions of scikit-learn, so this function walks
+    over them, as :func:`warnings.warn` does with ``skip_file_prefixes`` from Python 3.12 on.
     """
     level, frame = 1, inspect.currentframe()
     while frame and frame.f_globals["__name__"].partition(".")[0] in NOT_THE_CALLER:

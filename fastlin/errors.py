@@ -1,9 +1,8 @@
 """Every error that fastlin raises on purpose.
 
-One tree under :class:`FastlinError`; each leaf is also the built-in type that
-scikit-learn's users expect. A message says what was got, what was expected,
-and what to type next. The command line prints any of them as one line and
-exits with code 2.
+All derive from :class:`FastlinError`, and each class that is raised is also the built-in type that
+users of scikit-learn expect. A message says what was received, what was expected, and what to type
+next. The command line prints any of them as one line and exits with code 2.
 """
 
 from __future__ import annotations
@@ -12,14 +11,14 @@ import reprlib
 from typing import Any
 
 MOST_CHARACTERS = 300
-"""Length of the longest message that is shown whole."""
+"""Longest message that is shown in full."""
 
 LAST_CHARACTERS = 190
-"""What is kept of the end of a longer one: there it says what to type next."""
+"""Characters kept from the end of a longer message, which says what to type next."""
 
 
 def one_line(message: str) -> str:
-    """Return the message without line breaks; of a long one the middle is left out."""
+    """Return the message without line breaks, and without its middle if it is too long."""
     line = " ".join(message.split())
     if len(line) <= MOST_CHARACTERS:
         return line
@@ -29,17 +28,17 @@ def one_line(message: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return what stands for a value in a message, 60 characters at most."""
+    """Return a value as a message shows it, in at most 60 characters."""
     try:
         text = _short.repr(value)
-    except Exception:  # anybody's class may fail to describe itself
+    except Exception:  # a foreign class may fail to describe itself
         text = f"a {type(value).__name__}"
     text = " ".join(text.split())
     return text if len(text) <= _short.maxother else f"{text[: _short.maxother - 4]} ..."
 
 
 def listed(values: Any, most: int = 5) -> str:
-    """Return the first few values with commas between."""
+    """Return the first few values, separated by commas."""
     texts = [shown(value) for value in values[:most]]
     return ", ".join(texts) + (", ..." if len(values) > most else "")
 
@@ -52,32 +51,32 @@ _short.maxstring = _short.maxother = _short.maxlong = 60
 class FastlinError(Exception):
     """Base of every error raised on purpose.
 
-    Shown as one line of 300 characters at most, whatever it quotes; ``args`` hold all of it.
+    The message is shown as one line of at most 300 characters; ``args`` holds it in full.
     """
 
     def __str__(self) -> str:
-        """Return the message, in one line."""
+        """Return the message as one line."""
         return one_line(super().__str__())
 
 
 class InputError(FastlinError, ValueError):
-    """An argument, an array or a file holds what cannot be used."""
+    """An argument, an array or a file has an unusable value."""
 
 
 class InputTypeError(InputError, TypeError):
-    """Something in an array is of a type that cannot be used."""
+    """An array holds values of an unusable type."""
 
 
 class BackendUnavailableError(FastlinError, RuntimeError):
-    """A backend that was asked for by name cannot run here."""
+    """A backend that was requested by name cannot run on this machine."""
 
 
 class DatasetError(FastlinError, RuntimeError):
-    """A data set could not be fetched, or is not what it should be."""
+    """A data set could not be fetched, or its content is wrong."""
 
 
 class DivergenceError(FastlinError, RuntimeError):
-    """The loss became nan or infinite while training."""
+    """The loss became nan or infinite during training."""
 
 
 class ModelFileError(FastlinError, ValueError):
@@ -85,4 +84,4 @@ class ModelFileError(FastlinError, ValueError):
 
 
 class OutputError(FastlinError, OSError):
-    """A result could not be written where it was asked for."""
+    """A result could not be written to the requested place."""

@@ -1,15 +1,16 @@
-"""Newton's step from a point, and the bound that it has on how far the objective can fall.
+"""Newton's step from a point, and an upper bound on how far the objective can fall.
 
 The loss of a row is self-concordant in the sense of Bach ("Self-concordant analysis for logistic
 regression", 2010, section 2): its third derivative along a step is at most its second times the
-range ``S`` of the change of the row's logits. Integrating that twice gives the least that the loss
-can be after the step: what its gradient says, plus its second derivative times
-``(e^-S + S - 1) / S^2``, which falls from 1/2 on. Take the gradient's norm ``l`` in the inverse of
-the Hessian ``H``, the Newton decrement, and ``S <= L t`` for all rows and all steps of length ``t``
-in the norm of ``H``. Then the objective cannot fall by more than the maximum over ``t`` of
-``l t - (e^-Lt + L t - 1) / L^2``, which is ``(a + (1 - a) ln(1 - a)) / L^2`` if ``a = l L < 1``:
-about ``l^2 / 2``. Rows may be left out of ``H`` and ``L``: a convex loss is above its tangent. So
-are rows that are certain and far away: they add nothing to ``H`` and make ``L`` large.
+range ``S`` of the change of the row's logits. Integrating that twice gives a lower bound of the
+loss after the step: its linear approximation, plus its second derivative times
+``(e^-S + S - 1) / S^2``, which falls from 1/2 as ``S`` grows. Let ``l`` be the Newton decrement,
+the norm of the gradient in the inverse of the Hessian ``H``, and let ``S <= L t`` hold for all rows
+and all steps of length ``t`` in the norm of ``H``. Then the objective cannot fall by more than the
+maximum over ``t`` of ``l t - (e^-Lt + L t - 1) / L^2``, which is ``(a + (1 - a) ln(1 - a)) / L^2``
+if ``a = l L < 1``: about ``l^2 / 2``. Rows may be left out of ``H`` and ``L``, because a convex
+loss is above its tangent. Rows that are certain and far away are left out: they add nothing to
+``H`` and make ``L`` large.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ if TYPE_CHECKING:
 ROUNDING = float(np.finfo(np.float64).eps)
 
 ROUNDS = 6
-"""Choices of rows for the Hessian, each without those that the last one found too far away."""
+"""Selections of rows for the Hessian, each without rows that the last one found too far away."""
 
 WITHIN = 0.5
-"""Product of the decrement and a row's reach up to which the row stays in."""
+"""Largest product of the decrement and a row's reach for which the row is kept."""
 
 IDLE = 0.05
-"""Share of a row in the Hessian, in the direction where that is largest, that it can do without."""
+"""Largest fraction of the Hessian, over all directions, that a row left out may contribute."""
 
 
 def newton_bound(
@@ -44,7 +45,7 @@ def newton_bound(
     gradient: NDArray[np.float64],
     classes: NDArray[np.int64] | None = None,
 ) -> tuple[float, NDArray[np.float64] | None]:
-    """Return the bound, infinite where there is none, and the step, None if it cannot be told.
+    """Return the bound, infinite if there is none, and the step, None if it cannot be computed.
 
     Parameters
     ----------
@@ -52,9 +53,9 @@ def newton_bound(
     point : (k, d + 1)
         Weights of the scaled rows, and intercepts.
     gradient : (k, d + 1)
-        Of the objective there.
+        Gradient of the objective at ``point``.
     classes : (all classes,) or None
-        Of every label the row of ``point`` that stands for it, where some have none.
+        The row of ``point`` for each label, if some labels have none.
     """
     counting = np.ones(objective.n_rows, np.bool_)
     best, step = np.inf, None
@@ -80,7 +81,7 @@ def _fall(decrement: float, reach: float) -> float:
     product = decrement * reach
     if not product < 1:
         return np.inf
-    if product < 1e-3:  # the formula would be a difference of what is nearly equal
+    if product < 1e-3:  # the formula would subtract nearly equal numbers
         return decrement**2 * (1 + product / 2) / 2
     return (product + (1 - product) * float(np.log1p(-product))) / reach**2
 
@@ -91,9 +92,10 @@ def _hessian(
     counting: NDArray[np.bool_],
     classes: NDArray[np.int64] | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the Hessian of the loss ``(k, d, k, d)`` and the size of the gradient's terms.
+    """Return the Hessian of the loss, the size of the gradient's terms, and each row's variance.
 
-    And the largest second derivative of each row's weighted loss by its logits, ``(n,)``.
+    The Hessian is ``(k, d, k, d)``, the size ``(k, d)``. The variance ``(n,)`` is the largest
+    second derivative of each row's weighted loss by its logits.
     """
     k = len(point)
     d = point.shape[1] if objective.trains_intercept else point.shape[1] - 1
@@ -130,11 +132,11 @@ def _inverse(
     size: NDArray[np.float64],
     gradient: NDArray[np.float64],
 ) -> _Inverse | None:
-    """Invert the least Hessian that rounding leaves possible; None where that is singular."""
+    """Invert the smallest Hessian consistent with rounding; None if it is singular."""
     k, d = size.shape
     decay, g = objective.decay[:d], gradient[:, :d].copy()
-    # Any constant may be added to all classes' weights: where no penalty minds, that changes
-    # nothing, and has no gradient. A curvature there does no harm.
+    # Adding a constant to the weights of all classes changes nothing if they are not penalised, so
+    # the gradient is 0 in that direction, and a positive curvature there does no harm.
     if k > 1:
         for i in np.flatnonzero(decay == 0):
             hessian[:, i, :, i] += np.einsum("cc->c", hessian[:, i, :, i]).mean()
@@ -148,7 +150,7 @@ def _inverse(
     of_decay = np.einsum("ij,i->j", vectors**2, np.tile(decay, k) / root**2)
     least = np.maximum(values - noise, of_decay / 2)
     along = vectors.T @ (g.ravel() / root)
-    # Features that determine one another leave directions in which nothing changes.
+    # Linearly dependent features leave directions in which nothing changes.
     unseen = 1e3 * noise * np.abs(size.ravel() / root).max()
     null = (least <= 0) & (np.abs(along) <= unseen)
     least, along, vectors = least[~null], along[~null], vectors[:, ~null]
@@ -163,7 +165,7 @@ def _inverse(
 def _reach(
     objective: Objective, half: NDArray[np.float64], counting: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Return by how much a step of length 1 changes each row's logits at most, ``(n,)``."""
+    """Return the largest change of each row's logits by a step of length 1, ``(n,)``."""
     centred = half - half.mean(axis=0) if len(half) > 1 else half
     reach = np.zeros(objective.n_rows)
     for x, _, _, places in scaled_blocks(objective, counting):

@@ -16,7 +16,7 @@ class Patience:
     without_improvement: int = 0
 
     def improved(self, loss: float) -> bool:
-        """Take in one more observation; return whether it is the best so far."""
+        """Record an observation; return whether it improves the best one by more than ``tol``."""
         if loss < self.best - self.tol:
             self.best = loss
             self.without_improvement = 0
@@ -27,5 +27,5 @@ class Patience:
 
     @property
     def exhausted(self) -> bool:
-        """Whether ``patience`` observations in a row brought nothing."""
+        """Whether ``patience`` observations in a row brought no improvement."""
         return self.without_improvement >= self.patience

@@ -1,4 +1,4 @@
-"""What a stream of blocks has brought so far, by which the steps on its next block are measured."""
+"""What a stream of blocks has brought so far, which scales the steps on its next block."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROWS_MEASURED = 256
-"""After so many rows an automatic rate is kept: a rate of a few rows may not fit the next."""
+"""Rows after which an automatic rate is kept: a rate from a few rows may not fit the next ones."""
 
 BATCHES_OF_A_WHOLE = 2
-"""A block of so many batches tells what all rows are; of fewer, a batch is few of all rows."""
+"""Batches in a block from which on it represents all rows; else a batch is few of all rows."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Rows of earlier calls of ``fit`` and ``partial_fit``; those of weight 0 do not count.
+    """Rows of earlier calls of ``fit`` and ``partial_fit``, without those of weight 0.
 
     Attributes
     ----------
     n_rows : int
     weight : float
-        The sum of their weights.
+        Sum of their weights.
     largest_block : int
-        Most rows of one call.
+        Largest number of rows in one call.
     epochs : int
-        Orders of rows that were drawn, over all calls.
+        Number of row orders drawn, over all calls.
     rows_measured, batch_measured : int
-        By how many rows the automatic rate was measured, and for what size of batch.
+        Number of rows on which the automatic rate was measured, and the batch size it is for.
     """
 
     n_rows: int = 0
@@ -47,12 +47,12 @@ class Seen:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Seen:
-        """Undo :func:`dataclasses.asdict`; what is missing is as if nothing had been seen.
+        """Undo :func:`dataclasses.asdict`; a missing field keeps the value of an unused model.
 
         Raises
         ------
         ValueError
-            A value is no number, or negative.
+            A value is not a number, or is negative.
         """
         values = {name: type(old)(content.get(name, old)) for name, old in vars(cls()).items()}
         if not all(0 <= value < np.inf for value in values.values()):
@@ -60,7 +60,7 @@ class Seen:
         return cls(**values)
 
     def with_block(self, n_rows: int, sample_weight: NDArray[np.float64] | None) -> Seen:
-        """Return what has been seen with one more block of ``n_rows`` rows that count."""
+        """Return the record after one more block of ``n_rows`` rows with a positive weight."""
         weight = float(n_rows) if sample_weight is None else float(sample_weight.sum())
         return replace(
             self,
@@ -70,22 +70,22 @@ class Seen:
         )
 
     def full_batch(self, batch_size: int) -> int:
-        """Return how many rows make a whole step."""
+        """Return how many rows make a full step."""
         return min(batch_size, self.largest_block)
 
     def row_weight(self, before: Seen) -> float:
-        """Return the mean weight of the latest block's rows in units of that of all rows."""
+        """Return the mean row weight of the latest block relative to that of all rows."""
         of_block = (self.weight - before.weight) / (self.n_rows - before.n_rows)
         return of_block / (self.weight / self.n_rows)
 
     def measured(
         self, known: StepSize | None, batch: int, n_rows: int, measure: Callable[[], StepSize]
     ) -> tuple[StepSize, Seen]:
-        """Return the rate to take for a block of ``n_rows``, and what has been seen then.
+        """Return the rate for a block of ``n_rows``, and the record after measuring it.
 
-        The rate of few rows is measured again on the next ones. The curvatures are joined by their
-        contraharmonic mean, as those of single rows are in ``safe_step_size``. Where batches are
-        twice as large as those that were measured, or more, the old measure does not count.
+        A rate from few rows is measured again on the next ones. The curvatures are combined by
+        their contraharmonic mean, as those of single rows are in ``safe_step_size``. If batches are
+        at least twice as large as those that were measured, the old measurement is discarded.
         """
         outgrown = batch >= 2 * self.batch_measured
         if known is not None and self.rows_measured >= ROWS_MEASURED and not outgrown:
