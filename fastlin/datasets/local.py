@@ -151,8 +151,7 @@ def _path(given: str | os.PathLike[str]) -> Path:
         raise InputError(f"cannot read {os.fspath(given)!r}: {reason}") from error
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise InputError(
-            f"{path} is no regular file but {_kind(mode)}; write what it gives to a file, and give "
-            "that"
+            f"{path} is not a regular file but {_kind(mode)}; save its output to a file and pass it"
         )
     return path
 
@@ -303,7 +302,7 @@ def _read_npz(path: Path) -> tuple[Part, Part | None]:
         }
     for arrays in found.values():
         if not all(isinstance(array, np.ndarray) for array in arrays):
-            raise InputError("is damaged: a member of the archive is no array")
+            raise InputError("is damaged: a member of the archive is not an array")
     train = found.get("_train") or found.get("")
     if train is None:
         raise InputError(

@@ -53,7 +53,7 @@ def load() -> Backend:
     if chosen == ffi.NULL:
         known = ffi.string(lib.fastlin_instruction_sets()).decode().replace(" ", ", ")
         raise InputError(
-            f"FASTLIN_ISA={forced} is no instruction set of this machine; set one of: {known}"
+            f"FASTLIN_ISA={forced} is not supported on this machine; set one of: {known}"
         )
     threads = bool(lib.fastlin_has_threads())
     return Backend(

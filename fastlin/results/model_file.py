@@ -256,14 +256,14 @@ def _read_members(path: Path) -> dict[str, bytes]:
     if stat.S_ISDIR(mode):
         raise ModelFileError(f"'{path}' is a folder; the path of a model file is needed")
     if not stat.S_ISREG(mode):
-        raise ModelFileError(f"'{path}' is no regular file; the path of a model file is needed")
+        raise ModelFileError(f"'{path}' is not a regular file; the path of a model file is needed")
     try:
         file = path.open("rb")
     except OSError as error:
         raise ModelFileError(f"cannot read '{path}': {error.strerror or error}") from error
     with file:
         if file.read(2) != b"PK":
-            raise ModelFileError(_foreign(path, "it is no .npz archive"))
+            raise ModelFileError(_foreign(path, "it is not an .npz archive"))
         try:
             with zipfile.ZipFile(file) as archive:
                 # Whole members before NumPy sees them: an altered array header could
@@ -281,7 +281,7 @@ def _read_header(path: str | Path, content: bytes | None) -> dict[str, Any]:
     try:
         header = json.loads(_read_array(content).item())
     except (ValueError, TypeError, RecursionError) as error:
-        raise ModelFileError(_foreign(path, f"its header is no JSON text ({error})")) from error
+        raise ModelFileError(_foreign(path, f"its header is not JSON text ({error})")) from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ModelFileError(_foreign(path, "its header names another format"))
     version = header.get("version")
@@ -335,7 +335,7 @@ def _defect_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> str | None:
     if classes.dtype.kind not in "biufU":
         return f"classes_ has type {classes.dtype}, expected numbers or strings"
     if classes.ndim != 1 or len(classes) < 2 or not (classes[1:] > classes[:-1]).all():
-        return "classes_ is no sorted list of two or more different labels"
+        return "classes_ is not a sorted list of two or more different labels"
     rows = 1 if len(classes) == 2 else len(classes)
     if coef.ndim != 2 or coef.shape[0] != rows or coef.shape[1] == 0:
         return f"coef_ has shape {coef.shape}, expected ({rows}, d) for {len(classes)} classes"
@@ -372,7 +372,7 @@ def _defect_of_metadata(metadata: Mapping[str, Any]) -> str | None:
 
 
 def _encode(name: str, value: Any) -> Any:
-    """Return `value` as JSON can hold it, with tuples and keys that are no strings marked."""
+    """Return `value` as JSON can hold it, with tuples and non-string keys marked."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (np.generic, np.ndarray)):

@@ -101,7 +101,7 @@ def check_writable(path: str | Path) -> None:
 def _file_behind(path: str | Path) -> Path:
     """Return the file that is written for `path`, in a folder that is there."""
     if _stands_for_a_stream(Path(os.path.abspath(path))):  # noqa: PTH100  # follows no links
-        raise OutputError(_refusal(path, "it is no regular file; a file name is needed"))
+        raise OutputError(_refusal(path, "it is not a regular file; a file name is needed"))
     try:
         final = Path(path).resolve()
         there_is_a_folder = final.parent.is_dir()
@@ -119,7 +119,7 @@ def _file_behind(path: str | Path) -> Path:
     if stat.S_ISDIR(mode):
         raise OutputError(_refusal(path, "it is a folder; a file name is needed"))
     if not stat.S_ISREG(mode):
-        raise OutputError(_refusal(path, "it is no regular file; a file name is needed"))
+        raise OutputError(_refusal(path, "it is not a regular file; a file name is needed"))
     return final
 
 

@@ -246,7 +246,7 @@ def explain(X: Any, what: str, error: Exception) -> InputError:
             word = _first_no_number(column)
             if word is not None:
                 return kind(
-                    f"column {name!r} of {what} holds {word}, which is no number; convert the "
+                    f"column {name!r} of {what} holds {word}, which is not a number; convert the "
                     "column, for example with sklearn.preprocessing.OneHotEncoder, or leave it out"
                 )
     if "inhomogeneous" in message:

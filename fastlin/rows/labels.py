@@ -262,7 +262,7 @@ def weights_of_classes(
     for key in foreign:
         if complete or isinstance(key, str) != (classes.dtype.kind in "UO"):
             raise InputError(
-                f"class_weight names {shown(key)}, which is no label; the labels are "
+                f"class_weight names {shown(key)}, which is not a label; the labels are "
                 f"{listed(classes.tolist())}" + _how_to_write(key, place)
             )
     return weights, foreign

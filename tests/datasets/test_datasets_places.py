@@ -45,7 +45,7 @@ def test_what_is_no_file_is_refused(no_file: str, arguments: list[str]) -> None:
         check=False,
     )
     assert done.returncode == 2, done.stderr
-    assert "no regular file" in done.stderr
+    assert "not a regular file" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -110,7 +110,7 @@ def test_a_member_that_is_no_array(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "mine.npz", "w") as archive:
         archive.writestr("X.npy", b"no array")
         archive.writestr("y.npy", b"no array")
-    with pytest.raises(InputError, match="no array"):
+    with pytest.raises(InputError, match="is not an array"):
         datasets.load(tmp_path / "mine.npz")
 
 
@@ -181,4 +181,4 @@ def test_a_split_where_every_class_is_rare_keeps_its_sizes() -> None:
 
 def test_a_model_is_no_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "m.npz")
-    assert_mistake(run("evaluate", tmp_path / "m.npz"), "no regular file")
+    assert_mistake(run("evaluate", tmp_path / "m.npz"), "not a regular file")

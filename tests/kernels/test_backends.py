@@ -472,7 +472,7 @@ def test_an_instruction_set_that_is_not_here() -> None:
     backend_or_skip("c")
     code = "from fastlin.kernels import get_backend\nget_backend('c')"
     done = run_python("-c", code, FASTLIN_ISA="mmx")
-    assert "InputError: FASTLIN_ISA=mmx is no instruction set of this machine" in done.stderr
+    assert "InputError: FASTLIN_ISA=mmx is not supported on this machine" in done.stderr
     assert "baseline" in done.stderr
 
 

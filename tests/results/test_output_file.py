@@ -154,7 +154,7 @@ def test_checking_writes_nothing(tmp_path: Path) -> None:
     [
         ("", "it is a folder"),
         ("none/result.csv", "there is no folder '.*none'; create it first"),
-        ("/dev/null", "no regular file"),
+        ("/dev/null", "not a regular file"),
         ("/proc/result.csv", "cannot write '/proc/result.csv'"),
     ],
 )
@@ -191,7 +191,7 @@ def test_a_stream_is_not_replaced_by_a_file(tmp_path: Path, place: str) -> None:
             [sys.executable, "-c", program], stdout=log, stderr=log, timeout=60, check=False
         )
     assert done.returncode == 0
-    refusal = f"cannot write '{place}': it is no regular file; a file name is needed\n"
+    refusal = f"cannot write '{place}': it is not a regular file; a file name is needed\n"
     assert (tmp_path / "log").read_text() == 2 * refusal
 
 

@@ -78,7 +78,7 @@ def test_tables_of_arrow(given: str) -> None:
         )
     with pytest.raises(InputError, match=r"X contains NaN, the first in row 1 .* 'a'"):
         model().fit(arrow.table({"a": [1, None], "b": [1, 2]}), [0, 1])
-    with pytest.raises(InputError, match="column 'b' of X holds 'x', which is no number"):
+    with pytest.raises(InputError, match="column 'b' of X holds 'x', which is not a number"):
         model().fit(arrow.table({"a": [1, 2], "b": ["x", "y"]}), [0, 1])
     with pytest.raises(InputError, match=r"column 'b' of X holds dates \(datetime64"):
         model().fit(arrow.table({"a": [1, 2], "b": [datetime.date(2020, 1, 1)] * 2}), [0, 1])

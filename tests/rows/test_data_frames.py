@@ -104,7 +104,7 @@ def test_columns_of_words_are_refused() -> None:
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"a": Y, "b": ["word"] * 60})
     with pytest.raises(
-        InputError, match="column 'b' of X holds 'word', which is no number; convert"
+        InputError, match="column 'b' of X holds 'word', which is not a number; convert"
     ):
         model().fit(frame, Y)
 
