@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 @cache
 def threadpools() -> ThreadpoolController:
-    """Return what holds the BLAS libraries' threads.
+    """Return the controller of the BLAS libraries' threads.
 
-    A scan of all loaded libraries; NumPy's and SciPy's BLAS do not change after import.
+    It comes from one scan of all loaded libraries: NumPy's and SciPy's BLAS do not change after
+    import.
     """
     import scipy.linalg  # noqa: F401  # loads the BLAS that SciPy and scikit-learn use
     from threadpoolctl import ThreadpoolController
@@ -26,17 +27,17 @@ def threadpools() -> ThreadpoolController:
 
 
 class _OneThread:
-    """The limit that all who want it share: the number of BLAS's threads is the whole process'."""
+    """The shared limit: BLAS has one number of threads for the whole process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._within: list[int] = []  # Python threads, as often as they have entered
+        self._within: list[int] = []  # Python threads, once for each time that they entered
         self._before: list[tuple[Any, int]] = []  # libraries, and their threads without the limit
 
     def enter(self) -> None:
         libraries = threadpools().select(user_api="blas").lib_controllers
         with self._lock:
-            # The first knows what there was before; later ones make sure that it is still 1.
+            # The first thread records the numbers; later ones make sure that they are still 1.
             if not self._within:
                 self._before = [(library, library.num_threads) for library in libraries]
             for library in libraries:
@@ -55,7 +56,7 @@ class _OneThread:
         self._before = []
 
     def after_fork_in_child(self) -> None:
-        """Forget the threads that the child does not have, one that held the lock among them."""
+        """Forget the threads that the child lacks, including one that may have held the lock."""
         self._lock = threading.Lock()
         self._within = [thread for thread in self._within if thread == threading.get_ident()]
         if not self._within:
@@ -63,10 +64,10 @@ class _OneThread:
 
 
 def _set_n_threads(library: Any, n_threads: int | None) -> None:
-    """Set a BLAS library's number of threads, from whichever Python thread.
+    """Set the number of threads of a BLAS library, from any Python thread.
 
-    The latest threadpoolctl lets only the thread that was the first to set OpenBLAS's number set it
-    again, and does nothing for others; then what it would have called is called.
+    In the latest threadpoolctl only the thread that first set OpenBLAS's number can set it again;
+    for other threads this calls the library's own function.
     """
     if n_threads is None or library.num_threads == n_threads:
         return
@@ -84,9 +85,9 @@ if hasattr(os, "register_at_fork"):
 def one_blas_thread() -> Iterator[None]:
     """Return a context in which BLAS runs on the calling thread alone.
 
-    How BLAS shares a product out changes the order of its sums, thus their last bits; and its idle
-    threads spin on the cores that the kernels want. The number of threads is the whole process':
-    of fits in several Python threads the first sets it, and the last puts back what was before.
+    The number of BLAS threads changes the order of sums, and so their last bits, and idle BLAS
+    threads spin on cores that the kernels need. The number applies to the whole process: if fits
+    run in several Python threads, the first one sets it, and the last one restores it.
     """
     _one_thread.enter()
     try:

@@ -1,9 +1,9 @@
-"""Ctrl-C and termination of the command ``fastlin``: no traceback, no temporary file, one line.
+"""Ctrl-C and termination of the command ``fastlin``: one line, no traceback, no temporary files.
 
-While modules are imported an exception could come out of any of them, as an error of its own or not
-at all, and there is nothing to clean up: the process ends at once. Afterwards a signal is an
-exception, so that temporary files are removed on the way out. A shell's ``&`` and ``nohup`` have
-signals ignored, and so they stay.
+During imports a module could turn the exception into an error of its own or swallow it, and there
+is nothing to clean up, so a signal ends the process at once. Afterwards a signal raises an
+exception, so that temporary files are removed. Signals that a shell's ``&`` or ``nohup`` ignores
+stay ignored.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from types import FrameType
 _WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "terminated"}
 
 begun = False
-"""Whether this process is the command, and not one that calls it."""
+"""Whether this process is the command, and not a program that calls it."""
 received: int | None = None
-"""The signal that has asked for an end, if any."""
+"""The signal that asked this process to end, if any."""
 
 
 def begin() -> None:
-    """Answer Ctrl-C by an immediate end; for the very start and the very end of a process."""
+    """End the process at once at Ctrl-C, as at the very start and the very end of a process."""
     global begun
     begun = True
     if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, _raise):
@@ -34,7 +34,7 @@ def begin() -> None:
 
 
 def raise_from_now_on() -> None:
-    """Answer signals by :exc:`KeyboardInterrupt`, once what a command needs has been imported."""
+    """Raise :exc:`KeyboardInterrupt` at signals, once the command's modules are imported."""
     if not begun:
         return
     if signal.getsignal(signal.SIGINT) is _end_at_once:
@@ -45,12 +45,12 @@ def raise_from_now_on() -> None:
 
 
 def word() -> str:
-    """Return what to call the end of this process."""
+    """Return the word for the end of this process."""
     return _WORDS[signal.Signals(received or signal.SIGINT)]
 
 
 def exit_code() -> int:
-    """Return the exit code by which shells know the signal."""
+    """Return the exit code that shells use for the signal."""
     return 128 + (received or signal.SIGINT)
 
 
@@ -67,9 +67,9 @@ def _raise(number: int, _frame: FrameType | None) -> None:
 
 
 def _open_standard_streams() -> None:
-    """Let no file that is opened take the place of a standard stream that was closed."""
+    """Reopen closed standard streams, so that no opened file gets their descriptors."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor

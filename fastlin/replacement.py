@@ -1,4 +1,4 @@
-"""A fit replaces the whole model or nothing of it, whatever interrupts it."""
+"""A fit replaces the whole model or none of it, whatever interrupts it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Estimator = TypeVar("Estimator", bound=BaseEstimator)
 
 @contextmanager
 def learner_of(estimator: Estimator) -> Iterator[Estimator]:
-    """Lend a copy of an estimator to learn with; what it has learned is then the estimator's.
+    """Yield a copy of an estimator to train; the estimator takes over what the copy has learned.
 
-    The copy shares everything with the estimator, so whoever learns sets attributes and writes into
-    no array that was there before. Where the block ends without an exception, what was set or
-    removed in it is taken over in one assignment, which no signal can cut in two. Where it raises,
-    Ctrl-C included, the estimator is as it was before, and so is a generator that it was given.
+    The copy shares everything with the estimator, so the block may set attributes but must not
+    write into existing arrays. If the block succeeds, the attributes that it set or removed are
+    taken over in one assignment, which no signal can interrupt. If it raises, Ctrl-C included, the
+    estimator is as it was before, and so is its random generator.
     """
     learner = object.__new__(type(estimator))
     before = dict(vars(estimator))
@@ -35,7 +35,7 @@ def learner_of(estimator: Estimator) -> Iterator[Estimator]:
         raise
     after = vars(learner)
     learned = {name: value for name, value in after.items() if before.get(name, after) is not value}
-    # From what is there now: a callback may have set something meanwhile.
+    # Start from the present attributes: a callback may have set some meanwhile.
     kept = {
         name: value
         for name, value in vars(estimator).items()

@@ -1,6 +1,6 @@
-"""How many threads a fit takes unless told otherwise: the least of what limits this process.
+"""The default number of threads of a fit: the least of the limits on this process.
 
-Asked at every fit, since each limit can change meanwhile; it takes some 100 microseconds.
+Every fit determines it again, since limits can change; this takes about 100 microseconds.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from pathlib import PurePosixPath
 from typing import Any
 
 VARIABLES = ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "LOKY_MAX_CPU_COUNT")
-"""What users, and joblib in its workers, set to limit threads."""
+"""Variables that users, and joblib in its workers, set to limit threads."""
 
 
 def default_n_threads() -> int:
     """Return the number of threads for this process, at least 1.
 
-    The least of: the cores that the process may run on; the CPU quota of its control group, rounded
-    up; ``OMP_NUM_THREADS`` (of a list the first), ``OMP_THREAD_LIMIT`` and ``LOKY_MAX_CPU_COUNT``,
-    as they are now; and what OpenMP libraries are limited to in the calling thread, by a
-    ``threadpoolctl.threadpool_limits`` for one.
+    It is the least of the cores that the process may run on; the CPU quota of its control group,
+    rounded up; ``OMP_NUM_THREADS`` (the first number if it is a list), ``OMP_THREAD_LIMIT`` and
+    ``LOKY_MAX_CPU_COUNT``; and the limit of OpenMP libraries in the calling thread, which
+    ``threadpoolctl.threadpool_limits`` sets.
     """
     limits = [_n_cores(), _openmp_limit(), *_variables()]
     quota = cpu_quota()
@@ -49,9 +49,9 @@ def _variables() -> Iterator[int]:
 
 
 def _openmp_limit() -> int:
-    """Return the fewest threads that a loaded OpenMP library would use, in the calling thread.
+    """Return the smallest number of threads that a loaded OpenMP library would use in this thread.
 
-    fastlin's threads are not always OpenMP's, but here ``threadpool_limits`` leaves its limit.
+    fastlin's threads are not always OpenMP's, but this is where ``threadpool_limits`` sets a limit.
     """
     return min((library.num_threads for library in _openmp_libraries()), default=sys.maxsize)
 
@@ -60,11 +60,11 @@ _found: list[Any] = []
 
 
 def _openmp_libraries() -> list[Any]:
-    """Return handles of OpenMP libraries, found by a scan of all libraries that are loaded.
+    """Return handles of OpenMP libraries, found by a scan of all loaded libraries.
 
-    A limit of ``threadpool_limits`` holds for all of them, so one that is known is enough: the
-    libraries are scanned once only. scikit-learn's is loaded before any fit. Without threadpoolctl
-    nobody has set a limit.
+    ``threadpool_limits`` limits all of them, so knowing one is enough, and the libraries are
+    scanned only once. scikit-learn's is loaded before any fit. Without threadpoolctl no limit has
+    been set.
     """
     if not _found and "threadpoolctl" in sys.modules:
         from threadpoolctl import ThreadpoolController
@@ -77,10 +77,10 @@ def _openmp_libraries() -> list[Any]:
 
 
 def cpu_quota() -> float | None:
-    """Return how many cores' time the control groups (cgroups) of this process grant, if limited.
+    """Return the CPU quota of this process's control groups (cgroups) in cores, None if unlimited.
 
-    The process' own group and all above it count, of version 2 (``cpu.max``) and of version 1
-    (``cpu.cfs_quota_us`` and ``cpu.cfs_period_us``).
+    The process's own group and all groups above it count, in version 2 (``cpu.max``) and in version
+    1 (``cpu.cfs_quota_us`` and ``cpu.cfs_period_us``).
     """
     quotas = (_quota_of(*files) for files in _files_of_quotas(_read("/proc/self/cgroup")))
     return min((quota for quota in quotas if quota is not None), default=None)
@@ -96,7 +96,7 @@ def _quota_of(*files: str) -> float | None:
 
 @functools.lru_cache(maxsize=8)
 def _files_of_quotas(groups: str) -> list[tuple[str, ...]]:
-    """Return the files, there or not, that hold the quotas of a process in these groups."""
+    """Return the files, existing or not, with the quotas of a process in these groups."""
     files: list[tuple[str, ...]] = []
     for line in groups.splitlines():
         _, controllers, group = line.split(":", 2)
@@ -111,10 +111,10 @@ def _files_of_quotas(groups: str) -> list[tuple[str, ...]]:
 
 
 def _folders(version_2: bool, group: str) -> Iterator[str]:
-    """Yield the folder of a control group and those of all above it that can be seen."""
+    """Yield the folder of a control group and of all visible groups above it."""
     for root, mount_point in _mounts(version_2):
         path = PurePosixPath(group)
-        # In a container the group may lie outside of what is mounted, which then is its own.
+        # In a container the group may be outside of the mount, which is then the group's own.
         inside = path.relative_to(root) if path.is_relative_to(root) else PurePosixPath()
         if ".." in inside.parts:
             inside = PurePosixPath()
@@ -124,7 +124,7 @@ def _folders(version_2: bool, group: str) -> Iterator[str]:
 
 @functools.cache
 def _mounts(version_2: bool) -> list[tuple[str, str]]:
-    """Return (group at the top, folder) of each place where control groups for CPUs are mounted."""
+    """Return (top group, folder) of each mount point of control groups for CPUs."""
     found = []
     for line in _read("/proc/self/mountinfo").splitlines():
         place, _, kind = line.partition(" - ")
@@ -137,7 +137,7 @@ def _mounts(version_2: bool) -> list[tuple[str, str]]:
 
 
 def _read(path: str) -> str:
-    """Return a small file's content, without the layers that make a call of ``open`` slow."""
+    """Return the content of a small file, without the layers that make ``open`` slow."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

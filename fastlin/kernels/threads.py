@@ -1,10 +1,10 @@
-"""When Numba's threads may be started, and how many there can be.
+"""When Numba's threads may be started, and how many.
 
 GNU OpenMP, which starts them, keeps its threads from one call to the next. A forked child inherits
-the record of them without the threads: it would wait for them for ever, or be ended by Numba. And
-where the system allows no more threads, it ends the process. Since the bits do not depend on the
-number of threads, a kernel simply runs on fewer. (The C backend needs none of this: it joins its
-threads at the end of each call, and takes as many as there are.)
+the record of these threads but not the threads: it would wait for them for ever, or Numba would end
+it. And if the system does not allow more threads, GNU OpenMP ends the process. Since the bits do
+not depend on the number of threads, a kernel simply runs on fewer. (The C backend needs none of
+this: it joins its threads at the end of each call, and uses as many as it gets.)
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ FORKED_AND_NOT_EXECUTED = 0x40
 
 _state = {"threads_started": False, "forked": False}
 _told: set[str] = set()
-_proved = threading.local()  # OpenMP keeps other threads for each thread that starts some
+_proved = threading.local()  # OpenMP keeps separate threads for each thread that starts some
 
 
 def safe_n_threads(n_threads: int) -> int:
-    """Return how many of Numba's threads a kernel may use here, and note that it does."""
+    """Return how many of Numba's threads a kernel may use, and record that it uses them."""
     if n_threads <= 1:
         return 1
     if _state["forked"]:
@@ -53,14 +53,14 @@ def safe_n_threads(n_threads: int) -> int:
 
 
 def note_started_threads() -> None:
-    """Note that a library has started its threads, whether or not a kernel has used them yet."""
+    """Record that a library has started its threads, whether or not a kernel has used them yet."""
     _state["threads_started"] = True
 
 
 def startable_threads(n_threads: int) -> int:
-    """Return how many threads, at most ``n_threads``, there can be with the calling one.
+    """Return how many threads can run, the calling one included, up to ``n_threads``.
 
-    It starts them, all at once, and returns after the system has forgotten them.
+    It starts them all at once, and returns after the system no longer counts them.
     """
     threads: list[threading.Thread] = []
     done = threading.Event()
@@ -80,7 +80,7 @@ def startable_threads(n_threads: int) -> int:
 
 
 def _wait_for_end(thread: threading.Thread) -> None:
-    """Wait until a joined thread counts no more: a moment after Python has joined it."""
+    """Wait until the system no longer counts a thread, shortly after Python has joined it."""
     task = Path(f"/proc/self/task/{thread.native_id}")
     give_up = time.monotonic() + 1
     while task.exists() and time.monotonic() < give_up:
@@ -88,9 +88,9 @@ def _wait_for_end(thread: threading.Thread) -> None:
 
 
 def map_in_threads(call: Callable[[Any], object], items: Iterable[Any], n_threads: int) -> None:
-    """Call a function that releases the interpreter's lock for every item, in several threads.
+    """Call a function that releases the global interpreter lock for every item, in several threads.
 
-    On the calling thread alone where the system allows no others.
+    If the system does not allow more threads, the calling thread does everything.
     """
     items = list(items)
     n_threads = min(n_threads, len(items))
@@ -112,12 +112,12 @@ def _tell(message: str) -> None:
 
 
 def _openmp_may_have_threads() -> bool:
-    """Whether Numba or the GNU OpenMP that it would use may have started threads by now."""
+    """Whether Numba, or the GNU OpenMP that it would use, may have started threads already."""
     numba = sys.modules.get("numba")
     if numba is not None and hasattr(numba, "threading_layer"):
         try:
             numba.threading_layer()
-        except ValueError:  # it is not chosen yet
+        except ValueError:  # no layer is chosen yet
             pass
         else:
             return True
@@ -125,7 +125,7 @@ def _openmp_may_have_threads() -> bool:
 
 
 def _gnu_openmp_is_loaded() -> bool:
-    """Whether it is loaded under its own name or for everybody: wheels' private copies are not."""
+    """Whether it is loaded under its own name or globally, unlike the private copies in wheels."""
     if not hasattr(os, "RTLD_NOLOAD"):
         return False
     try:
@@ -138,7 +138,7 @@ def _gnu_openmp_is_loaded() -> bool:
 
 
 def _had_one_thread_only() -> bool:
-    """Whether this process, and the one that it was forked from, never had a second thread."""
+    """Whether this process, and the process it was forked from, never had a second thread."""
     try:
         return bool(ctypes.c_char.in_dll(ctypes.CDLL(None), "__libc_single_threaded").value[0])
     except (OSError, ValueError):  # glibc has it from 2.32 on
@@ -146,7 +146,7 @@ def _had_one_thread_only() -> bool:
 
 
 def _was_forked() -> bool:
-    """Whether this process is a fork of another Python process, as the kernel has noted it."""
+    """Whether this process was forked and has not executed another program, as Linux records."""
     try:
         fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
         return bool(int(fields[6]) & FORKED_AND_NOT_EXECUTED)
@@ -160,7 +160,7 @@ def _after_fork_in_child() -> None:
     _state["forked"] = _state["forked"] or started
 
 
-# A fork that happened before this module was imported: seen now, or never.
+# Detect a fork that happened before this module was imported.
 if _was_forked():
     _after_fork_in_child()
 if hasattr(os, "register_at_fork"):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 MOST_STORED = 2**15
-"""Steps, and checks, that a file or a pickle keeps one by one: half a megabyte of each pickle."""
+"""Steps, and checks, that a file or a pickle keeps individually: half a megabyte per pickle."""
 
 
 @dataclass
@@ -24,42 +24,42 @@ class History:
 
     A file and a pickle hold at most 32768 steps and as many checks, see :meth:`stored`.
 
-    Steps and epochs count from 0. A *step* is one mini-batch and one update; a
-    *check* is an evaluation on the validation and training sets. All losses are
-    mean cross-entropies in nats, without the L2 penalty.
+    Steps and epochs are numbered from 0. A *step* is one mini-batch and one update; a *check* is an
+    evaluation on the validation and training sets. All losses are mean cross-entropies in nats,
+    without the L2 penalty.
 
     Attributes
     ----------
     step : (s,) int64
         Number of each step.
     train_loss : (s,) float64
-        Loss of each step's batch, before the step's own update; with L-BFGS, where a step is an
-        iteration, of all rows after it.
+        Loss of each step's batch before the step's own update. With L-BFGS, a step is an iteration,
+        and the loss is that of all rows after it.
     objective, gradient_norm, gap : (s,) float64, or empty
-        Of L-BFGS, after each iteration: the loss plus the penalty, the Euclidean norm of its
+        With L-BFGS, after each iteration: the loss plus the penalty, the Euclidean norm of its
         gradient by the weights of the scaled inputs and the intercept, and a certificate: the
-        optimum's objective is not lower by more than ``gap``, whatever it is. The bound is of
-        ``fastlin.solvers.certificate``, in float64 on all rows for the weights that are returned,
-        also those in float32; it is the objective itself where nothing better is known.
+        objective is above its optimum by at most ``gap``. ``fastlin.solvers.certificate`` computes
+        this bound in float64 on all rows for the weights that are returned, float32 weights
+        included; it is the objective itself if nothing better is known.
     check_step : (c,) int64
-        Step right after whose update each check was made.
+        Step whose update each check follows.
     val_loss, val_accuracy, train_accuracy : (c,) float64
-        Result of each check; accuracies are fractions in [0, 1].
+        Results of each check; accuracies are fractions in [0, 1].
     steps_per_epoch : int
-        Steps of a whole epoch; 1 with L-BFGS.
+        Steps in a full epoch; 1 with L-BFGS.
     steps_per_loss : int
-        1, or in a long history that was stored: each of ``train_loss`` is the mean over as many
-        steps, of which ``step`` is the last.
+        1, or more in a long history that was stored: each entry of ``train_loss`` is then the mean
+        over this many steps, of which ``step`` is the last.
     stopped_epoch, stopped_step : int
         Epoch and step of the last update; -1 before the first.
     best_step : int
         Step of the check whose weights were returned, or ``stopped_step``
         without early stopping.
     stop_reason : str
-        ``"max_epochs"``, ``"early_stopping"``, ``"tol"`` or ``"callback"``; of gradient descent
-        also ``"divergence"``, where early stopping returned weights of before; of L-BFGS also
-        ``"precision"``, where the weights' type can tell no further decrease, and
-        ``"line_search"``, where no step lowers the objective.
+        ``"max_epochs"``, ``"early_stopping"``, ``"tol"`` or ``"callback"``. With gradient descent
+        also ``"divergence"``, if early stopping returned earlier weights. With L-BFGS also
+        ``"precision"``, if the weights' type cannot resolve a further decrease, and
+        ``"line_search"``, if no step lowers the objective.
     seconds : dict of str to float
         Wall-clock seconds by phase: ``"steps"``, ``"checks"``, ``"total"``.
     """
@@ -97,19 +97,19 @@ class History:
     def stored(self, most: int = MOST_STORED) -> History:
         """Return what a file or a pickle keeps: this history, if it is no longer than `most`.
 
-        A longer one has the means of ``train_loss`` over runs of ``steps_per_loss`` steps within an
-        epoch, or over whole epochs; with L-BFGS, and of the checks, it has every so many values,
-        the last among them. The check of ``best_step`` stays.
+        A longer history is thinned. ``train_loss`` is averaged over runs of ``steps_per_loss``
+        steps within an epoch, or over whole epochs. The values of L-BFGS and of the checks are kept
+        at regular intervals, the last included, and so is the check of ``best_step``.
 
         Parameters
         ----------
         most : int
-            Steps, and checks, that are kept one by one.
+            Steps, and checks, that are kept individually.
 
         Returns
         -------
         History
-            A copy; arrays that are no longer than `most` are the same.
+            A copy, which shares the arrays that are no longer than `most`.
         """
         short = replace(self, seconds=dict(self.seconds))
         n_steps, n_checks = len(self.step), len(self.check_step)
@@ -119,7 +119,7 @@ class History:
             last = starts + lengths - 1
             short.step = self.step[last]
             short.train_loss = np.add.reduceat(self.train_loss, starts) / lengths
-            if len(self.objective):  # a step of L-BFGS is of all rows, and its certificate exact
+            if len(self.objective):  # a step of L-BFGS uses all rows, and its certificate is exact
                 for name in ("train_loss", "objective", "gradient_norm", "gap"):
                     setattr(short, name, getattr(self, name)[last])
         if n_checks > most:
@@ -135,11 +135,11 @@ class History:
         return dict(vars(self.stored()))
 
     def __copy__(self) -> History:
-        """Return a whole copy, unlike a pickle's."""
+        """Return a full copy, unlike a pickle."""
         return replace(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> History:
-        """Return a whole copy, unlike a pickle's."""
+        """Return a full copy, unlike a pickle."""
         return History(**deepcopy(vars(self), memo))
 
     def plot(self, path: str | Path | None = None) -> Figure:
@@ -154,7 +154,7 @@ class History:
         Returns
         -------
         matplotlib.figure.Figure
-            It belongs to no window and to no ``pyplot`` state.
+            A figure without a window and outside of ``pyplot``'s state.
 
         Raises
         ------
@@ -169,7 +169,7 @@ class History:
 
 
 def _runs(n_steps: int, steps_per_epoch: int, most: int) -> tuple[NDArray[np.int64], int]:
-    """Cut steps into at most `most` runs; return where each starts, and how long a run is."""
+    """Cut steps into at most `most` runs; return the start of each and the length of a run."""
     length = max(1, steps_per_epoch)
     n_epochs = -(-n_steps // length)
     if n_epochs > most:

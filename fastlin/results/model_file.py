@@ -1,8 +1,8 @@
 """The model file: one .npz without pickle, written whole or not at all, checked on every load.
 
-Members of the archive: ``header``, a JSON text with the format's name and
-version, the estimator's parameters and the metadata; and the fitted arrays
-under their names. ``numpy.load(path)`` opens it as well.
+The archive has a member ``header``, a JSON text with the format's name and version, the estimator's
+parameters and the metadata, and the fitted arrays under their names. ``numpy.load(path)`` opens it
+too.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ FORMAT = "fastlin model"
 VERSION = 1
 REQUIRED_ARRAYS = ("coef_", "intercept_", "classes_")
 POSITION_ARRAYS = tuple(f"position_{field.name}" for field in fields(Parameters))
-"""What gradient descent goes on from, see :class:`fastlin.solvers.sgd.Position`."""
+"""What gradient descent continues from, see :class:`fastlin.solvers.sgd.Position`."""
 OPTIONAL_ARRAYS = ("feature_names_in_", "input_shift", "input_factor", *POSITION_ARRAYS)
 LATER_IN_HISTORY = ("steps_per_loss",)
-"""Fields that files of the first versions do not have."""
+"""Fields that files of the first versions lack."""
 METADATA = {"fastlin": str, "n_iter_": int, "backend_": str, "history": dict}
 
 
@@ -53,7 +53,7 @@ class SavedModel:
         model has them, ``feature_names_in_`` (d,), ``input_shift`` and ``input_factor`` (d,), and
         the fields of :class:`fastlin.kernels.arguments.Parameters` after ``position_``.
     metadata : dict
-        ``fastlin`` (version), ``n_iter_``, ``backend_``, ``history`` and whatever else was saved.
+        ``fastlin`` (version), ``n_iter_``, ``backend_``, ``history`` and any other saved fields.
     """
 
     params: dict[str, Any]
@@ -64,7 +64,7 @@ class SavedModel:
 def save_estimator(model: LogisticRegression, path: str | Path) -> None:
     """Write a trained estimator to exactly `path`; see :func:`save_model`.
 
-    Callbacks are not kept, and of ``random_state`` only a number is.
+    Callbacks are not kept, and ``random_state`` is kept only if it is a number.
     """
     from fastlin import __version__
 
@@ -97,7 +97,7 @@ def save_estimator(model: LogisticRegression, path: str | Path) -> None:
 
 
 def load_estimator(kind: type[LogisticRegression], path: str | Path) -> LogisticRegression:
-    """Read a trained estimator; it predicts, and trains on, as the saved one would.
+    """Read a trained estimator, which predicts and continues training as the saved one would.
 
     Raises
     ------
@@ -152,7 +152,7 @@ def _position_arrays(model: LogisticRegression) -> dict[str, NDArray[Any]]:
 
 
 def _short(shift: NDArray[np.float64] | None) -> Any:
-    """Return a shift as JSON can hold it, one number where it is the same for all features."""
+    """Return a shift for JSON, as one number if it is the same for all features."""
     same = shift is not None and bool((shift == shift[0]).all())
     return shift if shift is None or not same else float(shift[0])
 
@@ -183,7 +183,7 @@ def save_model(
     path : str or Path
         File to write or replace; after an error or Ctrl-C it is as it was before.
     params : mapping
-        Numbers, strings, None, and lists, tuples and dicts of them.
+        Values are numbers, strings, None, and lists, tuples and dicts of them.
     arrays : mapping of str to array
         As :class:`SavedModel` names them. Labels are numbers or strings; strings held
         as Python objects are stored as a Unicode array.
@@ -193,7 +193,7 @@ def save_model(
     Raises
     ------
     InputError
-        If something cannot be stored, or would be refused by :func:`load_model`.
+        If a value cannot be stored, or :func:`load_model` would refuse the file.
     OutputError
         If the file cannot be written.
     """
@@ -209,7 +209,7 @@ def save_model(
     }
     members: dict[str, Any] = {"header": np.array(json.dumps(content).encode("ascii")), **plain}
     with replacing(path) as temporary, temporary.open("wb") as file:
-        # None of these holds objects. NumPy before 2.1 would save allow_pickle=False as an array.
+        # No member holds objects. NumPy before 2.1 would save allow_pickle=False as an array.
         np.savez_compressed(file, **members)
 
 
@@ -221,8 +221,8 @@ def load_model(path: str | Path) -> SavedModel:
     Raises
     ------
     ModelFileError
-        If the file is missing, truncated, altered, of another program, or written in
-        a newer format.
+        If the file is missing, truncated, altered, written by another program, or in a newer
+        format.
     """
     members = _read_members(Path(path))
     header = _read_header(path, members.pop("header", None))
@@ -241,7 +241,7 @@ def load_model(path: str | Path) -> SavedModel:
 
 
 def _read_members(path: Path) -> dict[str, bytes]:
-    """Return the bytes of each member, every checksum verified."""
+    """Return the bytes of each member after verifying every checksum."""
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -266,12 +266,12 @@ def _read_members(path: Path) -> dict[str, bytes]:
             raise ModelFileError(_foreign(path, "it is not an .npz archive"))
         try:
             with zipfile.ZipFile(file) as archive:
-                # Whole members before NumPy sees them: an altered array header could
-                # otherwise ask for any amount of memory ahead of the checksum.
+                # Read members whole before NumPy parses them: an altered array header could
+                # otherwise ask for any amount of memory before the checksum is verified.
                 return {
                     name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()
                 }
-        except Exception as error:  # zipfile answers damaged bytes with nearly every type there is
+        except Exception as error:  # zipfile raises almost any type for damaged bytes
             raise ModelFileError(_damaged(path, str(error) or type(error).__name__)) from error
 
 
@@ -305,14 +305,14 @@ def _read_array(content: bytes) -> NDArray[Any]:
         array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
     except ValueError:
         raise
-    # NumPy answers a header that lies or is cut off with several types.
+    # NumPy raises several types for a header that is wrong or truncated.
     except (MemoryError, OverflowError, TypeError, SyntaxError, tokenize.TokenError) as error:
         raise ValueError(f"the header of an array is wrong ({str(error)[:100]})") from error
     return array
 
 
 def _without_objects(name: str, array: NDArray[Any]) -> NDArray[Any]:
-    """Return strings held as Python objects as a Unicode array; refuse any other object."""
+    """Return strings stored as Python objects as a Unicode array; refuse other objects."""
     if array.dtype.kind not in "OT":
         return array
     if not all(isinstance(item, str) for item in array.flat):
@@ -372,7 +372,7 @@ def _defect_of_metadata(metadata: Mapping[str, Any]) -> str | None:
 
 
 def _encode(name: str, value: Any) -> Any:
-    """Return `value` as JSON can hold it, with tuples and non-string keys marked."""
+    """Return `value` for JSON, with tuples and non-string keys marked."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (np.generic, np.ndarray)):

@@ -1,4 +1,4 @@
-"""Write a file whole or not at all, and find out beforehand whether it can be written."""
+"""Write a file whole or not at all, and check beforehand whether it can be written."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from pathlib import Path
 from fastlin.errors import OutputError
 
 LONGEST_SUFFIX = 64
-"""Bytes of a suffix that a temporary name takes over: a name has 255 at most."""
+"""Longest suffix, in bytes, that a temporary name takes over: a name has at most 255."""
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path; move what was written there to `path` once all went well.
+    """Yield a temporary path; move the file written there to `path` if the block succeeds.
 
-    The temporary file lies in the same folder, so the move is atomic: whoever
-    opens `path` finds the old content or the new, never a part. Threads, processes
-    and machines that write to one path do not meet: each has a temporary file of its
-    own, and the last to be done is found there. After any exception, Ctrl-C included,
-    `path` is as it was and the temporary file is gone. A file that is replaced passes
-    its permissions on; a new one has those of any new file.
+    The temporary file is in the same folder, so the move is atomic: whoever opens `path` finds the
+    old content or the new, never a part. Threads, processes and machines that write to one path do
+    not interfere: each has its own temporary file, and the last to finish wins. After any
+    exception, Ctrl-C included, `path` is as it was and the temporary file is gone. A replaced file
+    passes on its permissions; a new file gets the usual ones.
 
     Parameters
     ----------
@@ -35,7 +34,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        Where to write; it has the suffix of `path`, by which some libraries choose a format.
+        Where to write. It has the suffix of `path`, from which some libraries choose a format.
 
     Raises
     ------
@@ -49,20 +48,20 @@ def replacing(path: str | Path) -> Iterator[Path]:
             yield temporary
             move_over(temporary, final)
         finally:
-            with suppress(OSError):  # which would hide what went wrong before
+            with suppress(OSError):  # which would hide the original error
                 temporary.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(_refusal(path, error.strerror or str(error))) from error
 
 
 def move_over(temporary: Path, final: Path) -> None:
-    """Move a file to where another may be, and keep that one's mode and, where possible, owner."""
+    """Move a file over another, if there is one, and keep its mode and, if possible, its owner."""
     try:
         before = final.stat()
     except FileNotFoundError:
         temporary.replace(final)
         return
-    # A file of another group would open to it what the mode grants a group.
+    # The mode would grant its group's rights to a wrong group.
     with suppress(OSError):
         os.chown(temporary, -1, before.st_gid)
     with suppress(OSError):
@@ -74,7 +73,7 @@ def move_over(temporary: Path, final: Path) -> None:
 
 
 def check_writable(path: str | Path) -> None:
-    """Raise now what :func:`replacing` would raise after a long computation.
+    """Raise the error now that :func:`replacing` would raise after a long computation.
 
     Parameters
     ----------
@@ -89,9 +88,8 @@ def check_writable(path: str | Path) -> None:
     """
     final = _file_behind(path)
     try:
-        _new_file_beside(
-            final
-        ).unlink()  # permission bits alone say little to root or on a full disk
+        # By trying: permission bits say little for root or on a full disk.
+        _new_file_beside(final).unlink()
     except OSError as error:
         raise OutputError(_refusal(path, error.strerror or str(error))) from error
     if final.exists() and not os.access(final, os.W_OK):
@@ -99,7 +97,7 @@ def check_writable(path: str | Path) -> None:
 
 
 def _file_behind(path: str | Path) -> Path:
-    """Return the file that is written for `path`, in a folder that is there."""
+    """Return the file that `path` leads to, in a folder that exists."""
     if _stands_for_a_stream(Path(os.path.abspath(path))):  # noqa: PTH100  # follows no links
         raise OutputError(_refusal(path, "it is not a regular file; a file name is needed"))
     try:
@@ -124,16 +122,16 @@ def _file_behind(path: str | Path) -> Path:
 
 
 def _stands_for_a_stream(path: Path) -> bool:
-    """Whether a path such as ``/dev/stdout`` leads to a file that somebody has open already."""
+    """Whether a path such as ``/dev/stdout`` leads to a file that a process already has open."""
     folders = ("/dev", "/dev/fd", "/proc/self/fd", f"/proc/{os.getpid()}/fd")
     return str(path.parent) in folders and path.is_symlink()
 
 
 def _new_file_beside(final: Path) -> Path:
-    """Make an empty file in the folder of `final`, under a name that nobody else has or guesses.
+    """Make an empty file in the folder of `final`, under a unique name that cannot be guessed.
 
-    Where `final` is new, with the mode of any new file, which ``tempfile`` would not give it; else
-    for the user alone until it takes over the mode of `final`.
+    If `final` is new, the file has the mode of any new file, which ``tempfile`` would not give it.
+    Otherwise only the user can read it until it takes over the mode of `final`.
     """
     suffix = final.suffix if len(os.fsencode(final.suffix)) <= LONGEST_SUFFIX else ""
     temporary = final.with_name(f".fastlin-{secrets.token_hex(8)}{suffix}")

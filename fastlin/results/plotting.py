@@ -1,8 +1,8 @@
-"""The look every figure of fastlin shares, and the learning curve of one run.
+"""The style of every figure of fastlin, and the learning curve of one run.
 
-Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), which
-readers with any form of colour blindness can tell apart; lines differ in dash
-pattern as well, so that a grey print stays readable.
+The colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), which readers with any
+form of colour blindness can tell apart. Lines also differ in their dashes, so that a grey print
+stays readable.
 """
 
 from __future__ import annotations
@@ -55,16 +55,17 @@ _FORMATS = (".png", ".svg", ".pdf")
 
 
 def figure_style() -> AbstractContextManager[None]:
-    """Return a context in which matplotlib draws and saves in the look of fastlin."""
+    """Return a context in which matplotlib draws and saves in fastlin's style."""
     context: AbstractContextManager[None] = import_matplotlib().rc_context(_STYLE)
     return context
 
 
 def import_matplotlib() -> Any:
-    """Import matplotlib, whose import fails where MPLBACKEND names what is not installed.
+    """Import matplotlib, even if MPLBACKEND names a backend that is not installed.
 
-    A process that a notebook or a desktop starts inherits that variable. Figures here are written
-    to files, which no such backend does; it is left to ``pyplot`` as far as it can be used.
+    A process that a notebook or a desktop starts inherits that variable, and matplotlib's import
+    would fail. fastlin writes figures to files and needs no such backend; if it is usable, it stays
+    set for ``pyplot``.
     """
     inherited = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)
     try:
@@ -86,7 +87,7 @@ def new_figure(
 ) -> tuple[Figure, NDArray[Any]]:
     """Return an empty figure of `size` inches and its axes, an (n_rows, n_columns) array.
 
-    The figure belongs to no window and to no ``pyplot`` state.
+    The figure has no window and is outside of ``pyplot``'s state.
     """
     with figure_style():
         from matplotlib.figure import Figure
@@ -104,7 +105,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     Raises
     ------
     InputError
-        The suffix is none of the three.
+        The suffix is not one of the three.
     OutputError
         The file cannot be written.
     """
@@ -124,7 +125,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
 
 
 def legend_above(axes: Axes, n_columns: int = 2) -> None:
-    """Put the legend over the axes, where it covers no curve."""
+    """Put the legend above the axes, where it does not cover a curve."""
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(0.0, 1.0),
