@@ -1,8 +1,8 @@
-"""Build the C backend where a compiler is at hand, and say why where it is not.
+"""Build the C backend if there is a compiler, and otherwise record why not.
 
 ``FASTLIN_REQUIRE_C=1``  the build fails without the C backend
-``FASTLIN_SKIP_C=1``     the C backend is not tried
-``FASTLIN_SANITIZE=1``   the C backend watches its memory, for `make sanitize`: slow, not for use
+``FASTLIN_SKIP_C=1``     the C backend is not built
+``FASTLIN_SANITIZE=1``   the C backend checks its memory accesses, for `make sanitize`; slow
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ UNIX_OPTIONS = [
     "-std=gnu11",
     "-O3",
     *THREADS,
-    # Products may be summed up by fused multiply-add, here as in the other backends' libraries.
+    # Allow fused multiply-add in sums of products, as the other backends' libraries do.
     "-ffp-contract=fast",
-    # Nobody reads errno, the exception flags or the sign of a zero. What -ffast-math assumes of
-    # nan and infinity is not assumed: a loss that is neither finite must be seen.
+    # Nobody reads errno, the exception flags or the sign of a zero. Unlike -ffast-math, this keeps
+    # nan and infinity: a loss that is not finite must be noticed.
     "-fno-math-errno",
     "-fno-trapping-math",
     "-fno-signed-zeros",
 ]
 
-# The end of the process at the first fault. Little optimised: a vector that is put together in one
-# instruction is watched no better, and compiling takes half the time.
+# End the process at the first fault. Little optimisation: the checks find as much, and compiling
+# takes half the time.
 SANITIZERS = [
     "-O1",
     "-g1",
@@ -66,10 +66,10 @@ class CannotBuildError(Exception):
 
 
 class BuildNative(build_ext):
-    """Compile the C backend; where that fails, leave a record of the reason instead."""
+    """Compile the C backend; if that fails, leave a record of the reason instead."""
 
     def run(self) -> None:
-        """Remember where the results belong: setuptools clears ``inplace`` while it builds."""
+        """Remember the place of the results: setuptools clears ``inplace`` while it builds."""
         self.beside_sources = bool(self.inplace or self.editable_mode)
         super().run()
 
@@ -123,7 +123,7 @@ class BuildNative(build_ext):
                 f"install it (Debian, Ubuntu: apt install {python}-dev) and install fastlin again",
             )
         cause = error.args[0] if error.args else error
-        if isinstance(cause, subprocess.CalledProcessError):  # it names a hundred options
+        if isinstance(cause, subprocess.CalledProcessError):  # it lists a hundred options
             cause = f"{cause.cmd[0]} ended with exit status {cause.returncode}"
         return (
             " ".join(str(cause).split()) or type(error).__name__,
@@ -131,7 +131,7 @@ class BuildNative(build_ext):
         )
 
     def get_source_files(self) -> list[str]:
-        """Name what is not compiled too, so that a source distribution holds it."""
+        """Also name what is not compiled, so that a source distribution includes it."""
         others = (*ROOT.glob("csrc/*.h"), *ROOT.glob("csrc/*.py"))
         return [*super().get_source_files(), *(str(path.relative_to(ROOT)) for path in others)]
 
@@ -140,17 +140,17 @@ class BuildNative(build_ext):
         return [path for path in super().get_outputs() if Path(path).exists()]
 
     def get_output_mapping(self) -> dict[str, str]:
-        """Name, for an editable install, what was really built, and where it lies."""
+        """Name, for an editable install, what was really built, and where it is."""
         mapping = super().get_output_mapping()
         return {built: path for built, path in mapping.items() if Path(path).exists()}
 
     def _package_folders(self) -> list[Path]:
-        """Return where the package is built; the last one is where it is imported from."""
+        """Return the folders of the build; the last one is the one to import from."""
         folders = [Path(self.build_lib, "fastlin")]
         return [*folders, ROOT / "fastlin"] if self.beside_sources else folders
 
     def _remove_libraries(self, ext: Extension, but: str = "") -> None:
-        """Remove what an earlier build made and this Python would take for this one's."""
+        """Remove results of an earlier build that this Python would mistake for its own."""
         name = ext.name.rpartition(".")[-1]
         for suffix in importlib.machinery.EXTENSION_SUFFIXES:
             if name + suffix != Path(but).name:
@@ -162,7 +162,7 @@ class BuildNative(build_ext):
 
 
 class NameWheel(bdist_wheel):
-    """Name a wheel for every Python from 3.11 on where that is what was built."""
+    """Name the wheel for every Python from 3.11 on, if it was built for all."""
 
     def finalize_options(self) -> None:
         """Follow the extension, which knows this Python."""

@@ -43,7 +43,7 @@ class Check:
 
 
 def check_problem(problem: Problem) -> Problem:
-    """Return the problem of the check: few steps, each of which changes much.
+    """Return the problem of the check: few steps, each with large changes.
 
     With a rate of 64 / d the logits of rows in [0, 1] change by about 1 a step,
     and the penalty alone shrinks the weights by a tenth a step.

@@ -30,20 +30,20 @@ class Case:
     contestant : str
         Such as ``"fastlin c"``, ``"fastlin c, fit"`` or ``"NumPy loop"``.
     kind : str
-        ``"kernel"``, ``"fit"`` or ``"peer"``. Of sparse rows and to the optimum fastlin's fit, all
-        there is, takes the kernel's place.
+        ``"kernel"``, ``"fit"`` or ``"peer"``. On sparse rows and to the optimum, fastlin is timed
+        by its fit alone, which counts as the kernel.
     variant : str
-        The peer's form that took part; the fastest of those tried. To the optimum also how many
-        iterations it needs.
+        The fastest of the peer's forms. To the optimum, also the number of iterations that it
+        needs.
     n_threads : int
     dtype : str
         Type of the problem's rows.
     flops, bytes : float
         Arithmetic of an epoch, and one pass over its rows; to the optimum, of all iterations.
     seconds : (rounds,) list of float
-        Equal positions of the cases of a problem were measured next to each other.
+        Entries at equal positions, in all cases of a problem, were measured in the same round.
     error, tolerance : float or None
-        Of the check before; None where the mathematics is another.
+        Result and bound of the check; None if the mathematics differs.
     """
 
     problem: str
@@ -97,7 +97,7 @@ class Results:
     wrong : list of Failure
         Contestants whose weights disagreed with the reference.
     missing : dict of str to str
-        Peers and backends that are not installed, with what to type.
+        Peers and backends that are not installed, with the command to type.
     """
 
     machine: dict[str, Any]
@@ -124,10 +124,10 @@ class Results:
             yield problem, [case for case in self.cases if case.problem == problem]
 
     def share_of_limit(self, case: Case) -> tuple[float, str] | None:
-        """Return how much of the machine a case used, and which limit it is up against.
+        """Return the fraction of the machine's limit that a case reached, and which limit it is.
 
-        1 would be a run in which nothing but the least arithmetic (or reading) took time.
-        None where the limits at its number of threads were not measured.
+        At 1, only the necessary arithmetic (or reading) would take time. The result is None if the
+        limits at this number of threads were not measured.
         """
         if case.n_threads not in self.limits:
             return None
@@ -161,7 +161,7 @@ class Results:
         Raises
         ------
         InputError
-            The file is missing or is no such record.
+            The file is missing or is not such a record.
         """
         try:
             record = json.loads(path.read_text())

@@ -31,7 +31,7 @@ class Plan:
     peers : sequence of Peer
         Installed or not; those that are not are listed as missing.
     n_threads : int
-        Threads of everybody; fastlin's kernels also run on one, to show how they scale.
+        Threads of every contestant; fastlin's kernels also run on one, to show how they scale.
     rounds : int
     """
 
@@ -66,7 +66,7 @@ def run(plan: Plan, *, on_progress: Callable[[str], None] | None = None) -> Resu
     ----------
     plan : Plan
     on_progress : callable, optional
-        Told what is being done, in a few words.
+        Called with a few words about what is being done.
     """
     say = on_progress or (lambda _: None)
     say("measuring the machine's limits")
@@ -132,7 +132,8 @@ def _entries(plan: Plan, problem: Problem, data: Data, wrong: list[Failure]) -> 
 def _optimum_entries(plan: Plan, problem: Problem, data: Data, wrong: list[Failure]) -> list[Entry]:
     """Return the solvers that reach the problem's gap, each with the iterations it needs.
 
-    Of a peer's variants the fastest; the solvers that do not reach it are added to ``wrong``.
+    Each peer is represented by its fastest variant. Solvers that miss the gap are added to
+    ``wrong``.
     """
     n = plan.n_threads
     target = Target.of(problem, data, plan.backends[0], n)
@@ -215,7 +216,7 @@ def fit_entry(
 def check_fit(backend: Backend, problem: Problem, data: Data, n_threads: int) -> Check:
     """Check ``fit``, which starts at zero and finds its classes in the labels it sees.
 
-    The few rows of a check may miss some classes, so they are numbered anew.
+    The few rows of a check may lack some classes, so the labels are renumbered.
     """
     short = check_problem(problem)
     order = data.order[: short.n_rows]

@@ -11,13 +11,13 @@ from rich.text import Text
 from fastlin.bench.results import Case, Results
 from fastlin.bench.timing import Spread
 
-# More problems than this are shown one a line.
+# More problems than this are shown one per line.
 MOST_TABLES = 12
 _WIDTH_OFF_A_TERMINAL = 160
 
 
 def print_results(results: Results, console: Console | None = None) -> None:
-    """Print machine, limits, a table a problem (or a line a problem), and what is missing."""
+    """Print machine, limits, a table (or a line) per problem, and what is missing."""
     console = console or Console()
     if not console.is_terminal:
         console = Console(file=console.file, width=_WIDTH_OFF_A_TERMINAL)
@@ -31,7 +31,7 @@ def print_results(results: Results, console: Console | None = None) -> None:
 
 
 def fastest(cases: list[Case], kind: str) -> Case | None:
-    """Return the case of a kind with the least median; None where there is none."""
+    """Return the case of a kind with the least median, None if there is none."""
     of_kind = [case for case in cases if case.kind == kind]
     return min(of_kind, key=lambda case: case.spread.median, default=None)
 
@@ -82,7 +82,7 @@ def _problem_table(results: Results, problem: str, cases: list[Case]) -> Table:
 
 
 def _summary(results: Results) -> Table:
-    """Return a line a problem: fastlin's fastest kernel against the fastest peer."""
+    """Return one line per problem: fastlin's fastest kernel against the fastest peer."""
     table = Table(title="fastlin's fastest kernel and the fastest peer", title_justify="left")
     for heading in ("problem", "fastlin", "peer"):
         table.add_column(heading, no_wrap=True)

@@ -19,7 +19,7 @@ from fastlin.errors import InputError
 # runtimes for a few: the next contestant must not share its cores with them.
 SETTLE_SECONDS = 0.05
 # After the pause, threads sleep and caches are cold. A call shorter than this is
-# made once untimed first; a longer one pays a vanishing share for waking up.
+# made once untimed first; for a longer one, waking up takes a negligible fraction.
 REWARM_BELOW_SECONDS = 0.25
 
 
@@ -30,7 +30,7 @@ class Timed:
     Attributes
     ----------
     reset : callable
-        Brings back the starting state; untimed.
+        Restores the starting state; untimed.
     run : callable
         The work.
     """
@@ -84,7 +84,7 @@ def interleaved_rounds(
     rounds : int
         At least 1. One more round goes before them and is dropped (warm-up).
     settle_seconds : float
-        Pause before each contestant, in which the previous one's threads calm down.
+        Pause before each contestant, in which the previous one's threads go to sleep.
     on_round : callable, optional
         Called after every kept round.
 
@@ -126,8 +126,8 @@ def pinned_to_cores(n_threads: int) -> Iterator[None]:
     """Keep this process, with every thread it has or starts, on ``n_threads`` cores.
 
     Some peers (XLA) size their thread pool once, by the cores they may use when
-    they are first imported; enter this before importing them. Where the operating
-    system has no affinity call, or where more threads than cores are wanted,
+    they are first imported; enter this before importing them. If the operating
+    system has no affinity call, or if more threads than cores are wanted,
     nothing is pinned.
     """
     if not hasattr(os, "sched_setaffinity"):

@@ -35,19 +35,19 @@ def write_report(
     Parameters
     ----------
     out : str or Path
-        Folder to write to, created if need be.
+        Folder to write to, created if necessary.
     data : str
         ``"mnist"``, ``"fashion-mnist"``, ``"digits"`` or the path of a local file.
     backend : str
         ``"auto"``, ``"numba"``, ``"c"`` or ``"numpy"``.
     seed : int
-        Of the shuffling and of the random weights of the gradient checks.
+        Seed of the shuffling and of the random weights of the gradient checks.
     n_threads : int, optional
-        Default: what the backend chooses.
+        The backend's default if None.
     progress : bool
         Show a progress bar for each task on standard error.
     settings : Settings, optional
-        Hyper-parameters, where they should not be the course's.
+        Hyper-parameters, if they should differ from the course's.
 
     Returns
     -------

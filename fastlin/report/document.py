@@ -1,7 +1,7 @@
 """Typeset the report: ``template/report.typ`` gives both ``report.pdf`` and ``report.html``.
 
-The template holds the words that are always true and asks ``report.json`` for all
-that depends on the runs.
+The template holds the text that is always true and reads everything that depends on the runs from
+``report.json``.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def typeset(content: dict[str, Any], folder: Path) -> None:
     compiler = typst.Compiler(input=sources / "report.typ", root=folder, ignore_system_fonts=True)
     for name in DOCUMENTS:
         form: Any = Path(name).suffix.removeprefix(".")
-        # The one warning says that typst's HTML is young; the tests look at what it makes.
+        # The only warning says that typst's HTML is experimental; tests check the result.
         document, _ = compiler.compile_with_warnings(format=form, sys_inputs={"format": form})
         if not isinstance(document, bytes):
             raise OutputError(f"typst made no {name}; type: python -m pip install -U typst")
@@ -280,7 +280,7 @@ def _penalties(results: Results) -> list[list[str]]:
 
 
 def check_typesetter() -> None:
-    """Make sure, before hours of work, that the report can be typeset and proved.
+    """Check, before hours of work, that the report can be typeset and proved.
 
     Raises
     ------

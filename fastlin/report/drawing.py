@@ -29,7 +29,7 @@ class Drawing:
     name : str
         Task and subject; the files are called ``task_<name>.png`` and ``.svg``.
     caption : str
-        What is drawn, and how much of it lies outside the drawn range.
+        What is drawn, and how many points are outside the drawn range.
     alternative : str
         What a reader who cannot see the figure should know.
     """

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fastlin.report.tasks import Run
     from fastlin.results.history import History
 
-# The ranges in which the curves of MNIST can be told apart.
+# The ranges in which the curves of MNIST are distinguishable.
 MNIST_RANGES = {
     "2b_loss": (0.0, 0.2),
     "2c_accuracy": (0.93, 0.99),

@@ -62,7 +62,7 @@ def weight_figure(results: Results) -> Drawing:
 
 
 def _weight_map(runs: Sequence[Run], names: Sequence[str]) -> Drawing:
-    """Draw the weights of rows that are no images: classes down, features across."""
+    """Draw the weights of rows that are not images: classes down, features across."""
     figure, grid = new_figure(2, 1, size=(6.8, 5.2), share_x=True)
     for (axes,), run in zip(grid, runs, strict=True):
         weights = run.weights[: len(names), :-1]

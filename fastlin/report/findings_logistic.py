@@ -160,7 +160,7 @@ def _cost_around(batch: int, history: History) -> str:
     """Compare the losses of a mini-batch and of the next one with those of all others."""
     length = history.steps_per_epoch
     epochs = history.train_loss[: len(history.train_loss) // length * length].reshape(-1, length)
-    cost = epochs[1:].mean(axis=0)  # epoch 0 starts from nothing
+    cost = epochs[1:].mean(axis=0)  # epoch 0 starts from zero weights
     return (
         f"From epoch 1 on, mini-batch {batch} costs {cost[batch]:.3f} on average before its"
         " update, and the next one, which meets the weights that this update leaves behind,"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fastlin.results.history import History
 
 TREND_SHARE = 5  # a trend compares the first and the last fifth of the checks
-HARM = 0.01  # a validation loss this share above its minimum counts as rising again
+HARM = 0.01  # a validation loss above its minimum by this fraction counts as rising again
 
 
 def losses(run: Run, n_classes: int) -> list[str]:
@@ -85,7 +85,7 @@ def gap_trend(history: History) -> tuple[float, float]:
 
 
 def overfitting(run: Run) -> list[str]:
-    """Task 3d: does the gap grow, does the validation loss suffer, and the verdict from both."""
+    """Task 3d: whether the gap grows and the validation loss suffers, and a verdict from both."""
     history = run.history
     early, late = gap_trend(history)
     grows = round(late, 4) > round(early, 4)
@@ -127,8 +127,8 @@ def overfitting(run: Run) -> list[str]:
 def roughness(weights: NDArray[np.float64], image_shape: tuple[int, int]) -> float:
     """Mean squared difference of neighbouring weights over twice their variance.
 
-    Averaged over the images. About 1 for weights that know nothing of their neighbours, near 0
-    for a smooth image.
+    Averaged over the images. About 1 for weights independent of their neighbours, near 0 for a
+    smooth image.
 
     Parameters
     ----------
@@ -144,9 +144,9 @@ def roughness(weights: NDArray[np.float64], image_shape: tuple[int, int]) -> flo
 
 
 def class_contrast(split: Split, input_scale: tuple[float, float]) -> NDArray[np.float64]:
-    """Mean over the training rows of (y_k - 1/k) x, one row a class: (k, d).
+    """Mean over the training rows of (y_k - 1/k) x, one row per class: (k, d).
 
-    It is the direction in which the weights leave zero.
+    The weights leave zero in this direction.
     """
     shift, scale = input_scale
     n, k = len(split.y_train), len(split.class_names)
@@ -214,7 +214,7 @@ def accuracy_by_penalty(plain: Run, penalised: Sequence[Run]) -> list[str]:
 
 
 def cause_of_accuracy(plain: Run, penalised: Sequence[Run], n_classes: int) -> list[str]:
-    """Task 4d: do both accuracies fall together, and how near is a uniform guess."""
+    """Task 4d: whether both accuracies fall together, and how close a uniform guess is."""
     weakest, strongest = (
         min(penalised, key=lambda run: run.penalty),
         max(penalised, key=lambda run: run.penalty),

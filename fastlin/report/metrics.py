@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def make_metrics(results: Results, version: str, report_seconds: float) -> dict[str, Any]:
     """Return every number of the report in the schema of ``metrics.json``.
 
-    ``seconds`` holds the training runs and, as ``report``, everything else.
+    ``seconds`` has the time of the training runs and, as ``report``, of everything else.
     """
     everything = results.problem.everything
     return {
@@ -77,7 +77,7 @@ def _softmax_tasks(results: Results) -> dict[str, Any]:
 
 
 def summary(metrics: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return (task, result) rows for people, made of `metrics` as `write_report` returns it."""
+    """Return (task, result) rows for people from the `metrics` that `write_report` returns."""
     tasks = metrics["tasks"]
     checked, binary, shuffled = tasks["1"], tasks["2d"], tasks["2e"]
     norms = ", ".join(f"{norm:#.3g} (λ {penalty})" for penalty, norm in tasks["4e"].items())

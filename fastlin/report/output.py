@@ -14,14 +14,14 @@ from fastlin.results.output_file import move_over
 
 @contextlib.contextmanager
 def staging_folder(out: Path) -> Iterator[Path]:
-    """Create `out` and yield a hidden folder inside it to write into; remove that in the end.
+    """Create `out` and yield a hidden folder inside it to write into; remove that at the end.
 
     If the block fails or is interrupted, `out` is as it was before, and gone if it is new.
 
     Raises
     ------
     OutputError
-        `out` is no folder, or not one that can be written to.
+        `out` is not a folder, or not writable.
     """
     new_folders = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
@@ -38,7 +38,7 @@ def staging_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
         for folder in new_folders:
             with contextlib.suppress(OSError):
-                folder.rmdir()  # leaves a folder that holds anything
+                folder.rmdir()  # fails if the folder is not empty
 
 
 def publish(staging: Path, out: Path, names: Sequence[str]) -> None:

@@ -59,7 +59,7 @@ class Split:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Full mini-batches an epoch; an incomplete last one is dropped."""
+        """Full mini-batches per epoch; an incomplete last one is dropped."""
         return len(self.X_train) // self.batch_size
 
 
@@ -70,7 +70,7 @@ class Problem:
     Attributes
     ----------
     name, source : str
-        What the data set calls itself and where its bytes came from.
+        Name of the data set and origin of its bytes.
     everything : Split
         All classes, for the softmax tasks.
     pair : Split
@@ -78,7 +78,7 @@ class Problem:
     input_range : (float, float)
         Smallest and largest value of the training rows.
     image_shape : (int, int) or None
-        Rows and columns of an image, where the rows are images.
+        Rows and columns of an image, None if the rows are not images.
     """
 
     name: str
@@ -165,7 +165,7 @@ def _encode(labels: NDArray[Any], classes: NDArray[Any], name: str) -> NDArray[n
 
 
 def _pair(everything: Split, settings: Settings, name: str) -> Split:
-    """Return the rows of 2 and 3, or of the first two classes where those do not exist.
+    """Return the rows of 2 and 3, or of the first two classes if those do not exist.
 
     The target is 1 for the class named first: a 2, or the first class.
     """

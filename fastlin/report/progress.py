@@ -1,4 +1,4 @@
-"""One live progress bar a task, on standard error."""
+"""One live progress bar per task, on standard error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TaskBar:
         self._bars.update(self._task, advance=1, note=note)
 
     def training(self, progress: Progress) -> None:
-        """Show where a training run is; fits the estimator's ``callbacks``."""
+        """Show the progress of a training run; one of the estimator's ``callbacks``."""
         note = f"loss {progress.train_loss:.4f}"
         if progress.val_accuracy is not None:
             note += f", accuracy {progress.val_accuracy:.2%}"
@@ -33,7 +33,7 @@ class TaskBar:
         self._bars.update(self._task, completed=completed, note=note)
 
     def finish(self, note: str) -> None:
-        """Fill the bar, also where a run ended before its last epoch."""
+        """Fill the bar, even if a run ended before its last epoch."""
         total = max(1.0, self._bars.tasks[self._task].completed)
         self._bars.update(self._task, total=total, completed=total, note=note)
 
@@ -51,7 +51,7 @@ class Display:
 
 @contextmanager
 def display(visible: bool) -> Iterator[Display]:
-    """Show bars on standard error while the block runs; nothing at all if not `visible`."""
+    """Show bars on standard error while the block runs, if `visible`."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

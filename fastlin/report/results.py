@@ -1,4 +1,4 @@
-"""Everything one report is made of, gathered before a word of it is written."""
+"""Everything that a report needs, gathered before a word of it is written."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Results:
     Attributes
     ----------
     n_threads : int
-        Threads the runs were computed with.
+        Number of threads of the runs.
     proved : dict of str to bool
         Whether SymPy could prove each equation of the derivations.
     gradient_checks : list of GradientCheck
-        Of every available backend, the training backend first.
+        Checks of every available backend, the training backend first.
     """
 
     problem: Problem

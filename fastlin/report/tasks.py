@@ -1,4 +1,4 @@
-"""Train every model the report speaks of, each once.
+"""Train every model of the report, each once.
 
 Six runs serve all tasks: the logistic model with and without shuffling (2b to
 2e), and the softmax model without a penalty (3b to 3d, 4b) and with each of
@@ -34,7 +34,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Run:
-    """One training run and what the weights it returned score on whole data sets.
+    """One training run, and the scores of the weights that it returned on whole data sets.
 
     Attributes
     ----------

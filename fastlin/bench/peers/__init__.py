@@ -1,7 +1,7 @@
-"""Other libraries that make the same epoch or go to the same optimum, each in its strongest form.
+"""Other libraries that run the same epoch or reach the same optimum, each in its fastest form.
 
-A form that depends on the machine (how many threads, where uint8 becomes float)
-is a *variant*: all are tried, the fastest takes part, under its own label.
+A choice that depends on the machine (how many threads, where uint8 becomes float) is a *variant*:
+all are tried, and the fastest takes part under its own label.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Build(Protocol):
 
 @dataclass(frozen=True)
 class Variant:
-    """One form of a peer: what tells it from the others, and how to make it."""
+    """One form of a peer: its label, and how to make it."""
 
     label: str
     build: Build
@@ -167,7 +167,7 @@ def chosen_peers(
     Raises
     ------
     InputError
-        A name is no peer of the suite.
+        A name is not a peer of the suite.
     """
     peers = SUITES[suite]
     if names is None:
