@@ -20,9 +20,9 @@ except ImportError:  # an older scikit-learn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fastlin.solvers.sgd import Progress
+    from fastlin.solvers.progress import Progress
 
-__all__ = ["CallbackSupportMixin", "FitTasks", "with_callbacks"]
+__all__ = ["CallbackSupportMixin", "FitTasks", "print_epoch", "with_callbacks"]
 
 
 class FitTasks:
@@ -76,3 +76,13 @@ class FitTasks:
         return bool(
             epoch.call_on_fit_task_end(**self._said, reconstruction_attributes=self._attributes)
         )
+
+
+def print_epoch(progress: Progress) -> None:
+    """Print a line at the end of an epoch, as ``verbose=1`` asks."""
+    if not progress.end_of_epoch:
+        return
+    line = f"epoch {progress.epoch + 1}/{progress.max_epochs}  loss {progress.train_loss:.4f}"
+    if progress.val_loss is not None:
+        line += f"  val_loss {progress.val_loss:.4f}  val_accuracy {progress.val_accuracy:.4f}"
+    print(f"{line}  {progress.rows_per_second:,.0f} rows/s")  # noqa: T201 (asked for)

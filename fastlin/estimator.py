@@ -2,76 +2,47 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from fastlin.callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from fastlin.errors import InputError, shown
-from fastlin.kernels import BACKEND_NAMES, Backend, Samples, get_backend
+from fastlin.fitting import Learned, learn, tell_what_was_seen
+from fastlin.kernels import BACKEND_NAMES, get_backend
 from fastlin.replacement import learner_of
 from fastlin.rows.labels import locate, read_labels
-from fastlin.rows.row_weights import counted_rows
-from fastlin.rows.samples import encode_labels, make_samples, weight_type
 from fastlin.rows.scaling import InputScale
 from fastlin.rows.validation import (
-    check_parameters,
     check_rows,
     check_rows_and_labels,
-    check_validation_set,
     check_weights,
-    class_weights_of,
     input_errors,
     labels_and_weights,
     numpys_defaults,
-    require_callables,
-    require_penalty,
-    require_representable,
     require_same_model,
     require_two_classes,
-    split_validation_set,
 )
-from fastlin.solvers.batches import Batches
-from fastlin.solvers.continuing import (
-    RATE_DEPENDS_ON,
-    known_classes,
-    present_model,
-    remembered,
-    resume,
-    unchanged,
-)
-from fastlin.solvers.diagnosis import look_at_descent, look_at_features, tell_of_separation
-from fastlin.solvers.evaluation import mean_score
-from fastlin.solvers.lbfgs import minimize
+from fastlin.solvers.continuing import known_classes
+from fastlin.solvers.diagnosis import look_at_features
 from fastlin.solvers.prediction import logits
-from fastlin.solvers.schedules import SCHEDULES, StepSize, safe_step_size
-from fastlin.solvers.sgd import (
-    Descent,
-    Position,
-    Progress,
-    new_parameters,
-    train,
-)
-from fastlin.solvers.stream import BATCHES_OF_A_WHOLE, Seen
+from fastlin.solvers.schedules import SCHEDULES
+from fastlin.solvers.state import State
+from fastlin.solvers.stream import Seen
+from fastlin.training_set import Options, TrainingSet, check_options, read, split
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from sklearn.utils import Tags
-
-    from fastlin.kernels import Parameters
-    from fastlin.kernels.arguments import Rows
-    from fastlin.results.history import History
 
 
 def _trains_in_parts(estimator: LogisticRegression) -> bool:
@@ -193,15 +164,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     """
 
     classes_: NDArray[Any]
-    coef_: NDArray[Any]
-    intercept_: NDArray[Any]
-    _input_scale: InputScale
-    _step_size: StepSize | None = None
-    """The one that was measured, if any."""
-    _position: Position | None = None
-    """Where gradient descent stopped; None after L-BFGS."""
-    _trained_with: Mapping[str, Any] = MappingProxyType({})
-    """Options of the last call, see :mod:`fastlin.solvers.continuing`."""
+    _state: State = State()
+    """What was learned, or assigned."""
     _data_layout: dict[str, Any] | None = None
     """How the command line read the text file that this model was trained on."""
 
@@ -294,6 +258,36 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         self.verbose = verbose
         self.callbacks = callbacks
 
+    # ------------------------------------------------------------------ weights
+
+    @property
+    def coef_(self) -> Any:
+        """Weights that act on the rows as they are given, unscaled: (k, d), or (1, d)."""
+        return self._learned("coef")
+
+    @coef_.setter
+    def coef_(self, weights: Any) -> None:
+        self._state = replace(self._state, coef=weights, parameters=None)
+
+    @property
+    def intercept_(self) -> Any:
+        """What is added to the weighted rows: (k,), or (1,) with two classes."""
+        return self._learned("intercept")
+
+    @intercept_.setter
+    def intercept_(self, intercept: Any) -> None:
+        self._state = replace(self._state, intercept=intercept, parameters=None)
+
+    def _learned(self, name: str) -> Any:
+        value = getattr(self._state, name)
+        if value is None:
+            raise AttributeError(f"{type(self).__name__} has no {name}_ before it was fitted")
+        return value
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Tell scikit-learn whether there are weights, trained or assigned."""
+        return hasattr(self, "coef_")
+
     # ------------------------------------------------------------------ training
 
     @with_callbacks  # type: ignore[untyped-decorator]  # as above
@@ -352,63 +346,58 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         y_val: ArrayLike | None,
     ) -> None:
         """Do what :meth:`fit` of ``owner`` says; this is a copy of it."""
+        options = Options(self)
         with input_errors():
-            check_parameters(self)
-            require_callables(self.callbacks or ())
-            backend = get_backend(self.backend)
-            rows, labels = check_rows_and_labels(self, X, y, reset=True)
-            weights = check_weights(rows, labels, sample_weight, self.class_weight)
-            classes = np.unique(labels)
-            require_two_classes(classes)
-            validation = check_validation_set(self, X_val, y_val)
-            val_weights = None
-            if validation is not None:
-                val_weights = class_weights_of(
-                    validation[1], self.class_weight, labels, weights, sample_weight
-                )
-            generator = self._generator()
-            seen = {"X": X, "y": y, "sample_weight": sample_weight}
-            if validation is None and self._options.early_stopping:
-                part, val_part = split_validation_set(
-                    labels, self._options.validation_fraction, generator, weights
-                )
-                validation = rows.part(val_part), labels[val_part]
-                rows, labels = rows.part(part), labels[part]
-                if weights is not None:
-                    weights, val_weights = weights[part], weights[val_part]
-                if self._has_callbacks:
-                    seen = {
+            backend = check_options(self)
+            data = read(self, X, y, sample_weight, X_val, y_val)
+            generator, told = options.generator(), {"X": X, "y": y, "sample_weight": sample_weight}
+            if data.validation is None and options.early_stopping:
+                data, part = split(data, options.validation_fraction, generator)
+                if getattr(self, "_skl_callbacks", None):
+                    told = {
                         name: None if values is None else _safe_indexing(values, part)
-                        for name, values in seen.items()
+                        for name, values in told.items()
                     }
-            goes_on = self._options.warm_start and hasattr(self, "coef_")
-            seen_rows = Seen()
-            if goes_on:
-                old_classes, shape = getattr(self, "classes_", classes), np.shape(self.coef_)
-                d = rows.shape[1]
-                require_same_model(classes, d, old_classes, shape[1] if len(shape) == 2 else d)
-                if self._position is not None and isinstance(self.random_state, Integral):
-                    seen_rows = Seen(epochs=self._position.seen.epochs)
-                    generator = self._generator(seen_rows.epochs)  # orders that are new ones
-            if self.solver == "sgd" and not goes_on and self.input_scale is None:
-                look_at_features(rows, weights)
-            self.classes_ = classes
-            self._position = None
-            bound = None if validation is None else (*validation, val_weights)
-            told = owner, seen
-            self._train(backend, rows, labels, weights, bound, generator, goes_on, seen_rows, told)
-        if not self._options.early_stopping:
-            if self._options.l2 == 0 and self._separates(backend, rows, labels, weights):
-                tell_of_separation(len(labels))
-            elif self.solver == "sgd":
-                scales = rows.can_be_shifted and self.input_scale is None
-                look_at_descent(
-                    self.history_,
-                    self._options.tol,
-                    self._options.patience,
-                    self._options.momentum,
-                    scales,
-                )
+            before, seen = None, Seen()
+            if options.warm_start and hasattr(self, "coef_"):
+                d, shape = data.rows.shape[1], np.shape(self.coef_)
+                old_classes = getattr(self, "classes_", data.classes)
+                require_same_model(data.classes, d, old_classes, shape[1] if len(shape) == 2 else d)
+                if self._state.seen.epochs and isinstance(self.random_state, Integral):
+                    seen = Seen(epochs=self._state.seen.epochs)
+                    generator = options.generator(seen.epochs)  # orders that are new ones
+                before = self._state.begun_anew()
+            elif options.descends and self.input_scale is None:
+                look_at_features(data.rows, data.weights)
+            names = ("n_features_in_", "feature_names_in_")
+            visible = {name: getattr(self, name) for name in names if hasattr(self, name)}
+            visible["classes_"] = data.classes
+
+            def tasks_of(now: Callable[[], State]) -> FitTasks:
+                n_epochs = options.max_epochs
+                return FitTasks(owner, n_epochs, told, lambda: {**visible, "_state": now()})
+
+            has_callbacks = bool(getattr(self, "_skl_callbacks", None))
+            learned = learn(
+                options,
+                backend,
+                data,
+                before,
+                generator,
+                seen=seen,
+                tasks_of=tasks_of if has_callbacks else None,
+            )
+            self._adopt(learned, data.classes)
+        if not options.early_stopping:
+            tell_what_was_seen(options, backend, data, learned)
+
+    def _adopt(self, learned: Learned, classes: NDArray[Any]) -> None:
+        """Become what was learned of some classes."""
+        self.classes_ = classes
+        self._state, self.history_ = learned.state, learned.history
+        self.n_iter_ = learned.history.stopped_epoch + 1
+        self.backend_ = learned.backend
+        self.learning_rate_ = learned.learning_rate
 
     @available_if(_trains_in_parts)  # type: ignore[untyped-decorator]  # as above
     @numpys_defaults
@@ -466,10 +455,9 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         sample_weight: ArrayLike | None,
     ) -> None:
         """Do what :meth:`partial_fit` says; this is a copy of the estimator that was asked."""
+        options = Options(self)
         with input_errors():
-            check_parameters(self)
-            require_callables(self.callbacks or ())
-            backend = get_backend(self.backend)
+            backend = check_options(self)
             if self.class_weight == "balanced":
                 raise InputError(
                     "class_weight='balanced' needs all rows at once; give partial_fit "
@@ -485,265 +473,28 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
                 if classes is None:
                     raise InputError("the first call of partial_fit needs classes=all labels")
                 self.classes_ = known
-            self.classes_ = known_classes(self)
+            self.classes_ = known_classes(self.classes_)
             if classes is not None and not np.array_equal(self.classes_, known):
                 raise InputError(
                     f"classes={shown(known.tolist())} differ from those of the first call, "
                     f"{shown(self.classes_.tolist())}; leave classes out"
                 )
-            goes_on = hasattr(self, "coef_")
+            before = self._state if hasattr(self, "coef_") else None
             weights = check_weights(
-                rows, labels, sample_weight, self.class_weight, self.classes_, may_be_zero=goes_on
+                rows,
+                labels,
+                sample_weight,
+                self.class_weight,
+                self.classes_,
+                may_be_zero=before is not None,
             )
             if weights is not None and not weights.any():
                 return
-            seen_rows = self._position.seen if self._position else Seen()
-            generator = self._generator(seen_rows.epochs)
-            self._train(backend, rows, labels, weights, None, generator, goes_on, seen_rows)
-
-    def _train(
-        self,
-        backend: Backend,
-        rows: Rows,
-        labels: NDArray[Any],
-        sample_weight: NDArray[np.float64] | None,
-        validation: tuple[Rows, NDArray[Any], NDArray[np.float64] | None] | None,
-        generator: np.random.Generator,
-        goes_on: bool,
-        seen_rows: Seen,
-        told: tuple[LogisticRegression, dict[str, Any]] | None = None,
-    ) -> None:
-        """Learn, from zero or from the present model.
-
-        ``told`` is what callbacks are told of a whole fit, its estimator and data; None for a
-        partial one.
-        """
-        dtype = weight_type(rows, self.dtype)
-        if goes_on and self.dtype == "auto" and self._trained_with.get("weights") == "float64":
-            dtype = np.dtype(np.float64)  # one block of float32 must not round a model of float64
-        require_penalty(self._options.l2, dtype)
-        scale = self._scale_for(rows, sample_weight, dtype, goes_on)
-        samples = make_samples(
-            rows,
-            encode_labels(labels, self.classes_),
-            scale,
-            dtype,
-            sample_weight,
-            of_counted=self.solver == "sgd",
-        )
-        n_models = 1 if len(self.classes_) == 2 else len(self.classes_)
-        # L-BFGS has neither velocities nor averages.
-        extras = (
-            (self._options.momentum, self._options.average)
-            if self.solver == "sgd"
-            else (0.0, False)
-        )
-        parameters = new_parameters(n_models, rows.shape[1], dtype, *extras)
-        position = self._position or Position(parameters, 0, 0)
-        same_scale = goes_on and scale is getattr(self, "_input_scale", None)
-        if goes_on:
-            same = same_scale and unchanged(self, "average", "fit_intercept")
-            resumed = resume(
-                parameters,
-                present_model(self, n_models, rows.shape[1]),
-                scale,
-                self._position if same else None,
-                self._options.fit_intercept,
-            )
-            if not resumed:  # an average begins here, the schedule goes on
-                position = Position(parameters, position.epochs_done, 0)
-
-        def model() -> dict[str, Any]:
-            weights, intercept = parameters.to_return()
-            raw_intercept = scale.learned_intercept(weights, intercept)
-            learned = {"coef_": weights.copy(), "intercept_": raw_intercept}
-            return {**visible, **learned, "_input_scale": scale}
-
-        names = ("classes_", "n_features_in_", "feature_names_in_")
-        visible = {name: getattr(self, name) for name in names if hasattr(self, name)}
-        tasks = None
-        if told is not None and self._has_callbacks:
-            tasks = FitTasks(told[0], self._options.max_epochs, told[1], model)
-        validation_samples = self._bind_validation(validation, scale, dtype)
-        counted = counted_rows(sample_weight) if self.solver == "sgd" else None
-        n_counted = len(rows) if counted is None else len(counted)
-        measures = self.solver == "sgd" and self._options.learning_rate == "auto"
-        may_keep = measures and same_scale and unchanged(self, *RATE_DEPENDS_ON)
-        before, seen_rows = seen_rows, seen_rows.with_block(n_counted, sample_weight)
-        full_batch = seen_rows.full_batch(self._options.batch_size)
-        step_size, seen_rows = seen_rows.measured(
-            self._step_size if may_keep else None,
-            full_batch,
-            n_counted,
-            lambda: self._step_size_for(
-                samples,
-                scale,
-                n_models,
-                dtype,
-                in_stream=told is None and n_counted < BATCHES_OF_A_WHOLE * full_batch,
-            ),
-        )
-        descent = self._descent(
-            backend,
-            samples,
-            validation_samples,
-            scale,
-            step_size,
-            1 if told is None else self._options.max_epochs,
-            position,
-            tasks,
-            Batches(
-                n_counted,
-                self._options.batch_size,
-                self._options.drop_last and self.solver == "sgd",
-                self._options.shuffle,
-                self._options.checks_per_epoch,
-                full_batch,
-                seen_rows.row_weight(before),
-                counted,
-            ),
-        )
-        descent = replace(descent, rate_is_measured=measures and told is not None)
-        self.history_ = self._solve(descent, parameters, scale, generator)
-        learned = model()
-        self.coef_, self.intercept_ = learned["coef_"], learned["intercept_"]
-        self._position = None
-        if self.solver == "sgd":
-            self._position = Position(
-                parameters,
-                position.epochs_done + self.history_.stopped_epoch + 1,
-                position.steps_done + self.history_.stopped_step + 1,
-                self.intercept_.copy(),
-                replace(seen_rows, epochs=seen_rows.epochs + self.history_.stopped_epoch + 1),
-            )
-        self.n_iter_ = self.history_.stopped_epoch + 1
-        self.backend_ = backend.name
-        self.learning_rate_ = step_size.learning_rate
-        self._step_size = step_size if measures else None
-        self._input_scale = scale
-        self._trained_with = {**remembered(self), "weights": dtype.name}
-        if tasks is not None:
-            tasks.end()
-
-    def _scale_for(
-        self,
-        rows: Rows,
-        sample_weight: NDArray[np.float64] | None,
-        dtype: np.dtype[Any],
-        goes_on: bool,
-    ) -> InputScale:
-        """Return the scale of the inputs: the present one if it still is as the options say."""
-        # Rows in sparse form cannot be shifted, and where the intercept is not free, the features'
-        # origin makes another model.
-        if goes_on and hasattr(self, "_input_scale") and unchanged(self, "input_scale"):
-            may_centre = self._centres and rows.can_be_shifted
-            return self._input_scale if may_centre else self._input_scale.uncentred()
-        scale = InputScale.from_option(self.input_scale, rows, sample_weight)
-        if self._centres and rows.can_be_shifted:
-            centred = scale.centred(rows, sample_weight)
-            # L-BFGS finds the intercept by itself unless that would cost digits.
-            if self.solver == "sgd" or centred.loses_digits(rows, dtype, sample_weight):
-                return centred
-        return scale
-
-    @property
-    def _has_callbacks(self) -> bool:
-        """Whether scikit-learn's ``set_callbacks`` gave any."""
-        return bool(getattr(self, "_skl_callbacks", None))
-
-    @property
-    def _options(self) -> _PlainOptions:
-        return _PlainOptions(self)
-
-    def _step_size_for(
-        self,
-        samples: Samples,
-        scale: InputScale,
-        n_models: int,
-        dtype: np.dtype[Any],
-        in_stream: bool,
-    ) -> StepSize:
-        if self._options.learning_rate != "auto":
-            return StepSize(self._options.learning_rate, 1.0)
-        if self.solver == "lbfgs":  # which searches along a line
-            return StepSize(np.nan, 1.0)
-        return safe_step_size(
-            samples,
-            scale,
-            n_models,
-            self._options.batch_size,
-            self._options.l2,
-            self._options.fit_intercept,
-            dtype,
-            self._options.momentum,
-            self._intercept_decay,
-            in_stream=in_stream,
-        )
-
-    @property
-    def _centres(self) -> bool:
-        """Whether a solver may choose the features' origin, as well as its own pace."""
-        has_own_pace = self.solver == "lbfgs" or self._options.learning_rate == "auto"
-        # Which can take up any shift of the features at no cost.
-        intercept_is_free = self._options.fit_intercept and not self._options.regularize_intercept
-        return bool(has_own_pace and intercept_is_free)
-
-    @property
-    def _intercept_decay(self) -> float:
-        return 2 * self._options.l2 if self._options.regularize_intercept else 0.0
-
-    def _solve(
-        self,
-        descent: Descent,
-        parameters: Parameters,
-        scale: InputScale,
-        generator: np.random.Generator,
-    ) -> History:
-        if self.solver == "lbfgs":
-            return minimize(descent, parameters, scale)
-        return train(descent, parameters, generator)
-
-    def _descent(
-        self,
-        backend: Backend,
-        samples: Samples,
-        validation: Samples | None,
-        scale: InputScale,
-        step_size: StepSize,
-        max_epochs: int,
-        position: Position,
-        tasks: FitTasks | None,
-        batches: Batches,
-    ) -> Descent:
-        dtype = weight_type(samples.rows, self.dtype)
-        callbacks = [*(self.callbacks or ()), *([_print_epoch] if self._options.verbose else ())]
-        return Descent(
-            backend=backend,
-            samples=samples,
-            validation=validation,
-            batches=batches,
-            learning_rate=step_size.learning_rate,
-            decay=2 * self._options.l2,
-            gain=scale.gain(dtype),
-            schedule=self._options.schedule,
-            intercept_decay=self._intercept_decay,
-            fit_intercept=self._options.fit_intercept,
-            intercept_gain=step_size.intercept_gain,
-            momentum=self._options.momentum,
-            nesterov=self._options.nesterov,
-            average=self._options.average,
-            max_epochs=max_epochs,
-            tol=self._options.tol,
-            patience=self._options.patience,
-            early_stopping=self._options.early_stopping,
-            n_threads=self._threads(backend),
-            callbacks=callbacks if tasks is None else [*callbacks, tasks],
-            before_epoch=() if tasks is None else (tasks.begin_epoch,),
-            epochs_done=position.epochs_done,
-            steps_done=position.steps_done,
-            horizon=self._options.max_epochs,
-            unshifted=scale if scale.has_shift and _cannot_be_shifted(validation) else None,
-        )
+            seen = Seen() if before is None else before.seen
+            data = TrainingSet(rows, labels, self.classes_, weights)
+            generator = options.generator(seen.epochs)
+            learned = learn(options, backend, data, before, generator, seen=seen, is_part=True)
+            self._adopt(learned, data.classes)
 
     # ------------------------------------------------------------------ prediction
 
@@ -771,15 +522,11 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         with input_errors():
             rows = check_rows(self, X)
         backend = get_backend(self.backend)
-        logits = self._logits(backend, rows)
-        return logits[:, 0] if len(self.classes_) == 2 else logits
-
-    def _logits(self, backend: Backend, rows: Rows) -> NDArray[Any]:
-        """Return the logits ``(n, k)`` of checked rows."""
         # A model whose weights were assigned has no scale.
-        scale = getattr(self, "_input_scale", None) or InputScale.from_option(None, rows)
+        scale = self._state.scale or InputScale.from_option(None, rows)
         model = self.coef_, self.intercept_, scale
-        return logits(backend, rows, *model, self._threads(backend))
+        found = logits(backend, rows, *model, Options(self).threads(backend))
+        return found[:, 0] if len(self.classes_) == 2 else found
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return the most probable label of each row.
@@ -883,10 +630,26 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         OutputError
             The file cannot be written.
         """
-        from fastlin.results.model_file import save_estimator
+        from fastlin import __version__
+        from fastlin.results.model_file import save_model
 
         check_is_fitted(self)
-        save_estimator(self, path)
+        params = self.get_params() | {"callbacks": None}
+        if not isinstance(params["random_state"], Integral):
+            params["random_state"] = None
+        arrays, numbers = self._state.to_plain()
+        arrays["classes_"] = self.classes_
+        if hasattr(self, "feature_names_in_"):
+            arrays["feature_names_in_"] = self.feature_names_in_
+        metadata = {
+            "fastlin": __version__,
+            "n_iter_": self.n_iter_,
+            "backend_": self.backend_,
+            "learning_rate_": self.learning_rate_,
+            "history": self.history_.stored().to_dict(),
+            "data_layout": self._data_layout,
+        }
+        save_model(path, params=params, arrays=arrays, metadata=metadata | numbers)
 
     @classmethod
     def load(cls, path: str | Path) -> LogisticRegression:
@@ -907,85 +670,21 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         ModelFileError
             The file is missing, damaged, or not a model.
         """
-        from fastlin.results.model_file import load_estimator
+        from fastlin.results.history import History
+        from fastlin.results.model_file import load_model, reading
 
-        return load_estimator(cls, path)
-
-    # ------------------------------------------------------------------ arguments
-
-    def _separates(
-        self,
-        backend: Backend,
-        rows: Rows,
-        labels: NDArray[Any],
-        sample_weight: NDArray[np.float64] | None,
-    ) -> bool:
-        """Whether the model is right about every row that counts."""
-        index = encode_labels(labels, self.classes_)
-        if self._input_scale.cancels(self.coef_):
-            logits = self._logits(backend, rows)
-            predicted = logits[:, 0] > 0 if logits.shape[1] == 1 else logits.argmax(axis=1)
-            wrong = predicted != index
-            return not (wrong if sample_weight is None else wrong & (sample_weight > 0)).any()
-        samples = Samples(rows.for_weights(self.coef_.dtype), index, sample_weight)
-        model = self.coef_, self.intercept_
-        return mean_score(backend, samples, *model, self._threads(backend))[1] == 1
-
-    def _threads(self, backend: Backend) -> int:
-        return backend.n_threads if self._options.n_threads is None else self._options.n_threads
-
-    def _generator(self, epochs: int = 0) -> np.random.Generator:
-        """Return what draws the orders of rows; after some ``epochs`` of a seed, others."""
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
-        return np.random.default_rng([seed, epochs] if epochs else seed)
-
-    def _bind_validation(
-        self,
-        validation: tuple[Rows, NDArray[Any], NDArray[np.float64] | None] | None,
-        scale: InputScale,
-        dtype: np.dtype[Any],
-    ) -> Samples | None:
-        if validation is None:
-            return None
-        rows, labels, weights = validation
-        index = encode_labels(labels, self.classes_, "y_val")
-        require_representable(rows, dtype)
-        if not rows.can_be_shifted:  # see Descent.unshifted
-            return Samples(rows.for_weights(dtype), index, weights)
-        return make_samples(rows, index, scale, dtype, weights)
-
-
-COUNTED = ("batch_size", "max_epochs", "patience", "checks_per_epoch", "n_threads")
-MOST_COUNTED = 2**31 - 1
-"""More rows, epochs, checks or threads there never are, and the kernels count in 64 bits."""
-
-
-class _PlainOptions:
-    """An estimator's parameters, numbers as Python's own: NumPy's small ones overflow in sums."""
-
-    def __init__(self, estimator: LogisticRegression) -> None:
-        self._estimator = estimator
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._estimator, name)
-        if name in COUNTED and value is not None:
-            return min(int(value), MOST_COUNTED)
-        if isinstance(value, bool | np.bool_):
-            return bool(value)
-        try:
-            return float(value) if isinstance(value, Real) else value
-        except OverflowError:  # an integer beyond any float
-            return math.inf
-
-
-def _cannot_be_shifted(validation: Samples | None) -> bool:
-    return validation is not None and not validation.rows.can_be_shifted
-
-
-def _print_epoch(progress: Progress) -> None:
-    if not progress.end_of_epoch:
-        return
-    line = f"epoch {progress.epoch + 1}/{progress.max_epochs}  loss {progress.train_loss:.4f}"
-    if progress.val_loss is not None:
-        line += f"  val_loss {progress.val_loss:.4f}  val_accuracy {progress.val_accuracy:.4f}"
-    print(f"{line}  {progress.rows_per_second:,.0f} rows/s")  # noqa: T201 (verbose=1 asks for it)
+        saved = load_model(path)
+        arrays, metadata = saved.arrays, saved.metadata
+        with reading(path):
+            model = cls(**saved.params)
+            model.history_ = History.from_dict(metadata["history"])
+            model.learning_rate_ = float(metadata["learning_rate_"])
+            model._state = State.from_plain(arrays, metadata, model.learning_rate_)
+        model.classes_ = arrays["classes_"]
+        if "feature_names_in_" in arrays:
+            model.feature_names_in_ = arrays["feature_names_in_"].astype(object)
+        model.n_features_in_ = model.coef_.shape[1]
+        model.n_iter_, model.backend_ = metadata["n_iter_"], metadata["backend_"]
+        layout = metadata.get("data_layout")
+        model._data_layout = layout if isinstance(layout, dict) else None
+        return model

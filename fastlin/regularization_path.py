@@ -11,18 +11,18 @@ import numpy as np
 from fastlin.advice import NotConvergedWarning, warn
 from fastlin.errors import InputError, shown
 from fastlin.estimator import LogisticRegression
+from fastlin.fitting import prepare, solved, tell_what_was_seen
 from fastlin.kernels import Parameters
+from fastlin.rows.validation import input_errors, numpys_defaults
 from fastlin.solvers.curvature import Curvature
 from fastlin.solvers.lbfgs import Solution, solve
 from fastlin.solvers.objective import Objective
-from fastlin.solvers.sgd import score_validation
+from fastlin.training_set import Options, check_options, read
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from fastlin.results.history import History
-    from fastlin.rows.scaling import InputScale
-    from fastlin.solvers.sgd import Descent
+    from fastlin.solvers.problem import Problem
 
 DEFAULT_L2 = tuple(10.0 ** (-half / 2) for half in range(13))
 """1 to 1e-6, two a decade."""
@@ -66,6 +66,7 @@ class RegularizationPath:
     best: LogisticRegression | None
 
 
+@numpys_defaults
 def path(
     X: ArrayLike,
     y: ArrayLike,
@@ -126,97 +127,80 @@ def path(
                 f"path does not take {name}={parameters[name]!r}: it fits solver='lbfgs' to the "
                 "optimum, each fit from the last one; leave it out"
             )
-    model = _PathModel(**parameters, solver="lbfgs", l2=float(penalties[0]))
-    model.penalties = penalties
-    model.fit(X, y, sample_weight, X_val, y_val)
-    fits, scores = model.fits, [fit.score for fit in model.fits if fit.score is not None]
+    estimator = LogisticRegression(**parameters, solver="lbfgs", l2=float(penalties[0]))
+    with input_errors():
+        backend = check_options(estimator)
+        data = read(estimator, X, y, sample_weight, X_val, y_val)
+        start = prepare(Options(estimator), backend, data)
+        fits = _solve_all(start.problem, start.parameters, penalties)
+    _warn_of_shortfall(fits)
+    scored = [fit for fit in fits if fit.score is not None]
+    if scored:
+        chosen = min(scored, key=lambda fit: fit.score or ())
+        options = Options(estimator.set_params(l2=chosen.problem.l2))
+        history = chosen.solution.history
+        learned = solved(options, chosen.problem, chosen.parameters, history)
+        estimator._adopt(learned, data.classes)
+        tell_what_was_seen(options, backend, data, learned)
     return RegularizationPath(
         l2=penalties,
-        coef=np.stack([fit.coef for fit in fits]),
+        coef=np.stack([fit.parameters.weights for fit in fits]),
         intercept=np.stack([fit.intercept for fit in fits]),
         objective=np.array([fit.solution.objective for fit in fits]),
         gap=np.array([fit.solution.gap for fit in fits]),
         n_iter=np.array([fit.solution.history.stopped_epoch + 1 for fit in fits], np.int64),
         stop_reason=tuple(fit.solution.history.stop_reason for fit in fits),
-        val_loss=np.array([loss for loss, _ in scores]) if scores else None,
-        val_accuracy=np.array([accuracy for _, accuracy in scores]) if scores else None,
-        best=model.best() if scores else None,
+        val_loss=np.array([fit.score[0] for fit in scored if fit.score]) if scored else None,
+        val_accuracy=np.array([fit.score[1] for fit in scored if fit.score]) if scored else None,
+        best=estimator if scored else None,
     )
 
 
 @dataclass(frozen=True)
 class _Fit:
-    """One penalty's weights, as the kernels and as users hold them, and their score."""
+    """One penalty's problem, what solves it, and its score on the validation rows."""
 
-    l2: float
+    problem: Problem
     solution: Solution
     parameters: Parameters
-    coef: NDArray[Any]
-    intercept: NDArray[Any]
     score: tuple[float, float] | None
 
-
-class _PathModel(LogisticRegression):
-    """An estimator whose ``fit`` makes all fits of a path, and holds the best of them after it."""
-
-    penalties: NDArray[np.float64]
-
-    def _solve(
-        self,
-        descent: Descent,
-        parameters: Parameters,
-        scale: InputScale,
-        generator: np.random.Generator,
-    ) -> History:
-        # Scores are made once a fit, below, not after every iteration.
-        objective = Objective(replace(descent, validation=None), scale, len(parameters.weights))
-        curvature = Curvature(objective)
-        self.fits: list[_Fit] = []
-        for l2 in self.penalties:
-            objective.decay[:-1] = 2 * l2
-            objective.decay[-1] = 2 * l2 if self.regularize_intercept else 0.0
-            solution = solve(objective, curvature, parameters)
-            weights = parameters.weights.copy()
-            fit = _Fit(
-                l2=float(l2),
-                solution=solution,
-                parameters=Parameters(weights, parameters.intercept.copy()),
-                coef=weights,
-                intercept=scale.learned_intercept(weights, parameters.intercept),
-                score=_score(descent, parameters),
-            )
-            self.fits.append(fit)
-        short = [fit for fit in self.fits if fit.solution.shortfall]
-        if short:
-            listed = ", ".join(f"{fit.l2:g}" for fit in short)
-            warn(
-                f"fits with l2={listed} fell short: {short[0].solution.shortfall}",
-                NotConvergedWarning,
-            )
-        chosen = self._chosen()
-        parameters.weights[...] = chosen.parameters.weights
-        parameters.intercept[...] = chosen.parameters.intercept
-        return chosen.solution.history
-
-    def _chosen(self) -> _Fit:
-        """Return the fit with the least validation loss; without scores the last."""
-        scored = [fit for fit in self.fits if fit.score is not None]
-        return min(scored, key=lambda fit: fit.score or (), default=self.fits[-1])
-
-    def best(self) -> LogisticRegression:
-        """Return the chosen fit as a plain estimator."""
-        options = self.get_params() | {"l2": self._chosen().l2}
-        estimator = LogisticRegression(**options)
-        for name in set(vars(self)) - set(options) - {"penalties", "fits"}:
-            setattr(estimator, name, getattr(self, name))
-        return estimator
+    @property
+    def intercept(self) -> NDArray[Any]:
+        """The intercept ``(k,)`` for unscaled rows."""
+        weights, intercept = self.parameters.weights, self.parameters.intercept
+        return self.problem.scale.learned_intercept(weights, intercept)
 
 
-def _score(descent: Descent, parameters: Parameters) -> tuple[float, float] | None:
-    """Return mean loss and accuracy on the validation rows, if there are any."""
-    if descent.validation is None:
-        return None
-    return score_validation(descent, (parameters.weights, parameters.intercept))
+def _solve_all(
+    problem: Problem, parameters: Parameters, penalties: NDArray[np.float64]
+) -> list[_Fit]:
+    """Solve a problem under each penalty, in turn from ``parameters``, which change."""
+    # Scores are made once a fit, not after every iteration.
+    objective = Objective(replace(problem, validation=None))
+    curvature = Curvature(objective)
+    fits = []
+    for l2 in penalties:
+        objective = objective.with_l2(float(l2))
+        solution = solve(objective, curvature, parameters)
+        weights, intercept = parameters.weights.copy(), parameters.intercept.copy()
+        score = None
+        if problem.validation is not None:
+            score = problem.score_validation(weights, intercept)
+        solved_problem = problem.with_l2(float(l2))
+        fits.append(_Fit(solved_problem, solution, Parameters(weights, intercept), score))
+    return fits
+
+
+def _warn_of_shortfall(fits: list[_Fit]) -> None:
+    """Name in one warning the fits that ended short of ``tol``."""
+    short = [fit for fit in fits if fit.solution.shortfall]
+    if short:
+        listed = ", ".join(f"{fit.problem.l2:g}" for fit in short)
+        warn(
+            f"fits with l2={listed} fell short: {short[0].solution.shortfall}",
+            NotConvergedWarning,
+        )
 
 
 def _checked(l2: Any) -> NDArray[np.float64]:

@@ -1,5 +1,5 @@
 """What callbacks are told, under the name that it had first."""
 
-from fastlin.solvers.sgd import Progress
+from fastlin.solvers.progress import Progress
 
 __all__ = ["Progress"]

@@ -13,7 +13,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from fastlin import LogisticRegression
 from fastlin.kernels import BACKEND_NAMES, backends
-from fastlin.solvers.sgd import Progress
+from fastlin.solvers.progress import Progress
 
 # ------------------------------------------------------------------ options
 

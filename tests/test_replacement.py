@@ -18,7 +18,7 @@ from fastlin.advice import NotConvergedWarning
 from fastlin.errors import DivergenceError, InputError
 from fastlin.kernels import BACKEND_NAMES
 from fastlin.replacement import learner_of
-from fastlin.solvers.sgd import Progress, asks_to_stop
+from fastlin.solvers.progress import Progress, asks_to_stop
 
 FRAME = pd.DataFrame(X, columns=list("abcd"))
 

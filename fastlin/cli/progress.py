@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fastlin.solvers.sgd import Progress
+    from fastlin.solvers.progress import Progress
 
 Callback: TypeAlias = "Callable[[Progress], None]"
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-    from fastlin.solvers.sgd import Progress
+    from fastlin.solvers.progress import Progress
 
 
 class TaskBar:

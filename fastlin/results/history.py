@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 MOST_STORED = 2**15
 """Steps, and checks, that a file or a pickle keeps individually: half a megabyte per pickle."""
+
+LATER = ("steps_per_loss",)
+"""Fields that files of the first versions do not have."""
 
 
 @dataclass
@@ -93,6 +97,24 @@ class History:
             name: value.tolist() if isinstance(value, np.ndarray) else value
             for name, value in vars(self).items()
         }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> History:
+        """Undo :meth:`to_dict`.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            A field is missing or not what it should be.
+        """
+        values = dict(content)
+        for name, default in vars(cls()).items():
+            value = content.get(name, default) if name in LATER else content[name]
+            if isinstance(default, np.ndarray):
+                values[name] = np.array(value, default.dtype)
+            elif type(value) is not type(default):
+                raise TypeError(f"{name} is {value!r}")
+        return cls(**values)
 
     def stored(self, most: int = MOST_STORED) -> History:
         """Return what a file or a pickle keeps: this history, if it is no longer than `most`.

@@ -12,31 +12,30 @@ import json
 import stat
 import tokenize
 import zipfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastlin.errors import InputError, ModelFileError
-from fastlin.kernels.arguments import Parameters
-from fastlin.results.history import History
 from fastlin.results.output_file import replacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fastlin.estimator import LogisticRegression
-
 FORMAT = "fastlin model"
 VERSION = 1
 REQUIRED_ARRAYS = ("coef_", "intercept_", "classes_")
-POSITION_ARRAYS = tuple(f"position_{field.name}" for field in fields(Parameters))
-"""What gradient descent continues from, see :class:`fastlin.solvers.sgd.Position`."""
+POSITION_ARRAYS = tuple(
+    f"position_{name}{kind}"
+    for kind in ("", "_velocity", "_average")
+    for name in ("weights", "intercept")
+)
+"""What gradient descent continues from, see :class:`fastlin.kernels.arguments.Parameters`."""
 OPTIONAL_ARRAYS = ("feature_names_in_", "input_shift", "input_factor", *POSITION_ARRAYS)
-LATER_IN_HISTORY = ("steps_per_loss",)
-"""Fields that files of the first versions lack."""
 METADATA = {"fastlin": str, "n_iter_": int, "backend_": str, "history": dict}
 
 
@@ -61,112 +60,13 @@ class SavedModel:
     metadata: dict[str, Any]
 
 
-def save_estimator(model: LogisticRegression, path: str | Path) -> None:
-    """Write a trained estimator to exactly `path`; see :func:`save_model`.
-
-    Callbacks are not kept, and ``random_state`` is kept only if it is a number.
-    """
-    from fastlin import __version__
-
-    params = model.get_params()
-    if not isinstance(params["random_state"], (int, np.integer)):
-        params["random_state"] = None
-    names = [name for name in (*REQUIRED_ARRAYS, "feature_names_in_") if hasattr(model, name)]
-    save_model(
-        path,
-        params=params | {"callbacks": None},
-        arrays={name: getattr(model, name) for name in names}
-        | {"input_shift": model._input_scale.shift, "input_factor": model._input_scale.scale}
-        | _position_arrays(model),
-        metadata={
-            "fastlin": __version__,
-            "n_iter_": model.n_iter_,
-            "backend_": model.backend_,
-            "learning_rate_": model.learning_rate_,
-            "intercept_gain": None if model._step_size is None else model._step_size.intercept_gain,
-            "position": None
-            if model._position is None
-            else [model._position.epochs_done, model._position.steps_done],
-            "trained_with": dict(model._trained_with),
-            "before_centring": _short(model._input_scale.before_centring),
-            "seen": None if model._position is None else asdict(model._position.seen),
-            "history": model.history_.stored().to_dict(),
-            "data_layout": model._data_layout,
-        },
-    )
-
-
-def load_estimator(kind: type[LogisticRegression], path: str | Path) -> LogisticRegression:
-    """Read a trained estimator, which predicts and continues training as the saved one would.
-
-    Raises
-    ------
-    ModelFileError
-        As :func:`load_model`.
-    """
-    from fastlin.rows.scaling import InputScale
-    from fastlin.solvers.schedules import StepSize
-    from fastlin.solvers.sgd import Position
-    from fastlin.solvers.stream import Seen
-
-    saved = load_model(path)
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Say of a file that it is damaged if what it holds cannot be made use of."""
     try:
-        model = kind(**saved.params)
-        model.history_ = _history(saved.metadata["history"])
-        model.learning_rate_ = float(saved.metadata["learning_rate_"])
-        gain, position = saved.metadata.get("intercept_gain"), saved.metadata.get("position")
-        if gain is not None:
-            model._step_size = StepSize(model.learning_rate_, float(gain))
-        present = [name for name in POSITION_ARRAYS if name in saved.arrays]
-        arrays = {name.removeprefix("position_"): saved.arrays.pop(name) for name in present}
-        if position is not None:
-            epochs_done, steps_done = map(int, position)
-            seen = Seen.from_dict(saved.metadata.get("seen") or {})
-            intercept = saved.arrays["intercept_"].copy()
-            model._position = Position(
-                Parameters(**arrays), epochs_done, steps_done, intercept, seen
-            )
-        layout = saved.metadata.get("data_layout")
-        model._data_layout = layout if isinstance(layout, dict) else None
-        shift, factor = saved.arrays.pop("input_shift"), saved.arrays.pop("input_factor")
-        before = saved.metadata.get("before_centring")
-        if before is not None:
-            before = np.broadcast_to(np.asarray(before, np.float64), shift.shape).copy()
-        model._trained_with = dict(saved.metadata.get("trained_with") or {})
+        yield
     except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise ModelFileError(_damaged(path, f"a field is missing or wrong ({error})")) from error
-    model._input_scale = InputScale(shift, factor, before)
-    for name, array in saved.arrays.items():
-        setattr(model, name, array.astype(object) if name == "feature_names_in_" else array)
-    model.n_features_in_ = model.coef_.shape[1]
-    model.n_iter_ = saved.metadata["n_iter_"]
-    model.backend_ = saved.metadata["backend_"]
-    return model
-
-
-def _position_arrays(model: LogisticRegression) -> dict[str, NDArray[Any]]:
-    if model._position is None:
-        return {}
-    values = vars(model._position.parameters).items()
-    return {f"position_{name}": array for name, array in values if array is not None}
-
-
-def _short(shift: NDArray[np.float64] | None) -> Any:
-    """Return a shift for JSON, as one number if it is the same for all features."""
-    same = shift is not None and bool((shift == shift[0]).all())
-    return shift if shift is None or not same else float(shift[0])
-
-
-def _history(content: dict[str, Any]) -> History:
-    """Return the history whose ``to_dict`` gave `content`."""
-    values = dict(content)
-    for name, default in vars(History()).items():
-        value = content.get(name, default) if name in LATER_IN_HISTORY else content[name]
-        if isinstance(default, np.ndarray):
-            values[name] = np.array(value, default.dtype)
-        elif type(value) is not type(default):
-            raise TypeError(f"{name} is {value!r}")
-    return History(**values)
 
 
 def save_model(

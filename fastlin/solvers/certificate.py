@@ -166,7 +166,7 @@ class Certificate:
     ) -> _Sums:
         """Do what :meth:`_sums` does, by the backend's kernel with weights in float64."""
         objective, wide = self.objective, np.dtype(np.float64)
-        samples, descent = objective.samples, objective.descent
+        samples, problem = objective.samples, objective.problem
         folded = point * objective.scale
         model = np.ascontiguousarray(folded[:, :-1]), np.ascontiguousarray(folded[:, -1])
         shift = None if samples.shift is None else samples.shift.astype(wide)
@@ -183,7 +183,7 @@ class Certificate:
                 labels=labels if classes is None else classes[labels].clip(0).astype(np.int32),
                 shift=shift,
             )
-            loss_sum, *by_parts = descent.backend.loss_gradient(block, *model, descent.n_threads)
+            loss_sum, *by_parts = problem.backend.loss_gradient(block, *model, problem.n_threads)
             loss += loss_sum / objective.n_rows
             gradient += np.column_stack(by_parts) / objective.n_rows
         gradient *= objective.scale

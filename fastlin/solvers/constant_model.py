@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastlin.kernels import Parameters, Samples
-    from fastlin.solvers.sgd import Descent
+    from fastlin.solvers.problem import Problem
 
 SAFELY_BETTER, FEW_ROWS = 0.75, 4096
 """A run whose latest epoch had a loss below this share of the constant model's is not looked at,
@@ -50,7 +50,7 @@ def constant_model(
     return best, least
 
 
-def draw_to_constant(descent: Descent, parameters: Parameters, latest_loss: float) -> None:
+def draw_to_constant(problem: Problem, parameters: Parameters, latest_loss: float) -> None:
     """Move parameters that are worse than a constant model towards it, to the best on the way.
 
     "Worse" by the objective over all training rows: with a penalty the loss is no worse either.
@@ -58,8 +58,8 @@ def draw_to_constant(descent: Descent, parameters: Parameters, latest_loss: floa
     pass over many rows is saved.
     """
     weights, intercept = parameters.to_return()
-    constant, constant_value = _best_constant(descent, len(weights))
-    if latest_loss < SAFELY_BETTER * constant_value and len(descent.samples.rows) > FEW_ROWS:
+    constant, constant_value = _best_constant(problem, len(weights))
+    if latest_loss < SAFELY_BETTER * constant_value and len(problem.samples.rows) > FEW_ROWS:
         return
 
     def on_the_way(part: float) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -67,7 +67,7 @@ def draw_to_constant(descent: Descent, parameters: Parameters, latest_loss: floa
         return (part * weights).astype(weights.dtype), between.astype(weights.dtype)
 
     def objective(part: float) -> float:
-        return _objective(descent, *on_the_way(part))
+        return _objective(problem, *on_the_way(part))
 
     end = objective(1.0)
     if end <= constant_value:
@@ -96,18 +96,18 @@ def draw_to_constant(descent: Descent, parameters: Parameters, latest_loss: floa
             place[...] = values
 
 
-def _best_constant(descent: Descent, n_models: int) -> tuple[NDArray[np.float64], float]:
+def _best_constant(problem: Problem, n_models: int) -> tuple[NDArray[np.float64], float]:
     """Return intercept and objective of a model without features, as the options allow it."""
-    if not descent.fit_intercept:
+    if not problem.fit_intercept:
         return np.zeros(n_models), float(np.log(max(2, n_models)))
-    return constant_model(descent.samples, n_models, descent.intercept_decay)
+    return constant_model(problem.samples, n_models, problem.intercept_decay)
 
 
-def _objective(descent: Descent, weights: NDArray[Any], intercept: NDArray[Any]) -> float:
-    samples = descent.samples
-    loss_sum, _ = descent.backend.score(samples, weights, intercept, descent.n_threads)
+def _objective(problem: Problem, weights: NDArray[Any], intercept: NDArray[Any]) -> float:
+    samples = problem.samples
+    loss_sum, _ = problem.backend.score(samples, weights, intercept, problem.n_threads)
     total = len(samples.rows) if samples.sample_weight is None else samples.sample_weight.sum()
-    penalty = np.sum(descent.decay * weights.astype(np.float64) ** 2 / descent.gain)
-    penalty += descent.intercept_decay * np.sum(intercept.astype(np.float64) ** 2)
+    penalty = problem.decay * np.sum(weights.astype(np.float64) ** 2 / problem.gain)
+    penalty += problem.intercept_decay * np.sum(intercept.astype(np.float64) ** 2)
     value = loss_sum / total + float(penalty) / 2
     return value if np.isfinite(value) else np.inf

@@ -1,4 +1,4 @@
-"""What ``partial_fit``, and ``fit`` with ``warm_start``, go on from where options have changed.
+"""What ``partial_fit``, and ``fit`` with ``warm_start``, go on from if options have changed.
 
 Options that change between calls take effect for the present model; ``docs/guide/continuing.rst``
 says how for each. What needs a thought is here.
@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import copy
 import reprlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastlin.errors import InputError
-from fastlin.solvers.sgd import copy_parameters
+from fastlin.solvers.state import copy_parameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastlin.kernels import Parameters
     from fastlin.rows.scaling import InputScale
-    from fastlin.solvers.sgd import Position
+    from fastlin.solvers.state import State
 
 RATE_DEPENDS_ON = ("l2", "momentum", "batch_size", "fit_intercept", "regularize_intercept")
 """Options on which an automatic learning rate depends."""
@@ -29,17 +30,14 @@ REMEMBERED = ("input_scale", "average", *RATE_DEPENDS_ON)
 """Options whose values at the last call the next one compares with its own."""
 
 
-def remembered(estimator: Any) -> dict[str, Any]:
+def remembered(options: Any) -> dict[str, Any]:
     """Return the values of the options to compare with; a caller may change arrays of his own."""
-    return {name: copy.deepcopy(getattr(estimator, name)) for name in REMEMBERED}
+    return {name: copy.deepcopy(getattr(options, name)) for name in REMEMBERED}
 
 
-def unchanged(estimator: Any, *names: str) -> bool:
-    """Whether options are what they were at the last call; those not remembered count as such."""
-    before = estimator._trained_with
-    return all(
-        name not in before or _equal(before[name], getattr(estimator, name)) for name in names
-    )
+def unchanged(options: Any, before: Mapping[str, Any], *names: str) -> bool:
+    """Whether options are what they were ``before``; those not remembered count as such."""
+    return all(name not in before or _equal(before[name], getattr(options, name)) for name in names)
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -54,20 +52,22 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def present_model(
-    estimator: Any, n_models: int, n_features: int
+    state: State, n_models: int, n_features: int
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return ``coef_ (k, d)`` and ``intercept_ (k,)`` to go on from, as arrays.
 
     Raises
     ------
     InputError
-        Somebody has assigned what is no model of these classes and features.
+        Somebody has assigned what is not a model of these classes and features.
     """
     values = []
-    for name, shape in (("coef_", (n_models, n_features)), ("intercept_", (n_models,))):
-        given = getattr(estimator, name, np.zeros(shape))
+    for name, given, shape in (
+        ("coef_", state.coef, (n_models, n_features)),
+        ("intercept_", state.intercept, (n_models,)),
+    ):
         try:
-            array = np.asarray(given)
+            array = np.zeros(shape) if given is None else np.asarray(given)
             if array.dtype.kind not in "fiu":
                 array = array.astype(np.float64)
         except (TypeError, ValueError) as error:
@@ -90,7 +90,7 @@ def present_model(
     return values[0], values[1]
 
 
-def known_classes(estimator: Any) -> NDArray[Any]:
+def known_classes(given: Any) -> NDArray[Any]:
     """Return ``classes_``, which somebody may have assigned, as an array.
 
     Raises
@@ -98,34 +98,24 @@ def known_classes(estimator: Any) -> NDArray[Any]:
     InputError
         They are not two or more different labels in sorted order.
     """
-    classes = np.asarray(estimator.classes_)
+    classes = np.asarray(given)
     if classes.ndim != 1 or len(classes) < 2 or not np.array_equal(classes, np.unique(classes)):
         raise InputError(
-            f"classes_ is {reprlib.repr(estimator.classes_)}, expected two or more different "
+            f"classes_ is {reprlib.repr(given)}, expected two or more different "
             "labels in sorted order; assign numpy.unique(all_labels), and rows of coef_ in the "
             "same order"
         )
     return classes
 
 
-def resume(
+def begin_from(
     parameters: Parameters,
     model: tuple[NDArray[Any], NDArray[Any]],
     scale: InputScale,
-    position: Position | None,
     fit_intercept: bool,
-) -> bool:
-    """Let ``parameters`` hold what training goes on from; return whether that is the position.
-
-    It is not where there is none, or where ``model``, the present ``coef_`` and ``intercept_``, is
-    not what was handed out there.
-    """
+) -> None:
+    """Let new ``parameters`` hold a model of unscaled rows; an average begins there."""
     coef, intercept = model
-    if position is not None and position.intercept is not None:
-        handed_out = position.parameters.to_return()[0]
-        if np.array_equal(handed_out, coef) and np.array_equal(position.intercept, intercept):
-            copy_parameters(position.parameters, parameters)
-            return True
     with np.errstate(over="ignore"):
         parameters.weights[...] = coef
     shifted = scale.shifted_intercept(coef.astype(parameters.weights.dtype), intercept)
@@ -133,4 +123,14 @@ def resume(
     if parameters.weights_average is not None and parameters.intercept_average is not None:
         parameters.weights_average[...] = parameters.weights
         parameters.intercept_average[...] = parameters.intercept
-    return False
+
+
+def go_on_from(parameters: Parameters, state: State) -> bool:
+    """Let new ``parameters`` hold where a run stopped; return whether it can go on from there.
+
+    It cannot after L-BFGS, nor if somebody has assigned another model or written into this one.
+    """
+    if state.parameters is None or not state.is_as_handed_out:
+        return False
+    copy_parameters(state.parameters, parameters)
+    return True

@@ -63,14 +63,16 @@ class Curvature:
         rows: Rows = samples.rows.part(chosen)
         if not self.diagonal_only:
             rows = DenseRows(rows.to_array())
-        dtype, scale = objective.descent.gain.dtype, objective.scale[:-1]
+        dtype, scale = objective.problem.dtype, objective.scale[:-1]
         self._sample = rows.scaled(dtype, samples.shift, scale)
         self._rows: Any = self._sample.matrix
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")
-    def update(self, point: NDArray[np.float64]) -> None:
-        """Take the curvature at ``point (k, d + 1)``; not finite where the arithmetic overflows."""
-        decay = self.objective.decay
+    def update(self, point: NDArray[np.float64], decay: NDArray[np.float64]) -> None:
+        """Take the curvature at ``point (k, d + 1)`` under a penalty of ``decay (d + 1,)``.
+
+        It is not finite if the arithmetic overflows.
+        """
         curvature = self._weight * self._mean_variance(point)
         if not curvature.mean() >= SATURATED:
             curvature = self._weight * SATURATED
@@ -150,7 +152,7 @@ class Curvature:
             matrix[:stop, first:stop] = block.T
 
         with one_blas_thread():
-            map_in_threads(fill, range(0, d, COLUMNS_AT_ONCE), self.objective.descent.n_threads)
+            map_in_threads(fill, range(0, d, COLUMNS_AT_ONCE), self.objective.problem.n_threads)
         return matrix
 
 

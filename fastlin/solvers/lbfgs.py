@@ -6,7 +6,6 @@ sampled Hessian (:mod:`fastlin.solvers.curvature`) in place of the multiple of t
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,16 +18,14 @@ from fastlin.errors import DivergenceError
 from fastlin.solvers.certificate import Certificate, Certified
 from fastlin.solvers.curvature import Curvature
 from fastlin.solvers.objective import Objective, Value
-from fastlin.solvers.sgd import Log, Progress, asks_to_stop, history_of, make_check
-from fastlin.solvers.stopping import Patience
+from fastlin.solvers.watching import Watch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastlin.kernels import Parameters
     from fastlin.results.history import History
-    from fastlin.rows.scaling import InputScale
-    from fastlin.solvers.sgd import Descent
+    from fastlin.solvers.problem import Problem
 
 PAIRS = 10
 """Steps that are remembered, with the changes of the gradient that they brought."""
@@ -54,12 +51,12 @@ MOST_UNCERTIFIED = 16
 """Iterations at most until a certificate is asked for again that was neither good nor of help."""
 
 
-def minimize(descent: Descent, parameters: Parameters, scale: InputScale) -> History:
+def minimize(problem: Problem, parameters: Parameters) -> History:
     """Minimise mean cross-entropy plus penalty; ``parameters`` then hold the weights to return.
 
     Stops with ``"tol"`` where the objective's distance from its optimum, estimated by half the
     squared Newton decrement (Boyd and Vandenberghe, "Convex Optimization", 2004, section 9.5.1)
-    with L-BFGS's Hessian and by the latest decrease, is at most ``descent.tol`` times the
+    with L-BFGS's Hessian and by the latest decrease, is at most ``problem.tol`` times the
     objective, and a bound of ``fastlin.solvers.certificate`` says that it is at most 3 times that.
     The estimate alone decides where there is no bound so tight: with so many weights that the
     Hessian would cost more than the solver (``Certificate.takes_hessian`` there), and a penalty so
@@ -73,7 +70,7 @@ def minimize(descent: Descent, parameters: Parameters, scale: InputScale) -> His
         The objective is not finite where training starts, or its curvature is not before any
         iteration was made.
     """
-    objective = Objective(descent, scale, len(parameters.weights))
+    objective = Objective(problem)
     solution = solve(objective, Curvature(objective), parameters)
     if solution.shortfall:
         warn(solution.shortfall, NotConvergedWarning)
@@ -121,14 +118,14 @@ class _Run:
 
     def __init__(self, objective: Objective, curvature: Curvature, parameters: Parameters) -> None:
         self.objective, self.curvature, self.parameters = objective, curvature, parameters
-        self.descent = descent = objective.descent
+        self.problem = objective.problem
         self.epsilon = float(np.finfo(parameters.weights.dtype).eps)
         self.pairs: deque[_Pair] = deque(maxlen=PAIRS)
         # Of each iteration; without the gradients, which may be large.
         self.objectives: list[float] = []
         self.norms: list[float] = []
-        self.early = Patience(descent.patience)
-        self.log = Log()
+        self.watch = Watch(objective.problem)
+        self.passes_before = objective.n_passes
         self.certificate = Certificate(objective)
         self.latest: tuple[NDArray[np.float64], Certified] | None = None
         # Iterations after which to ask for a certificate, and until the next time if it fails.
@@ -137,16 +134,15 @@ class _Run:
         self.misled = False
 
     def run(self) -> Solution:
-        started = time.perf_counter()
-        descent = self.descent
+        problem, watch = self.problem, self.watch
         start = np.column_stack([self.parameters.weights, self.parameters.intercept])
         point = start.astype(np.float64) / self.objective.scale
         value = self.objective.at(point)
         if not np.isfinite(value.objective):
             raise DivergenceError(
-                f"the objective is {value.objective} where training starts; {descent.how_to_scale}"
+                f"the objective is {value.objective} where training starts; {problem.how_to_scale}"
             )
-        self.curvature.update(point)
+        self.curvature.update(point, self.objective.decay)
         best, best_value, best_iteration = point, value, -1
         while True:
             direction = self._direction(value.gradient)
@@ -157,15 +153,14 @@ class _Run:
                 if not self.objectives and not start.any():
                     raise DivergenceError(
                         "the objective's curvature is not finite where training starts; "
-                        f"{descent.how_to_scale}"
+                        f"{problem.how_to_scale}"
                     )
                 stop_reason = "precision"
                 break
             stop_reason = self._finished(point, value, direction)
             if stop_reason:
                 break
-            for announce in descent.before_epoch:
-                announce()
+            watch.begin_epoch()
             found = self._newton_search(point, value)
             if found is None:
                 found = self._search(point, value, direction)
@@ -180,11 +175,11 @@ class _Run:
             self._remember(point - before[0], value.gradient - before[1].gradient)
             self.objectives.append(value.objective)
             self.norms.append(float(np.linalg.norm(value.gradient)))
-            self.log.losses.append(np.array([value.loss]))
+            watch.losses.append(np.array([value.loss]))
             if len(self.objectives) % UPDATED_EVERY == UPDATED_AFTER:
-                self.curvature.update(point)
-            stop_reason = self._watched(point, time.perf_counter() - started)
-            if not descent.early_stopping or self.early.without_improvement == 0:
+                self.curvature.update(point, self.objective.decay)
+            improved, stop_reason = self._watched(point, value)
+            if improved:
                 best, best_value, best_iteration = point, value, len(self.objectives) - 1
             if stop_reason:
                 break
@@ -193,17 +188,20 @@ class _Run:
         if stop_reason in _REMEDIES and self._is_within_tol(certified, 1):
             stop_reason = "tol"
         shortfall = self._shortfall(stop_reason, value, direction, certified)
-        total = time.perf_counter() - started
-        self.log.seconds |= {"total": total, "steps": total - self.log.seconds["checks"]}
-        last = len(self.objectives) - 1
-        history = history_of(self.log, descent, last, last, best_iteration, stop_reason)
-        history.steps_per_epoch = 1
-        history.objective = np.array(self.objectives)
-        history.gradient_norm = np.array(self.norms)
+        objectives = np.array(self.objectives)
         bound = min([certified.objective - certified.gap, best_value.objective, *self.objectives])
         # Never below the truth: the kernels' objective, in the weights' type, may be too small.
         rounding = max(0.0, certified.objective - best_value.objective)
-        history.gap = history.objective - bound + rounding
+        history = watch.history(
+            objective=objectives,
+            gradient_norm=np.array(self.norms),
+            gap=objectives - bound + rounding,
+            steps_per_epoch=1,
+            stopped_epoch=len(objectives) - 1,
+            stopped_step=len(objectives) - 1,
+            best_step=best_iteration,
+            stop_reason=stop_reason,
+        )
         gap = best_value.objective - bound + rounding
         return Solution(history, best_value.objective, gap, shortfall)
 
@@ -276,7 +274,7 @@ class _Run:
         latest = self.objectives[-LATEST:] if falling else []
         decrease = latest[0] - value.objective if latest else 0.0
         estimate = max(decrement, decrease)
-        if len(self.objectives) < LATEST and estimate <= (self.descent.tol or 0.0) * size:
+        if len(self.objectives) < LATEST and estimate <= (self.problem.tol or 0.0) * size:
             sampled = np.vdot(value.gradient, self.curvature.solve(value.gradient))
             estimate = max(estimate, float(sampled) / 2)
         return max(estimate / size, self.epsilon)
@@ -285,11 +283,11 @@ class _Run:
         self, point: NDArray[np.float64], value: Value, direction: NDArray[np.float64]
     ) -> str:
         """Return why to stop before the next iteration, or nothing."""
-        tol, made = self.descent.tol or 0.0, len(self.objectives)
+        tol, made = self.problem.tol or 0.0, len(self.objectives)
         near = self.misled or self._estimate(value, direction) <= tol
         if near and self._tol_is_true(point):
             return "tol"
-        if made == self.descent.max_epochs:
+        if made == self.problem.max_epochs:
             return "max_epochs"
         if value.objective <= self.epsilon and made:
             return "precision"
@@ -331,42 +329,41 @@ class _Run:
     def _certified(self, point: NDArray[np.float64]) -> Certified:
         """Return the certificate of a point, made once for the latest."""
         if self.latest is None or self.latest[0] is not point:
-            enough = LOOSE * (self.descent.tol or 0.0)
+            enough = LOOSE * (self.problem.tol or 0.0)
             self.latest = point, self.certificate.at(point, enough)
         return self.latest[1]
 
     def _is_within_tol(self, certified: Certified, factor: float = LOOSE) -> bool:
-        return certified.gap <= factor * (self.descent.tol or 0.0) * certified.objective
+        return certified.gap <= factor * (self.problem.tol or 0.0) * certified.objective
 
-    def _watched(self, point: NDArray[np.float64], seconds: float) -> str:
-        """Check, tell the callbacks, and return why to stop, or nothing."""
-        descent, iteration = self.descent, len(self.objectives) - 1
-        stop_reason = ""
-        val_loss = val_accuracy = train_accuracy = None
-        if descent.validation is not None:
-            make_check(descent, self.objective.fold(point), iteration, self.log)
-            _, val_loss, val_accuracy, train_accuracy = self.log.checks[-1]
-            if descent.early_stopping:
-                self.early.improved(val_loss)
-                stop_reason = "early_stopping" if self.early.exhausted else ""
-        if descent.callbacks:
+    def _watched(self, point: NDArray[np.float64], value: Value) -> tuple[bool, str]:
+        """Check, and tell the callbacks.
+
+        Returns
+        -------
+        bool
+            Whether this is the model to return so far.
+        str
+            Why to stop, or nothing.
+        """
+        problem, watch, iteration = self.problem, self.watch, len(self.objectives) - 1
+        improved, stop_reason = True, ""
+        if problem.validation is not None:
+            kept = watch.check(self.objective.fold(point), iteration)
+            improved = kept or not problem.early_stopping
+            stop_reason = "early_stopping" if watch.early.exhausted else ""
+        if problem.callbacks:
             self._hand_out(point)
-            progress = Progress(
+            n_passes = self.objective.n_passes - self.passes_before
+            asked = watch.tell(
                 epoch=iteration,
-                max_epochs=descent.max_epochs,
                 step=iteration,
                 end_of_epoch=True,
-                train_loss=float(self.log.losses[-1][0]),
-                val_loss=val_loss,
-                val_accuracy=val_accuracy,
-                train_accuracy=train_accuracy,
-                rows_per_second=self.objective.n_passes * self.objective.n_rows / seconds,
+                train_loss=value.loss,
+                rows_per_second=n_passes * self.objective.n_rows / watch.seconds,
             )
-            # Every callback is told, also after one of them asked to stop.
-            answers = [callback(progress) for callback in descent.callbacks]
-            if any(map(asks_to_stop, answers)):
-                stop_reason = stop_reason or "callback"
-        return stop_reason
+            stop_reason = stop_reason or ("callback" if asked else "")
+        return improved, stop_reason
 
     def _hand_out(self, point: NDArray[np.float64]) -> None:
         """Let the parameters hold the model of a point."""
@@ -385,13 +382,13 @@ class _Run:
 
         Nothing where the objective is zero as far as the weights' type can tell.
         """
-        tol = self.descent.tol
+        tol = self.problem.tol
         if stop_reason not in _REMEDIES or not tol or value.objective <= self.epsilon:
             return ""
         estimate = self._estimate(value, direction, falling=stop_reason == "max_epochs")
         if estimate <= tol and not self.certificate.takes_hessian:
             return ""
-        remedy = _REMEDIES[stop_reason].format(self.descent.how_to_scale)
+        remedy = _REMEDIES[stop_reason].format(self.problem.how_to_scale)
         if stop_reason != "max_epochs" and self.parameters.weights.dtype == np.float32:
             remedy += ", or compute more exactly with dtype='float64'"
         said = f"by an estimated {estimate:.1e} of it"

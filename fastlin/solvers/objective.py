@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastlin.kernels import Samples
-    from fastlin.rows.scaling import InputScale
-    from fastlin.solvers.sgd import Descent
+    from fastlin.solvers.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Objective:
 
     Attributes
     ----------
+    problem : Problem
     decay : (d + 1,) float64
         The penalty is ``decay / 2 * point**2`` in each column.
     trains_intercept : bool
@@ -45,17 +46,24 @@ class Objective:
         Times that all rows were read.
     """
 
-    def __init__(self, descent: Descent, scale: InputScale, n_models: int) -> None:
-        self.descent, self.samples, self.n_models = descent, descent.samples, n_models
-        self.n_rows = len(descent.samples.rows)
-        self.decay = np.append(np.full(len(scale.scale), descent.decay), descent.intercept_decay)
-        self.trains_intercept = descent.fit_intercept
-        self.scale = np.append(scale.scale, 1.0)
+    def __init__(self, problem: Problem) -> None:
+        self.problem, self.samples, self.n_models = problem, problem.samples, problem.n_models
+        self.n_rows, d = len(problem.samples.rows), problem.samples.rows.shape[1]
+        self.decay = _decay(problem, d)
+        self.trains_intercept = problem.fit_intercept
+        self.scale = np.append(problem.scale.scale, 1.0)
         self.n_passes = 0
+
+    def with_l2(self, l2: float) -> Objective:
+        """Return the objective under another penalty; it has what was found out of the rows."""
+        other = copy(self)
+        other.problem = self.problem.with_l2(l2)
+        other.decay = _decay(other.problem, len(self.decay) - 1)
+        return other
 
     def fold(self, point: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the kernels' weights ``(k, d)`` and intercept ``(k,)``."""
-        folded = (point * self.scale).astype(self.descent.gain.dtype)
+        folded = (point * self.scale).astype(self.problem.dtype)
         return np.ascontiguousarray(folded[:, :-1]), np.ascontiguousarray(folded[:, -1])
 
     def at(self, point: NDArray[np.float64]) -> Value:
@@ -96,7 +104,7 @@ class Objective:
         sigmoid's 1/2). The latter is exact: a class may weigh nothing.
         """
         k, d = self.n_models, len(self.scale) - 1
-        dtype = self.descent.gain.dtype
+        dtype = self.problem.dtype
         labels, weight = self.samples.labels, self.samples.sample_weight
         of_nobody = replace(self.samples, labels=np.zeros(self.n_rows, np.int32))
         _, half = self._mean_loss(of_nobody, np.zeros((1, d), dtype), np.zeros(1, dtype))
@@ -111,12 +119,16 @@ class Objective:
     ) -> tuple[float, NDArray[np.float64]]:
         """Return the mean loss and its gradient by a point."""
         self.n_passes += 1
-        descent = self.descent
-        loss, gradient, intercept_gradient = descent.backend.loss_gradient(
-            samples, weights, intercept, descent.n_threads
+        loss, gradient, intercept_gradient = self.problem.backend.loss_gradient(
+            samples, weights, intercept, self.problem.n_threads
         )
         joined = np.column_stack([gradient, intercept_gradient])
         return loss / self.n_rows, joined * (self.scale / self.n_rows)
+
+
+def _decay(problem: Problem, d: int) -> NDArray[np.float64]:
+    """Return the coefficients of the penalty's gradient by the weights and the intercept."""
+    return np.append(np.full(d, problem.decay), problem.intercept_decay)
 
 
 def dual_bound(

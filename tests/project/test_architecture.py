@@ -38,7 +38,6 @@ KNOWN_CIRCLES: tuple[set[str], ...] = (
     {"kernels.jit.backend", "kernels.jit.sparse.kernels"},
     {"results.history", "results.plotting"},
     {"estimator", "results.model_file"},
-    {"solvers.constant_model", "solvers.sgd"},
 )
 """What is still to be cut; nothing may be added."""
 

@@ -21,11 +21,11 @@ from fastlin.rows.conversion import as_rows, sparse_rows
 from fastlin.rows.samples import make_samples
 from fastlin.rows.scaling import InputScale
 from fastlin.solvers import curvature
-from fastlin.solvers.batches import Batches
 from fastlin.solvers.curvature import Curvature
 from fastlin.solvers.lbfgs import minimize
 from fastlin.solvers.objective import Objective
-from fastlin.solvers.sgd import Descent, Progress
+from fastlin.solvers.problem import Problem
+from fastlin.solvers.progress import Progress
 
 INTERCEPTS = ("free", "none", "penalised")
 CASES = list(product((2, 3), INTERCEPTS))
@@ -54,20 +54,19 @@ def objective_of(
     scale = InputScale(np.full(d, 2.5), np.linspace(0.5, 2, d))
     if not scaled:
         scale = InputScale(np.zeros(d), np.ones(d))
-    descent = Descent(
+    training = Problem(
         backend=get_backend("numpy"),
         samples=make_samples(
             as_rows(rows), y.astype(np.int32), scale, np.dtype(np.float64), weight
         ),
-        validation=None,
-        batches=Batches(len(y), 16, False, False, 1),
-        learning_rate=0.0,
-        decay=2 * L2,
-        gain=np.ones(d),
-        intercept_decay=2 * L2 if intercept == "penalised" else 0.0,
+        scale=scale,
+        dtype=np.dtype(np.float64),
+        n_models=1 if k == 2 else k,
+        l2=L2,
         fit_intercept=intercept != "none",
+        regularize_intercept=intercept == "penalised",
     )
-    objective = Objective(descent, scale, 1 if k == 2 else k)
+    objective = Objective(training)
     dense = rows.to_scipy().toarray() if isinstance(rows, CsrRows) else rows
     return objective, (dense - scale.shift) * scale.scale, y, weight / weight.mean()
 
@@ -129,9 +128,7 @@ def test_the_lower_bound_is_below_the_optimum_and_meets_it_there(k: int, interce
     generator = np.random.default_rng(1)
     shape = (objective.n_models, len(objective.scale))
     parameters = Parameters(np.zeros((shape[0], shape[1] - 1)), np.zeros(shape[0]))
-    descent = replace(objective.descent, tol=1e-14, max_epochs=1000)
-    scale = InputScale(np.zeros(shape[1] - 1), objective.scale[:-1])
-    minimize(descent, parameters, scale)
+    minimize(replace(objective.problem, tol=1e-14, max_epochs=1000), parameters)
     best = np.column_stack([parameters.weights, parameters.intercept]) / objective.scale
     assert objective.at(best).objective == pytest.approx(least, rel=1e-7)
     for size in (0.0, 1e-4, 1e-2, 0.1, 1.0):
@@ -186,7 +183,7 @@ def test_all_rows_give_the_hessian_s_mean_block(k: int, intercept: str) -> None:
     generator = np.random.default_rng(2)
     point, gradient = generator.standard_normal((2, objective.n_models, len(objective.scale)))
     approximate = Curvature(objective)
-    approximate.update(point)
+    approximate.update(point, objective.decay)
     block = hessian(point, x, weight, objective)
     if intercept == "none":
         block = block[:-1, :-1]
@@ -211,7 +208,7 @@ def test_many_features_leave_the_diagonal(
     objective, _, _, weight = objective_of(3, intercept, given, scaled=False)
     point = np.random.default_rng(3).standard_normal((3, len(objective.scale)))
     approximate = Curvature(objective)
-    approximate.update(point)
+    approximate.update(point, objective.decay)
     block = hessian(point, rows, weight, objective)
     if intercept == "none":
         block = block[:-1, :-1]

@@ -10,7 +10,7 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.preprocessing import StandardScaler
 
-from fastlin import LogisticRegression, estimator
+from fastlin import LogisticRegression, fitting
 from fastlin.kernels import backends
 from fastlin.solvers import schedules
 
@@ -96,7 +96,7 @@ def test_it_is_not_far_from_the_best_constant_one(
             step_size = measured(*arguments, **options)
             return step_size._replace(learning_rate=factor * step_size.learning_rate)
 
-        monkeypatch.setattr(estimator, "safe_step_size", scaled)
+        monkeypatch.setattr(fitting, "safe_step_size", scaled)
         model = LogisticRegression(
             backend=BACKEND,
             l2=penalty(name),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from descents import of_samples
 from noisy_problems import noisy_problem
 from sklearn.metrics import log_loss
 
@@ -15,7 +16,7 @@ from fastlin.kernels import BACKEND_NAMES, Parameters, Samples, backends, get_ba
 from fastlin.solvers.batches import Batches
 from fastlin.solvers.constant_model import FEW_ROWS, constant_model, draw_to_constant
 from fastlin.solvers.cooling import COOLING_EPOCHS, at_rest, cooling_epochs, cooling_factors
-from fastlin.solvers.sgd import Descent
+from fastlin.solvers.problem import Problem
 
 TRIALS = 400 if os.environ.get("FASTLIN_TEST_LONG") == "1" else 60
 BACKEND = "c" if backends()["c"].available else "numpy"
@@ -167,29 +168,28 @@ def test_one_class_with_all_the_weight(decay: float) -> None:
     samples = Samples(rows, labels.astype(np.int32), labels * 2.0)
     parameters = Parameters(np.full((1, 3), 0.01), np.array([15.0]))
     before = parameters.intercept.copy()
-    draw_to_constant(descent_of(samples, intercept_decay=decay), parameters, 1.0)
-    descent = descent_of(samples, intercept_decay=decay, decay=0.0)
+    problem = problem_of(samples, l2=decay / 2, regularize_intercept=True)
+    draw_to_constant(problem, parameters, 1.0)
     loss_of = [
-        get_backend("numpy").score(descent.samples, np.zeros((1, 3)), b, 1)[0]
+        get_backend("numpy").score(problem.samples, np.zeros((1, 3)), b, 1)[0]
         for b in (before, parameters.intercept)
     ]
     assert loss_of[1] < loss_of[0] + 1e-4
     assert np.isfinite(parameters.weights).all()
 
 
-def descent_of(samples: Samples, **changes: Any) -> Descent:
-    n, d = samples.rows.shape
-    options = {"learning_rate": 0.1, "decay": 0.02, "gain": np.ones(d), **changes}
-    return Descent(get_backend("numpy"), samples, None, Batches(n, 10), **options)
+def problem_of(samples: Samples, k: int = 1, **changes: Any) -> Problem:
+    batches = Batches(len(samples.rows), 10)
+    return of_samples(samples, k, batches, **{"l2": 0.01, **changes}).problem
 
 
-@pytest.mark.parametrize("changes", [{}, {"fit_intercept": False}, {"intercept_decay": 0.02}])
+@pytest.mark.parametrize("changes", [{}, {"fit_intercept": False}, {"regularize_intercept": True}])
 @pytest.mark.parametrize("k", [1, 3])
 def test_worse_parameters_become_the_best_on_the_way(k: int, changes: dict[str, Any]) -> None:
     rows, labels = noisy(200, 4, 3.0)
     labels = (labels + (rows[:, 3] > 1) * (k > 1)).astype(np.int32)
     gain = np.array([1.0, 2.0, 0.5, 1.0])
-    descent = descent_of(Samples(rows, labels), gain=gain, **changes)
+    problem = problem_of(Samples(rows, labels), k, gain=gain, **changes)
     exact = LogisticRegression(solver="lbfgs", l2=0.01).fit(rows, labels)
     trained = "fit_intercept" not in changes
     weights, intercept = 8 * exact.coef_, (8 * exact.intercept_ + 1) * trained
@@ -198,14 +198,14 @@ def test_worse_parameters_become_the_best_on_the_way(k: int, changes: dict[str, 
     )
 
     def objective(part: float) -> float:
-        constant = (constant_model(descent.samples, k)[0]) * trained
+        constant = (constant_model(problem.samples, k)[0]) * trained
         w, b = part * weights, constant + part * (intercept - constant)
-        mean = get_backend("numpy").score(descent.samples, w, b, 1)[0] / 200
+        mean = get_backend("numpy").score(problem.samples, w, b, 1)[0] / 200
         penalty = 0.01 * (w**2 / gain).sum()
-        return mean + penalty + descent.intercept_decay / 2 * (b**2).sum()
+        return mean + penalty + problem.intercept_decay / 2 * (b**2).sum()
 
     assert objective(1.0) > objective(0.0)
-    draw_to_constant(descent, parameters, 1.0)
+    draw_to_constant(problem, parameters, 1.0)
     parts = np.linspace(0, 1, 2001)
     best = parts[np.argmin([objective(part) for part in parts])]
     assert 0.01 < best < 0.9
@@ -220,7 +220,7 @@ def test_better_parameters_stay() -> None:
     rows, labels = noisy(200, 4, 1.0)
     exact = LogisticRegression(solver="lbfgs", l2=0.01).fit(rows, labels)
     parameters = Parameters(exact.coef_.copy(), exact.intercept_.copy())
-    draw_to_constant(descent_of(Samples(rows, labels.astype(np.int32))), parameters, 1.0)
+    draw_to_constant(problem_of(Samples(rows, labels.astype(np.int32))), parameters, 1.0)
     np.testing.assert_array_equal(parameters.weights, exact.coef_)
 
 
@@ -229,7 +229,7 @@ def test_averages_are_drawn_where_they_are_returned() -> None:
     bad = np.full((1, 4), 5.0), np.full(1, 5.0)
     good = np.zeros((1, 4)), np.zeros(1)
     parameters = Parameters(*good, weights_average=bad[0].copy(), intercept_average=bad[1].copy())
-    draw_to_constant(descent_of(Samples(rows, labels.astype(np.int32))), parameters, 1.0)
+    draw_to_constant(problem_of(Samples(rows, labels.astype(np.int32))), parameters, 1.0)
     assert np.abs(parameters.to_return()[0]).max() < 1
     np.testing.assert_array_equal(parameters.weights, parameters.to_return()[0])
 
@@ -239,5 +239,5 @@ def test_a_pass_over_many_rows_is_saved_where_the_loss_is_low() -> None:
     samples = Samples(np.ones((n, 1)), (np.arange(n) % 2).astype(np.int32))
     for latest, drawn in ((0.1, False), (0.6, True)):
         parameters = Parameters(np.full((1, 1), 9.0), np.zeros(1))
-        draw_to_constant(descent_of(samples), parameters, latest)
+        draw_to_constant(problem_of(samples), parameters, latest)
         assert (parameters.weights[0, 0] < 1) == drawn

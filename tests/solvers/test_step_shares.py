@@ -162,7 +162,7 @@ def test_rows_one_by_one_move_as_much_as_together(momentum: float) -> None:
     for size in (128, 16, 1):
         model = LogisticRegression(learning_rate=1e-4, random_state=0, momentum=momentum)
         model.partial_fit(rows[:128], labels[:128], classes=[0, 1])
-        parameters = model._position.parameters
+        parameters = model._state.parameters
         if momentum:  # what came before would go on moving the weights
             parameters.weights_velocity[...] = 0
         before = model.coef_.copy()
@@ -171,7 +171,7 @@ def test_rows_one_by_one_move_as_much_as_together(momentum: float) -> None:
             model.partial_fit(rows[block], labels[block])
         moves.append(model.coef_ - before)
         if momentum:  # what is still to come, were there no more gradients
-            velocity = model._position.parameters.weights_velocity
+            velocity = model._state.parameters.weights_velocity
             moves[-1] -= 1e-4 * velocity * momentum / (1 - momentum)
     assert np.abs(moves[0]).max() > 1e-6
     for move in moves[1:]:

@@ -39,7 +39,7 @@ def test_a_light_block_moves_the_model_less(n: int, options: dict[str, Any]) -> 
     model = LogisticRegression(random_state=0, **options)
     model.partial_fit(rows, labels, classes=[0, 1])
     if "momentum" in options:
-        model._position.parameters.weights_velocity[...] = 0
+        model._state.parameters.weights_velocity[...] = 0
     block = rows[:n], 1 - labels[:n]
     moves = [moved(model, *block, sample_weight=np.full(n, w)) for w in (1e-3, 0.1, 1, 1.5)]
     assert moves[0] < moves[1] < moves[2] < moves[3]
@@ -202,7 +202,7 @@ def test_warm_starts_draw_new_orders_and_keep_the_split(orders: list[list[int]])
     model = LogisticRegression(warm_start=True, early_stopping=True, **options)
     splits = []
     with pytest.MonkeyPatch.context() as patch:
-        import fastlin.estimator as module
+        import fastlin.training_set as module
 
         split = module.split_validation_set
         patch.setattr(
@@ -223,10 +223,10 @@ def test_what_was_seen_is_kept_in_the_file(tmp_path: Path) -> None:
     model = LogisticRegression(random_state=0)
     model.partial_fit(rows[:40], labels[:40], [0, 1], np.full(40, 3.0))
     model.partial_fit(rows[40:], labels[40:])
-    assert model._position.seen == Seen(100, 180.0, 60, 2, 100, 40)
+    assert model._state.seen == Seen(100, 180.0, 60, 2, 100, 40)
     model.save(tmp_path / "model.npz")
     loaded = LogisticRegression.load(tmp_path / "model.npz")
-    assert loaded._position.seen == model._position.seen
+    assert loaded._state.seen == model._state.seen
     one, other = (m.partial_fit(rows[:5], labels[:5]) for m in (loaded, model))
     np.testing.assert_array_equal(one.coef_, other.coef_)
     assert one.learning_rate_ == other.learning_rate_

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import oracles
 import pytest
-
-# ------------------------------------------------------------------ golden losses
-from descents import VALIDATION, make_descent, run
+from descents import VALIDATION, make_training, of_samples, run
 from problems import make_problem
 from tolerances import of_sum
 
 from fastlin.kernels import BACKEND_NAMES, Samples, backends, get_backend
 from fastlin.solvers.batches import Batches
-from fastlin.solvers.sgd import Descent, new_parameters, train
+from fastlin.solvers.state import new_parameters
 
 # ------------------------------------------------------------------ golden losses
 
@@ -96,20 +93,20 @@ def test_golden_losses(name: str, row_type: str, weight_type: str, k: int) -> No
     else:
         samples, gain = Samples(((PIXELS - 128) / 64).astype(row_type), labels), 1.0
     options = golden_options(k)
-    descent = Descent(
+    training = of_samples(
+        samples,
+        k,
+        Batches(N, 8, shuffle=False),
+        gain,
         backend=get_backend(name),
-        samples=samples,
-        validation=None,
-        batches=Batches(N, 8, shuffle=False),
+        dtype=weight_type,
+        l2=0.01,
         learning_rate=0.125,
-        decay=0.02,
-        gain=np.full(D, gain, weight_type),
         max_epochs=1,
         n_threads=2,
         **options,
     )
-    parameters = new_parameters(k, D, weight_type, options.get("momentum", 0), average=False)
-    history = train(descent, parameters, np.random.default_rng(0))
+    history, parameters = run(training)
     if weight_type == "float64":
         np.testing.assert_allclose(history.train_loss, GOLDEN_LOSSES[k], rtol=1e-12)
     else:
@@ -126,7 +123,7 @@ def test_golden_losses(name: str, row_type: str, weight_type: str, k: int) -> No
 
 
 def test_history_holds_every_step() -> None:
-    history, _ = run(make_descent())
+    history, _ = run(make_training())
     assert history.steps_per_epoch == 11
     assert history.step.tolist() == list(range(33))
     assert history.train_loss.shape == (33,)
@@ -138,26 +135,26 @@ def test_history_holds_every_step() -> None:
 
 
 def test_the_first_loss_is_from_before_the_first_update() -> None:
-    history, _ = run(make_descent(batch_size=103))
+    history, _ = run(make_training(batch_size=103))
     assert history.train_loss[0] == pytest.approx(math.log(3), rel=1e-14)
     assert (np.diff(history.train_loss) < 0).all()
 
 
 def test_without_the_last_batch_an_epoch_is_shorter() -> None:
-    history, _ = run(make_descent(drop_last=True))
+    history, _ = run(make_training(drop_last=True))
     assert history.steps_per_epoch == 10
     assert len(history.train_loss) == 30
 
 
 def test_the_schedule_reaches_the_steps() -> None:
     """With one step an epoch, the rates are those of whole epochs."""
-    descent = make_descent(batch_size=103, shuffle=False, max_epochs=4, schedule="invscaling")
-    _, parameters = run(descent)
+    training = make_training(batch_size=103, shuffle=False, max_epochs=4, schedule="invscaling")
+    _, parameters = run(training)
     by_hand = new_parameters(3, 6, np.float64, 0, False)
     n = 103
     for epoch in range(4):
         _, by_weights, by_intercept = get_backend("numpy").loss_gradient(
-            descent.samples, by_hand.weights, by_hand.intercept, 1
+            training.problem.samples, by_hand.weights, by_hand.intercept, 1
         )
         rate = 0.1 / math.sqrt(1 + epoch)
         by_hand.weights -= rate * (by_weights / n + 2e-3 * by_hand.weights)
@@ -168,26 +165,26 @@ def test_the_schedule_reaches_the_steps() -> None:
 
 def test_fractions_of_an_epoch_count_for_the_schedule() -> None:
     """Cut into runs by checks or not, each step has the same rate."""
-    plain, _ = run(make_descent(schedule="cosine"))
-    checked, _ = run(make_descent(schedule="cosine", validation=VALIDATION, checks_per_epoch=5))
+    plain, _ = run(make_training(schedule="cosine"))
+    checked, _ = run(make_training(schedule="cosine", validation=VALIDATION, checks_per_epoch=5))
     np.testing.assert_array_equal(plain.train_loss, checked.train_loss)
 
 
 @pytest.mark.parametrize("average", [False, True])
 def test_the_average_weighs_later_steps_more(average: bool) -> None:
     """Shares of 2 / (t + 2), t = 0, 1, ..., make step t weigh t + 1."""
-    descent = make_descent(batch_size=103, max_epochs=4)
+    training = make_training(batch_size=103, max_epochs=4)
     seen = []
     for max_epochs in range(1, 5):
-        _, parameters = run(replace(descent, max_epochs=max_epochs))
+        _, parameters = run(training.with_changes(max_epochs=max_epochs))
         seen.append(parameters.weights)
-    _, parameters = run(replace(descent, average=average))
+    _, parameters = run(training.with_changes(average=average))
     expected = np.average(seen, axis=0, weights=[1, 2, 3, 4]) if average else seen[-1]
     np.testing.assert_allclose(parameters.to_return()[0], expected, rtol=1e-12)
 
 
 def test_without_an_intercept_it_stays_zero() -> None:
-    _, parameters = run(make_descent(fit_intercept=False, momentum=0.9))
+    _, parameters = run(make_training(fit_intercept=False, momentum=0.9))
     assert not parameters.intercept.any()
     assert parameters.weights.any()
 
@@ -197,21 +194,20 @@ def test_a_seed_fixes_the_bits(name: str) -> None:
     if not backends()[name].available:
         pytest.skip(f"backend {name!r} is not available")
     problem = make_problem(203, 784, 10, "uint8", "float32", shifted=True)
-    descent = Descent(
-        get_backend(name),
+    training = of_samples(
         problem.samples,
-        None,
+        10,
         Batches(203, 32),
+        1 / 128**2 / 784,
+        backend=get_backend(name),
+        dtype="float32",
+        l2=5e-5,
         learning_rate=0.5,
-        decay=1e-4,
-        gain=np.full(784, 1 / 128**2 / 784, np.float32),
         max_epochs=2,
     )
 
     def bits(seed: int, n_threads: int) -> bytes:
-        parameters = new_parameters(10, 784, np.float32, 0, average=False)
-        threaded = replace(descent, n_threads=n_threads)
-        history = train(threaded, parameters, np.random.default_rng(seed))
+        history, parameters = run(training.with_changes(n_threads=n_threads), seed)
         return parameters.weights.tobytes() + history.train_loss.tobytes()
 
     assert bits(0, 1) == bits(0, 1) == bits(0, 3)

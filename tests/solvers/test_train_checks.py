@@ -7,22 +7,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-# ------------------------------------------------------------------ golden losses
-from descents import VALIDATION, make_descent, run, val_score
+from descents import VALIDATION, make_training, of_samples, run, val_score
 from problems import make_problem
 
 from fastlin.errors import DivergenceError
 from fastlin.kernels import BACKEND_NAMES, backends, get_backend
 from fastlin.solvers.batches import Batches
-from fastlin.solvers.sgd import Descent, Progress, new_parameters, train
+from fastlin.solvers.progress import Progress
 
 # ------------------------------------------------------------------ checks
 
 
 @pytest.mark.parametrize("checks_per_epoch", [1, 3, 11, 100])
 def test_checks_fall_on_multiples_of_the_interval(checks_per_epoch: int) -> None:
-    history, _ = run(make_descent(validation=VALIDATION, checks_per_epoch=checks_per_epoch))
+    history, _ = run(make_training(validation=VALIDATION, checks_per_epoch=checks_per_epoch))
     interval = max(1, 11 // checks_per_epoch)
     assert history.check_step.tolist() == [s for s in range(33) if s % interval == 0]
     shape = history.check_step.shape
@@ -31,16 +29,15 @@ def test_checks_fall_on_multiples_of_the_interval(checks_per_epoch: int) -> None
 
 
 def test_the_first_check_follows_the_update_of_step_0() -> None:
-    descent = make_descent(validation=VALIDATION)
-    history, _ = run(descent)
-    _, after_one = run(replace(descent, validation=None, batches=Batches(103, 10), max_epochs=1))
+    training = make_training(validation=VALIDATION)
+    history, _ = run(training)
     first_step = []
 
     def stop_at_once(progress: Progress) -> bool:
         first_step.append(progress)
         return True
 
-    stopped, after_one = run(replace(descent, callbacks=[stop_at_once]))
+    stopped, after_one = run(training.with_changes(callbacks=[stop_at_once]))
     assert stopped.check_step.tolist() == [0]
     assert len(stopped.train_loss) == 1
     assert history.val_loss[0] == stopped.val_loss[0] == val_score(after_one)[0]
@@ -50,10 +47,10 @@ def test_the_first_check_follows_the_update_of_step_0() -> None:
 
 def test_the_last_check_is_of_the_last_weights() -> None:
     """34 steps, a check each."""
-    descent = make_descent(validation=VALIDATION, checks_per_epoch=100)
-    history, parameters = run(descent)
+    training = make_training(validation=VALIDATION, checks_per_epoch=100)
+    history, parameters = run(training)
     assert (history.val_loss[-1], history.val_accuracy[-1]) == val_score(parameters)
-    samples = descent.samples
+    samples = training.problem.samples
     n_correct = get_backend("numpy").score(samples, *parameters.to_return(), 1)[1]
     assert history.train_accuracy[-1] == n_correct / len(samples.rows)
 
@@ -65,23 +62,17 @@ def test_a_validation_set_is_only_recorded(name: str) -> None:
     options = {"momentum": 0.9, "nesterov": True, "average": True}
     problem = make_problem(103, 30, 10)
     validation = make_problem(57, 30, 10, seed=1).samples
-    plain = Descent(
-        get_backend(name),
+    plain = of_samples(
         problem.samples,
-        None,
+        10,
         Batches(103, 10, checks_per_epoch=4),
+        backend=get_backend(name),
         learning_rate=0.05,
-        decay=2e-3,
-        gain=np.ones(30),
         max_epochs=3,
         patience=1,
         **options,
     )
-    results = []
-    for descent in (plain, replace(plain, validation=validation)):
-        parameters = new_parameters(10, 30, np.float64, 0.9, average=True)
-        history = train(descent, parameters, np.random.default_rng(0))
-        results.append((history, parameters))
+    results = [run(plain), run(plain.with_changes(validation=validation))]
     (without, first), (recorded, second) = results
     assert len(recorded.check_step) == 17
     assert recorded.stop_reason == "max_epochs"
@@ -94,7 +85,7 @@ def test_a_validation_set_is_only_recorded(name: str) -> None:
 
 @pytest.mark.parametrize("average", [False, True])
 def test_early_stopping_returns_the_weights_of_the_best_check(average: bool) -> None:
-    descent = make_descent(
+    training = make_training(
         checks_per_epoch=11,
         early_stopping=True,
         patience=5,
@@ -103,10 +94,10 @@ def test_early_stopping_returns_the_weights_of_the_best_check(average: bool) -> 
         momentum=0.5,
         max_epochs=50,
     )
-    some = descent.samples  # of which the loss falls, and now and then rises
+    some = training.problem.samples  # of which the loss falls, and now and then rises
     validation = some.part(slice(40))
-    descent = replace(descent, validation=validation)
-    history, parameters = run(descent)
+    training = training.with_changes(validation=validation)
+    history, parameters = run(training)
     best = int(history.val_loss.argmin())
     assert history.stop_reason == "early_stopping"
     assert history.best_step == history.check_step[best]
@@ -117,7 +108,7 @@ def test_early_stopping_returns_the_weights_of_the_best_check(average: bool) -> 
     assert history.val_accuracy[best] == val_score(parameters, validation)[1]
     # All of the state is of that check, so that training can go on from it.
     to_best, expected = run(
-        replace(descent, callbacks=[lambda progress: progress.step == history.best_step])
+        training.with_changes(callbacks=[lambda progress: progress.step == history.best_step])
     )
     assert to_best.stopped_step == history.best_step
     for name, value in vars(expected).items():
@@ -126,10 +117,10 @@ def test_early_stopping_returns_the_weights_of_the_best_check(average: bool) -> 
 
 
 def test_early_stopping_returns_the_best_also_where_patience_lasts() -> None:
-    descent = make_descent(
+    training = make_training(
         validation=VALIDATION, early_stopping=True, patience=1000, learning_rate=0.5
     )
-    history, parameters = run(descent)
+    history, parameters = run(training)
     assert history.stop_reason == "max_epochs"
     assert history.best_step == history.check_step[history.val_loss.argmin()]
     assert history.best_step < history.stopped_step == 32
@@ -138,7 +129,7 @@ def test_early_stopping_returns_the_best_also_where_patience_lasts() -> None:
 
 def test_the_epoch_and_step_at_which_training_stopped() -> None:
     """The first check is the best, and three more are one too many."""
-    descent = make_descent(
+    training = make_training(
         validation=replace(VALIDATION, labels=(VALIDATION.labels + 1) % 3),
         drop_last=True,
         checks_per_epoch=2,
@@ -147,7 +138,7 @@ def test_the_epoch_and_step_at_which_training_stopped() -> None:
         max_epochs=30,
         learning_rate=5.0,
     )
-    history, _ = run(descent)
+    history, _ = run(training)
     assert history.check_step.tolist() == [0, 5, 10, 15]
     assert (history.best_step, history.stopped_step, history.stopped_epoch) == (0, 15, 1)
 
@@ -156,7 +147,7 @@ def test_the_epoch_and_step_at_which_training_stopped() -> None:
 
 
 def test_tol_stops_where_an_epoch_brings_less() -> None:
-    history, _ = run(make_descent(batch_size=103, max_epochs=500, tol=1e-3, patience=4))
+    history, _ = run(make_training(batch_size=103, max_epochs=500, tol=1e-3, patience=4))
     gains = -np.diff(history.train_loss)
     first_poor = int(np.argmax(gains < 1e-3))
     assert history.stop_reason == "tol"
@@ -166,8 +157,9 @@ def test_tol_stops_where_an_epoch_brings_less() -> None:
 
 @pytest.mark.parametrize("tol", [0.0, None])
 def test_no_tol_never_stops(tol: float | None) -> None:
-    descent = make_descent(batch_size=103, max_epochs=60, tol=tol, patience=1, learning_rate=1e-30)
-    history, _ = run(descent)
+    options = {"tol": tol, "patience": 1, "learning_rate": 1e-30}
+    training = make_training(batch_size=103, max_epochs=60, **options)
+    history, _ = run(training)
     assert history.stop_reason == "max_epochs"
     assert history.stopped_epoch == 59
 
@@ -176,9 +168,9 @@ def test_no_tol_never_stops(tol: float | None) -> None:
 def test_a_loss_that_is_not_finite_names_the_step_and_the_remedy(name: str) -> None:
     if not backends()[name].available:
         pytest.skip(f"backend {name!r} is not available")
-    descent = make_descent(backend=get_backend(name), k=10, learning_rate=1e200, max_epochs=9)
+    training = make_training(backend=get_backend(name), k=10, learning_rate=1e200, max_epochs=9)
     with pytest.raises(DivergenceError) as caught:
-        run(descent)
+        run(training)
     message = str(caught.value)
     assert "the training loss became " in message
     assert "at step 2 (epoch 0) with learning_rate=1e+200; lower learning_rate" in message
@@ -186,8 +178,8 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_remedy(name: str) -> N
 
 
 def test_it_names_the_step_in_a_later_epoch() -> None:
-    descent = make_descent(batch_size=50, learning_rate=1e-3, momentum=0.0)
-    huge = replace(descent, decay=-1e80 / 1e-3)  # grows by 1e80 a step
+    training = make_training(batch_size=50, learning_rate=1e-3, momentum=0.0)
+    huge = training.with_changes(l2=-1e80 / 2e-3)  # grows by 1e80 a step
     with pytest.raises(DivergenceError, match=r"at step 5 \(epoch 1\)"):
         run(huge)
 
@@ -197,12 +189,12 @@ def test_it_names_the_step_in_a_later_epoch() -> None:
 
 def test_callbacks_are_told_after_every_check_and_epoch() -> None:
     told: list[Progress] = []
-    descent = make_descent(
+    training = make_training(
         validation=VALIDATION,
         checks_per_epoch=3,
         callbacks=[lambda progress: told.append(progress)],
     )
-    history, _ = run(descent)
+    history, _ = run(training)
     ends = [10, 21, 32]
     assert [progress.step for progress in told] == sorted({*history.check_step.tolist(), *ends})
     assert [progress.step for progress in told if progress.end_of_epoch] == ends
@@ -221,20 +213,20 @@ def test_callbacks_are_told_after_every_check_and_epoch() -> None:
 
 def test_without_a_validation_set_callbacks_are_told_after_every_epoch() -> None:
     told: list[Progress] = []
-    run(make_descent(callbacks=[told.append]))
+    run(make_training(callbacks=[told.append]))
     assert [progress.step for progress in told] == [10, 21, 32]
     assert {progress.val_loss for progress in told} == {None}
 
 
 def test_a_callback_stops_the_training() -> None:
     others: list[int] = []
-    descent = make_descent(
+    training = make_training(
         callbacks=[
             lambda progress: progress.epoch == 1,
             lambda progress: others.append(progress.step),
         ]
     )
-    history, _ = run(descent)
+    history, _ = run(training)
     assert history.stop_reason == "callback"
     assert (history.stopped_epoch, history.stopped_step) == (1, 21)
     assert others == [10, 21]
@@ -242,7 +234,7 @@ def test_a_callback_stops_the_training() -> None:
 
 def test_callbacks_are_told_of_the_check_that_stops_early() -> None:
     told: list[int] = []
-    descent = make_descent(
+    training = make_training(
         validation=VALIDATION,
         checks_per_epoch=11,
         early_stopping=True,
@@ -251,6 +243,6 @@ def test_callbacks_are_told_of_the_check_that_stops_early() -> None:
         max_epochs=50,
         callbacks=[lambda progress: told.append(progress.step)],
     )
-    history, _ = run(descent)
+    history, _ = run(training)
     assert history.stop_reason == "early_stopping"
     assert told == history.check_step.tolist()

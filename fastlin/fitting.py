@@ -1,0 +1,322 @@
+"""Options and arrays become a problem, which is solved, and what is learned is a state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastlin.kernels import Backend, Samples
+from fastlin.rows.row_weights import counted_rows
+from fastlin.rows.samples import encode_labels, make_samples, weight_type
+from fastlin.rows.scaling import InputScale
+from fastlin.rows.validation import require_penalty, require_representable
+from fastlin.solvers.batches import Batches
+from fastlin.solvers.continuing import (
+    RATE_DEPENDS_ON,
+    begin_from,
+    go_on_from,
+    present_model,
+    remembered,
+    unchanged,
+)
+from fastlin.solvers.diagnosis import look_at_descent, tell_of_separation
+from fastlin.solvers.evaluation import mean_score
+from fastlin.solvers.lbfgs import minimize
+from fastlin.solvers.prediction import logits
+from fastlin.solvers.problem import Problem
+from fastlin.solvers.schedules import StepSize, safe_step_size
+from fastlin.solvers.sgd import Descent, train
+from fastlin.solvers.state import State, new_parameters
+from fastlin.solvers.stream import BATCHES_OF_A_WHOLE, Seen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastlin.callbacks import FitTasks
+    from fastlin.kernels import Parameters
+    from fastlin.results.history import History
+    from fastlin.solvers.progress import Callback
+    from fastlin.training_set import Options, TrainingSet
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a run brought."""
+
+    state: State
+    history: History
+    backend: str
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Start:
+    """A problem, and the parameters from which a solver goes on.
+
+    ``is_resumed`` says whether they are where an earlier run stopped; ``keeps_scale``, whether the
+    inputs are scaled as they were then.
+    """
+
+    problem: Problem
+    parameters: Parameters
+    is_resumed: bool = False
+    keeps_scale: bool = False
+
+
+def prepare(
+    options: Options, backend: Backend, data: TrainingSet, before: State | None = None
+) -> Start:
+    """Turn options and arrays into a problem, and begin at zero or at an earlier state."""
+    rows, n_features = data.rows, data.rows.shape[1]
+    dtype = weight_type(rows, options.dtype)
+    if before is not None and before.trained_with.get("weights") == "float64":
+        # One block of float32 must not round a model of float64.
+        dtype = np.dtype(np.float64) if options.dtype == "auto" else dtype
+    require_penalty(options.l2, dtype)
+    scale = _scale(options, data, dtype, before)
+    samples = make_samples(
+        rows,
+        encode_labels(data.labels, data.classes),
+        scale,
+        dtype,
+        data.weights,
+        of_counted=options.descends,
+    )
+    n_models = 1 if len(data.classes) == 2 else len(data.classes)
+    # L-BFGS has neither velocities nor averages.
+    extras = (options.momentum, options.average) if options.descends else (0.0, False)
+    parameters = new_parameters(n_models, n_features, dtype, *extras)
+    keeps_scale = before is not None and scale is before.scale
+    is_resumed = False
+    if before is not None:
+        model = present_model(before, n_models, n_features)
+        same = keeps_scale and unchanged(options, before.trained_with, "average", "fit_intercept")
+        is_resumed = same and go_on_from(parameters, before)
+        if not is_resumed:
+            begin_from(parameters, model, scale, options.fit_intercept)
+    validation, is_shifted = _validation_samples(data, scale, dtype)
+    problem = Problem(
+        backend=backend,
+        samples=samples,
+        scale=scale,
+        dtype=dtype,
+        n_models=n_models,
+        l2=options.l2,
+        fit_intercept=options.fit_intercept,
+        regularize_intercept=options.regularize_intercept,
+        validation=validation,
+        validation_is_shifted=is_shifted,
+        max_epochs=options.max_epochs,
+        tol=options.tol,
+        patience=options.patience,
+        early_stopping=options.early_stopping,
+        n_threads=options.threads(backend),
+        callbacks=options.all_callbacks,
+    )
+    return Start(problem, parameters, is_resumed, keeps_scale)
+
+
+def learn(
+    options: Options,
+    backend: Backend,
+    data: TrainingSet,
+    before: State | None,
+    generator: np.random.Generator,
+    *,
+    seen: Seen,
+    is_part: bool = False,
+    tasks_of: Callable[[Callable[[], State]], FitTasks] | None = None,
+) -> Learned:
+    """Train on data, from zero or from an earlier state.
+
+    Parameters
+    ----------
+    options : Options
+    backend : Backend
+    data : TrainingSet
+    before : State or None
+        What to go on from; no array of it is written to.
+    generator : numpy.random.Generator
+        Draws the orders of rows.
+    seen : Seen
+        Rows of earlier calls that count beside these.
+    is_part : bool
+        Whether the rows are some of those of a stream, of which one epoch is made.
+    tasks_of : callable or None
+        Returns the tasks that scikit-learn's callbacks are told of, given what returns the state of
+        a run that stopped now.
+    """
+    start = prepare(options, backend, data, before)
+    problem, parameters, tasks = start.problem, start.parameters, None
+
+    def now() -> State:
+        weights, intercept = parameters.to_return()
+        raw = problem.scale.learned_intercept(weights, intercept)
+        return State(weights.copy(), raw, problem.scale)
+
+    if tasks_of is not None:
+        tasks = tasks_of(now)
+        callbacks: list[Callback] = [*problem.callbacks, tasks]
+        problem = replace(problem, callbacks=callbacks, before_epoch=[tasks.begin_epoch])
+    if options.descends:
+        start = replace(start, problem=problem)
+        learned = _descend(options, data, start, before or State(), generator, seen, is_part)
+    else:
+        history = minimize(problem, parameters)
+        learned = solved(options, problem, parameters, history)
+    if tasks is not None:
+        tasks.end()
+    return learned
+
+
+def solved(options: Options, problem: Problem, parameters: Parameters, history: History) -> Learned:
+    """Return what L-BFGS brought, which went to ``parameters``."""
+    weights, intercept = parameters.weights, parameters.intercept
+    state = State(
+        weights,
+        problem.scale.learned_intercept(weights, intercept),
+        problem.scale,
+        trained_with=_trained_with(options, problem),
+    )
+    rate = np.nan if options.learning_rate == "auto" else options.learning_rate
+    return Learned(state, history, problem.backend.name, rate)
+
+
+def _descend(
+    options: Options,
+    data: TrainingSet,
+    start: Start,
+    before: State,
+    generator: np.random.Generator,
+    seen: Seen,
+    is_part: bool,
+) -> Learned:
+    """Train by gradient descent."""
+    problem = start.problem
+    counted = counted_rows(data.weights)
+    n_counted = len(data.rows) if counted is None else len(counted)
+    measures = options.learning_rate == "auto"
+    may_keep = start.keeps_scale and unchanged(options, before.trained_with, *RATE_DEPENDS_ON)
+    seen_before, seen = seen, seen.with_block(n_counted, data.weights)
+    full_batch = seen.full_batch(options.batch_size)
+    step_size = StepSize(options.learning_rate, 1.0)
+    if measures:
+        step_size, seen = seen.measured(
+            before.step_size if may_keep else None,
+            full_batch,
+            n_counted,
+            lambda: safe_step_size(
+                problem.samples,
+                problem.scale,
+                problem.n_models,
+                options.batch_size,
+                problem.l2,
+                problem.fit_intercept,
+                problem.dtype,
+                options.momentum,
+                problem.intercept_decay,
+                in_stream=is_part and n_counted < BATCHES_OF_A_WHOLE * full_batch,
+            ),
+        )
+    steps_done = before.steps_done if start.is_resumed else 0  # an average begins, no schedule does
+    descent = Descent(
+        batches=Batches(
+            n_counted,
+            options.batch_size,
+            options.drop_last,
+            options.shuffle,
+            options.checks_per_epoch,
+            full_batch,
+            seen.row_weight(seen_before),
+            counted,
+        ),
+        learning_rate=step_size.learning_rate,
+        intercept_gain=step_size.intercept_gain,
+        schedule=options.schedule,
+        momentum=options.momentum,
+        nesterov=options.nesterov,
+        average=options.average,
+        epochs_done=before.epochs_done,
+        steps_done=steps_done,
+        horizon=options.max_epochs,
+        rate_is_measured=measures and not is_part,
+    )
+    if is_part:
+        problem = replace(problem, max_epochs=1)
+    history = train(problem, descent, start.parameters, generator)
+    epochs = history.stopped_epoch + 1
+    state = State.reached(
+        start.parameters,
+        problem.scale,
+        epochs_done=before.epochs_done + epochs,
+        steps_done=steps_done + history.stopped_step + 1,
+        seen=replace(seen, epochs=seen.epochs + epochs),
+        step_size=step_size if measures else None,
+        trained_with=_trained_with(options, problem),
+    )
+    return Learned(state, history, problem.backend.name, step_size.learning_rate)
+
+
+def tell_what_was_seen(
+    options: Options, backend: Backend, data: TrainingSet, learned: Learned
+) -> None:
+    """Warn of rows that a plane separates, or of a descent that has not arrived."""
+    if options.l2 == 0 and _separates(options, backend, data, learned.state):
+        tell_of_separation(len(data.labels))
+    elif options.descends:
+        scales = data.rows.can_be_shifted and options.input_scale is None
+        how = options.tol, options.patience, options.momentum, scales
+        look_at_descent(learned.history, *how)
+
+
+def _scale(
+    options: Options, data: TrainingSet, dtype: np.dtype[Any], before: State | None
+) -> InputScale:
+    """Return the scale of the inputs: that of before if it still is as the options say."""
+    # Rows in sparse form cannot be shifted, and if the intercept is not free, the features' origin
+    # makes another model.
+    rows = data.rows
+    may_centre = options.may_centre and rows.can_be_shifted
+    before = before or State()
+    if before.scale is not None and unchanged(options, before.trained_with, "input_scale"):
+        return before.scale if may_centre else before.scale.uncentred()
+    scale = InputScale.from_option(options.input_scale, rows, data.weights)
+    if may_centre:
+        centred = scale.centred(rows, data.weights)
+        # L-BFGS finds the intercept by itself unless that would cost digits.
+        if options.descends or centred.loses_digits(rows, dtype, data.weights):
+            return centred
+    return scale
+
+
+def _validation_samples(
+    data: TrainingSet, scale: InputScale, dtype: np.dtype[Any]
+) -> tuple[Samples | None, bool]:
+    """Return the validation rows, if there are any, and whether they are shifted as the others."""
+    if data.validation is None:
+        return None, True
+    rows, labels, weights = data.validation
+    index = encode_labels(labels, data.classes, "y_val")
+    require_representable(rows, dtype)
+    if not rows.can_be_shifted:
+        return Samples(rows.for_weights(dtype), index, weights), not scale.has_shift
+    return make_samples(rows, index, scale, dtype, weights), True
+
+
+def _trained_with(options: Options, problem: Problem) -> dict[str, Any]:
+    return {**remembered(options), "weights": problem.dtype.name}
+
+
+def _separates(options: Options, backend: Backend, data: TrainingSet, state: State) -> bool:
+    """Whether a model is right about every row that counts."""
+    index = encode_labels(data.labels, data.classes)
+    n_threads, model = options.threads(backend), (state.coef, state.intercept)
+    assert state.scale is not None, "it was trained"
+    if state.scale.cancels(state.coef):
+        z = logits(backend, data.rows, *model, state.scale, n_threads)
+        wrong = (z[:, 0] > 0 if z.shape[1] == 1 else z.argmax(axis=1)) != index
+        return not (wrong if data.weights is None else wrong & (data.weights > 0)).any()
+    samples = Samples(data.rows.for_weights(state.coef.dtype), index, data.weights)
+    return mean_score(backend, samples, *model, n_threads)[1] == 1

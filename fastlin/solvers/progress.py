@@ -1,0 +1,53 @@
+"""What callbacks are told of a run, and what their answers mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a callback is told after every check and at the end of every epoch.
+
+    Attributes
+    ----------
+    epoch, max_epochs : int
+        Epoch that runs, from 0 on, and the most there can be.
+    step : int
+        Latest step, counted over all epochs from 0.
+    end_of_epoch : bool
+        Whether the epoch ends here.
+    train_loss : float
+        Mean over the rows of the epoch's steps so far, in nats.
+    val_loss, val_accuracy, train_accuracy : float or None
+        Of the latest check; None before the first one.
+    rows_per_second : float
+        Of the epoch's steps so far.
+    """
+
+    epoch: int
+    max_epochs: int
+    step: int
+    end_of_epoch: bool
+    train_loss: float
+    val_loss: float | None
+    val_accuracy: float | None
+    train_accuracy: float | None
+    rows_per_second: float
+
+
+Callback = Callable[[Progress], "bool | None"]
+
+
+def asks_to_stop(answer: Any) -> bool:
+    """Whether a callback's answer is True, Python's or NumPy's.
+
+    Nothing else is: many functions return something that their caller does not think of.
+    """
+    if isinstance(answer, np.ndarray) and answer.ndim == 0:
+        answer = answer[()]
+    return isinstance(answer, bool | np.bool_) and bool(answer)

@@ -1,0 +1,106 @@
+"""What is seen of a run while it goes on: checks, early stopping, callbacks, and its history."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastlin.results.history import History
+from fastlin.solvers.progress import Progress, asks_to_stop
+from fastlin.solvers.stopping import Patience
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastlin.solvers.problem import Problem
+
+
+class Watch:
+    """Watches one run of a solver, from when it is made; a :class:`History` in the making.
+
+    Attributes
+    ----------
+    losses : list of (s,) float64
+        Loss of each step, in parts that the history joins.
+    early : Patience
+        The validation losses, if early stopping looks at them.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.losses: list[NDArray[np.float64]] = []
+        self.early = Patience(problem.patience)
+        self._checks: list[tuple[int, float, float, float]] = []
+        self._started = time.perf_counter()
+        self._seconds_of_checks = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time since the run began."""
+        return time.perf_counter() - self._started
+
+    def begin_epoch(self) -> None:
+        """Announce an epoch, or an iteration."""
+        for announce in self.problem.before_epoch:
+            announce()
+
+    @np.errstate(over="ignore", invalid="ignore")  # what overflows shows in the losses
+    def check(self, model: tuple[NDArray[Any], NDArray[Any]], step: int) -> bool:
+        """Score weights and intercept after a step; return whether early stopping keeps them."""
+        started = time.perf_counter()
+        val_loss, val_accuracy = self.problem.score_validation(*model)
+        _, train_accuracy = self.problem.score(*model)
+        self._checks.append((step, val_loss, val_accuracy, train_accuracy))
+        self._seconds_of_checks += time.perf_counter() - started
+        return self.problem.early_stopping and self.early.improved(val_loss)
+
+    def tell(
+        self,
+        *,
+        epoch: int,
+        step: int,
+        end_of_epoch: bool,
+        train_loss: float,
+        rows_per_second: float,
+    ) -> bool:
+        """Tell every callback how far the run is; return whether one of them asks to stop."""
+        latest = self._checks[-1] if self._checks else (None,) * 4
+        _, val_loss, val_accuracy, train_accuracy = latest
+        progress = Progress(
+            epoch=epoch,
+            max_epochs=self.problem.max_epochs,
+            step=step,
+            end_of_epoch=end_of_epoch,
+            train_loss=train_loss,
+            val_loss=val_loss,
+            val_accuracy=val_accuracy,
+            train_accuracy=train_accuracy,
+            rows_per_second=rows_per_second,
+        )
+        # Every callback is told, also after one of them asked to stop.
+        answers = [callback(progress) for callback in self.problem.callbacks]
+        return any(map(asks_to_stop, answers))
+
+    def history(self, *, seconds_of_steps: float | None = None, **ending: Any) -> History:
+        """Return the record of the run, which ends now.
+
+        ``ending`` are the fields of :class:`History` that only the solver knows. Steps took all the
+        time that checks did not, unless ``seconds_of_steps`` says otherwise.
+        """
+        checks = np.array(self._checks, np.float64).reshape(-1, 4)
+        losses = np.concatenate(self.losses) if self.losses else np.empty(0)
+        total = self.seconds
+        if seconds_of_steps is None:
+            seconds_of_steps = total - self._seconds_of_checks
+        return History(
+            step=np.arange(len(losses)),
+            train_loss=losses,
+            check_step=checks[:, 0].astype(np.int64),
+            val_loss=checks[:, 1].copy(),
+            val_accuracy=checks[:, 2].copy(),
+            train_accuracy=checks[:, 3].copy(),
+            seconds={"steps": seconds_of_steps, "checks": self._seconds_of_checks, "total": total},
+            **ending,
+        )
