@@ -37,7 +37,6 @@ from fastlin.solvers.diagnosis import look_at_features
 from fastlin.solvers.prediction import logits
 from fastlin.solvers.schedules import SCHEDULES
 from fastlin.solvers.state import State
-from fastlin.solvers.stream import Seen
 from fastlin.training_set import Options, TrainingSet, check_options, read, split
 
 if TYPE_CHECKING:
@@ -358,15 +357,15 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
                         name: None if values is None else _safe_indexing(values, part)
                         for name, values in told.items()
                     }
-            before, seen = None, Seen()
+            before = None
             if options.warm_start and hasattr(self, "coef_"):
                 d, shape = data.rows.shape[1], np.shape(self.coef_)
                 old_classes = getattr(self, "classes_", data.classes)
                 require_same_model(data.classes, d, old_classes, shape[1] if len(shape) == 2 else d)
-                if self._state.seen.epochs and isinstance(self.random_state, Integral):
-                    seen = Seen(epochs=self._state.seen.epochs)
-                    generator = options.generator(seen.epochs)  # orders that are new ones
-                before = self._state.begun_anew()
+                epochs = self._state.seen.epochs if isinstance(self.random_state, Integral) else 0
+                if epochs:
+                    generator = options.generator(epochs)  # orders that are new ones
+                before = self._state.begun_anew(epochs)
             elif options.descends and self.input_scale is None:
                 look_at_features(data.rows, data.weights)
             names = ("n_features_in_", "feature_names_in_")
@@ -378,15 +377,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
                 return FitTasks(owner, n_epochs, told, lambda: {**visible, "_state": now()})
 
             has_callbacks = bool(getattr(self, "_skl_callbacks", None))
-            learned = learn(
-                options,
-                backend,
-                data,
-                before,
-                generator,
-                seen=seen,
-                tasks_of=tasks_of if has_callbacks else None,
-            )
+            tasks = tasks_of if has_callbacks else None
+            learned = learn(options, backend, data, before, generator, tasks_of=tasks)
             self._adopt(learned, data.classes)
         if not options.early_stopping:
             tell_what_was_seen(options, backend, data, learned)
@@ -490,10 +482,9 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             )
             if weights is not None and not weights.any():
                 return
-            seen = Seen() if before is None else before.seen
             data = TrainingSet(rows, labels, self.classes_, weights)
-            generator = options.generator(seen.epochs)
-            learned = learn(options, backend, data, before, generator, seen=seen, is_part=True)
+            generator = options.generator(0 if before is None else before.seen.epochs)
+            learned = learn(options, backend, data, before, generator, is_part=True)
             self._adopt(learned, data.classes)
 
     # ------------------------------------------------------------------ prediction

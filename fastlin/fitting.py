@@ -29,7 +29,7 @@ from fastlin.solvers.problem import Problem
 from fastlin.solvers.schedules import StepSize, safe_step_size
 from fastlin.solvers.sgd import Descent, train
 from fastlin.solvers.state import State, new_parameters
-from fastlin.solvers.stream import BATCHES_OF_A_WHOLE, Seen
+from fastlin.solvers.stream import BATCHES_OF_A_WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,7 +125,6 @@ def learn(
     before: State | None,
     generator: np.random.Generator,
     *,
-    seen: Seen,
     is_part: bool = False,
     tasks_of: Callable[[Callable[[], State]], FitTasks] | None = None,
 ) -> Learned:
@@ -140,8 +139,6 @@ def learn(
         What to go on from; no array of it is written to.
     generator : numpy.random.Generator
         Draws the orders of rows.
-    seen : Seen
-        Rows of earlier calls that count beside these.
     is_part : bool
         Whether the rows are some of those of a stream, of which one epoch is made.
     tasks_of : callable or None
@@ -162,7 +159,7 @@ def learn(
         problem = replace(problem, callbacks=callbacks, before_epoch=[tasks.begin_epoch])
     if options.descends:
         start = replace(start, problem=problem)
-        learned = _descend(options, data, start, before or State(), generator, seen, is_part)
+        learned = _descend(options, data, start, before or State(), generator, is_part)
     else:
         history = minimize(problem, parameters)
         learned = solved(options, problem, parameters, history)
@@ -190,7 +187,6 @@ def _descend(
     start: Start,
     before: State,
     generator: np.random.Generator,
-    seen: Seen,
     is_part: bool,
 ) -> Learned:
     """Train by gradient descent."""
@@ -199,7 +195,7 @@ def _descend(
     n_counted = len(data.rows) if counted is None else len(counted)
     measures = options.learning_rate == "auto"
     may_keep = start.keeps_scale and unchanged(options, before.trained_with, *RATE_DEPENDS_ON)
-    seen_before, seen = seen, seen.with_block(n_counted, data.weights)
+    seen = before.seen.with_block(n_counted, data.weights)
     full_batch = seen.full_batch(options.batch_size)
     step_size = StepSize(options.learning_rate, 1.0)
     if measures:
@@ -229,7 +225,7 @@ def _descend(
             options.shuffle,
             options.checks_per_epoch,
             full_batch,
-            seen.row_weight(seen_before),
+            seen.row_weight(before.seen),
             counted,
         ),
         learning_rate=step_size.learning_rate,

@@ -11,7 +11,7 @@ import os
 import sys
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
-
-    from fastlin.results.history import History
 
 LIGHT_BLUE, BLUE, VERMILLION, GREEN, ORANGE, PURPLE = (
     "#9CC4E0",
@@ -52,6 +50,18 @@ _STYLE: Any = {
     "svg.hashsalt": "fastlin",  # the same figure gives the same file
 }
 _FORMATS = (".png", ".svg", ".pdf")
+
+
+class Curves(Protocol):
+    """What a learning curve is drawn of: fields of :class:`fastlin.results.history.History`."""
+
+    step: NDArray[np.int64]
+    train_loss: NDArray[np.float64]
+    check_step: NDArray[np.int64]
+    val_loss: NDArray[np.float64]
+    val_accuracy: NDArray[np.float64]
+    train_accuracy: NDArray[np.float64]
+    steps_per_epoch: int
 
 
 def figure_style() -> AbstractContextManager[None]:
@@ -136,7 +146,7 @@ def legend_above(axes: Axes, n_columns: int = 2) -> None:
     )
 
 
-def epoch_means(history: History) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def epoch_means(history: Curves) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean training loss of each epoch, placed in the middle of its steps.
 
     Returns
@@ -155,12 +165,12 @@ def epoch_means(history: History) -> tuple[NDArray[np.float64], NDArray[np.float
     return first_steps + (counts - 1) / 2.0, sums / counts
 
 
-def learning_curve(history: History, path: str | Path | None = None) -> Figure:
+def learning_curve(history: Curves, path: str | Path | None = None) -> Figure:
     """Draw the losses and, if there were checks, the accuracies of a run against its steps.
 
     Parameters
     ----------
-    history : History
+    history : fastlin.results.history.History
         What :meth:`LogisticRegression.fit` recorded.
     path : str or Path, optional
         Where to save the figure as well; its suffix (``.png``, ``.svg``,
@@ -194,7 +204,7 @@ def learning_curve(history: History, path: str | Path | None = None) -> Figure:
     return figure
 
 
-def draw_losses(axes: Axes, history: History) -> None:
+def draw_losses(axes: Axes, history: Curves) -> None:
     """Draw a run's batch losses, their mean for each epoch, and any validation losses."""
     axes.plot(
         history.step,
@@ -218,7 +228,7 @@ def draw_losses(axes: Axes, history: History) -> None:
     legend_above(axes, n_columns=3)
 
 
-def draw_accuracies(axes: Axes, history: History) -> None:
+def draw_accuracies(axes: Axes, history: Curves) -> None:
     """Draw a run's training and validation accuracies, whichever were recorded."""
     for values, color, dashes, label in (
         (history.train_accuracy, BLUE, "--", "training"),

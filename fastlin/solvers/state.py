@@ -70,9 +70,13 @@ class State:
         """Whether a run can go on from the parameters: the model is still theirs."""
         return self.parameters is not None and self.digest == _digest(self.coef, self.intercept)
 
-    def begun_anew(self) -> State:
-        """Return what a new fit goes on from: the model, its scale, and no counters."""
-        return replace(self, parameters=None, epochs_done=0, steps_done=0, seen=Seen())
+    def begun_anew(self, epochs: int) -> State:
+        """Return what a new fit goes on from: the model and its scale, but no counters.
+
+        Orders of rows were drawn for ``epochs`` epochs already.
+        """
+        seen = Seen(epochs=epochs)
+        return replace(self, parameters=None, epochs_done=0, steps_done=0, seen=seen)
 
     def to_plain(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Return arrays and numbers, as a model file holds them."""
