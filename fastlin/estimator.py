@@ -62,7 +62,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     ----------
     solver : {"sgd", "lbfgs"}
         Mini-batch gradient descent, or L-BFGS on all rows to the optimum; a
-        ``ConvergenceWarning`` says where it did not get there.
+        ``ConvergenceWarning`` says if it did not get there.
     backend : {"auto", "numba", "c", "numpy"}
         Which kernels run; ``"auto"`` takes the first available in that order.
     l2 : float
@@ -70,8 +70,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     learning_rate : float or "auto"
         Size of a step of ``batch_size`` rows; one of fewer rows is as much smaller. ``"auto"``
         measures a safe one, see :func:`fastlin.solvers.schedules.safe_step_size`, lets it fall to 0
-        in the last epochs where the loss is at rest, so that noisy labels leave no noisy model, and
-        with a free intercept subtracts the features' means where these are not mostly 0, which
+        in the last epochs if the loss is at rest, so that noisy labels leave no noisy model, and
+        with a free intercept subtracts the features' means unless these are mostly 0, which
         changes the pace but not the minimum.
     schedule : {"constant", "invscaling", "cosine"}
         How the step size changes, see :func:`fastlin.solvers.schedules.rates`.
@@ -84,7 +84,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     batch_size : int
         Rows of a mini-batch.
     drop_last : bool
-        Leave out the last batch of an epoch where it is not full.
+        Leave out the last batch of an epoch if it is not full.
     max_epochs : int
         Most passes over the data; with ``"lbfgs"`` most iterations.
     shuffle : bool
@@ -103,7 +103,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         that is a multiple of ``steps_per_epoch // checks_per_epoch``; with ``"lbfgs"`` after every
         iteration.
     validation_fraction : float
-        Share of the training rows split off by ``early_stopping`` where ``fit`` gets no ``X_val``.
+        Share of the training rows split off by ``early_stopping`` if ``fit`` gets no ``X_val``.
     fit_intercept : bool
         Train an intercept.
     regularize_intercept : bool
@@ -150,7 +150,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     n_features_in_ : int
         Features of the rows, ``d``.
     feature_names_in_ : (d,) of str
-        Only where the rows had names, as data frames do.
+        Only if the rows had names, as data frames do.
 
     Examples
     --------
@@ -553,7 +553,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
 
     @numpys_defaults
     def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
-        """Return the natural logarithm of :meth:`predict_proba`, finite where that is 0.
+        """Return the natural logarithm of :meth:`predict_proba`, finite if that is 0.
 
         Parameters
         ----------

@@ -34,7 +34,7 @@ def constant_model(
 ) -> tuple[NDArray[np.float64], float]:
     """Return the intercept ``(k,)`` of a model without features, and its objective.
 
-    It gives each class its share of the weights, or all the same where a penalty of the intercept
+    It gives each class its share of the weights, or all the same if a penalty of the intercept
     makes that better. A class without any weight gets one of the shares of :data:`ABSENT`.
     """
     counts = np.bincount(samples.labels, samples.sample_weight, max(2, n_models))
@@ -54,7 +54,7 @@ def draw_to_constant(problem: Problem, parameters: Parameters, latest_loss: floa
     """Move parameters that are worse than a constant model towards it, to the best on the way.
 
     "Worse" by the objective over all training rows: with a penalty the loss is no worse either.
-    ``latest_loss`` is that of the latest steps; where it is far below the constant model's, the
+    ``latest_loss`` is that of the latest steps; if it is far below the constant model's, the
     pass over many rows is saved.
     """
     weights, intercept = parameters.to_return()

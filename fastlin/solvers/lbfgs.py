@@ -15,7 +15,7 @@ import numpy as np
 from fastlin.advice import NotConvergedWarning, warn
 from fastlin.blas import one_blas_thread
 from fastlin.errors import DivergenceError
-from fastlin.solvers.certificate import Certificate, Certified
+from fastlin.solvers.convergence import REMEDIES, Convergence
 from fastlin.solvers.curvature import Curvature
 from fastlin.solvers.objective import Objective, Value
 from fastlin.solvers.watching import Watch
@@ -31,43 +31,33 @@ PAIRS = 10
 """Steps that are remembered, with the changes of the gradient that they brought."""
 
 UPDATED_AFTER, UPDATED_EVERY = 6, 60
-"""Iterations after which the curvature is taken anew: most of the way is done, or it is long."""
+"""The sampled Hessian is recomputed after iteration 6, when most of the decrease is done, and every
+60 iterations after that."""
 
 DECREASE, SLOPE = 1e-4, 0.9
 """Constants of Wolfe's conditions; Nocedal and Wright, section 3.1."""
 
 TRIALS = 30
-
-LATEST = 6
-"""Values of the objective whose decrease estimates what is left."""
-
-STALLED = 10
-"""Iterations in which the objective must fall by more than rounding can tell."""
-
-LOOSE = 3
-"""By what factor a bound may be above ``tol`` and certify it."""
-
-MOST_UNCERTIFIED = 16
-"""Iterations at most until a certificate is asked for again that was neither good nor of help."""
+"""Most step lengths that a line search tries."""
 
 
 def minimize(problem: Problem, parameters: Parameters) -> History:
     """Minimise mean cross-entropy plus penalty; ``parameters`` then hold the weights to return.
 
-    Stops with ``"tol"`` where the objective's distance from its optimum, estimated by half the
+    It stops with ``"tol"`` if the objective's distance from its optimum, estimated by half the
     squared Newton decrement (Boyd and Vandenberghe, "Convex Optimization", 2004, section 9.5.1)
     with L-BFGS's Hessian and by the latest decrease, is at most ``problem.tol`` times the
     objective, and a bound of ``fastlin.solvers.certificate`` says that it is at most 3 times that.
-    The estimate alone decides where there is no bound so tight: with so many weights that the
-    Hessian would cost more than the solver (``Certificate.takes_hessian`` there), and a penalty so
-    small that weak duality tells little. Stops with ``"precision"`` where the weights' type can
-    tell no further decrease, or none of the objective from 0; with ``"line_search"`` where no step
-    lowers the objective.
+    The estimate alone decides if there is no bound so tight: with so many weights that the Hessian
+    would cost more than the solver (``Certificate.takes_hessian`` there), and a penalty so small
+    that weak duality tells little. It stops with ``"precision"`` if the weights' type can tell no
+    further decrease, or not the objective from 0; with ``"line_search"`` if no step lowers the
+    objective.
 
     Raises
     ------
     DivergenceError
-        The objective is not finite where training starts, or its curvature is not before any
+        The objective is not finite when training starts, or its curvature is not before any
         iteration was made.
     """
     objective = Objective(problem)
@@ -89,7 +79,7 @@ class Solution:
     gap : float
         No weights have an objective that is lower by more.
     shortfall : str
-        What to tell the user where the run ended short of ``tol``; empty where it did not.
+        What to tell the user if the run ended short of ``tol``; empty if it did not.
     """
 
     history: History
@@ -119,19 +109,13 @@ class _Run:
     def __init__(self, objective: Objective, curvature: Curvature, parameters: Parameters) -> None:
         self.objective, self.curvature, self.parameters = objective, curvature, parameters
         self.problem = objective.problem
-        self.epsilon = float(np.finfo(parameters.weights.dtype).eps)
         self.pairs: deque[_Pair] = deque(maxlen=PAIRS)
+        self.convergence = Convergence(objective, curvature)
         # Of each iteration; without the gradients, which may be large.
-        self.objectives: list[float] = []
+        self.objectives = self.convergence.objectives
         self.norms: list[float] = []
         self.watch = Watch(objective.problem)
         self.passes_before = objective.n_passes
-        self.certificate = Certificate(objective)
-        self.latest: tuple[NDArray[np.float64], Certified] | None = None
-        # Iterations after which to ask for a certificate, and until the next time if it fails.
-        self.next_certificate, self.uncertified = 0, 1
-        # Whether a certificate showed that the estimate is too good.
-        self.misled = False
 
     def run(self) -> Solution:
         problem, watch = self.problem, self.watch
@@ -157,7 +141,7 @@ class _Run:
                     )
                 stop_reason = "precision"
                 break
-            stop_reason = self._finished(point, value, direction)
+            stop_reason = self.convergence.finished(point, value, direction)
             if stop_reason:
                 break
             watch.begin_epoch()
@@ -184,10 +168,10 @@ class _Run:
             if stop_reason:
                 break
         self._hand_out(best)
-        certified = self._certified(best)
-        if stop_reason in _REMEDIES and self._is_within_tol(certified, 1):
+        certified = self.convergence.certified(best)
+        if stop_reason in REMEDIES and self.convergence.is_within_tol(certified, 1):
             stop_reason = "tol"
-        shortfall = self._shortfall(stop_reason, value, direction, certified)
+        shortfall = self.convergence.shortfall(stop_reason, value, direction, certified)
         objectives = np.array(self.objectives)
         bound = min([certified.objective - certified.gap, best_value.objective, *self.objectives])
         # Never below the truth: the kernels' objective, in the weights' type, may be too small.
@@ -231,15 +215,16 @@ class _Run:
     def _search(
         self, point: NDArray[np.float64], value: Value, direction: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], Value] | None:
-        """Return a point along the direction, and what is there; None where none is better.
+        """Return a point along the direction, and what is there; None if none is better.
 
         Wolfe's conditions by bisection (Lewis and Overton, "Nonsmooth optimization via quasi-Newton
-        methods", 2013, algorithm 2.6); where rounding hides the decrease, the slope must tell of it
+        methods", 2013, algorithm 2.6); if rounding hides the decrease, the slope must tell of it
         (Hager and Zhang, "A new conjugate gradient method with guaranteed descent and an efficient
         line search", 2005, equation 4.1).
         """
         slope = float(np.vdot(value.gradient, direction))
-        rounding = self.epsilon * max(value.objective, 1.0)  # each row's loss is a difference
+        # Each row's loss is a difference.
+        rounding = self.convergence.epsilon * max(value.objective, 1.0)
         low, high, length = 0.0, np.inf, 1.0
         for _ in range(TRIALS):
             candidate = point + length * direction
@@ -258,83 +243,20 @@ class _Run:
             length = (low + high) / 2 if high < np.inf else 2 * length
         return None
 
-    def _estimate(
-        self, value: Value, direction: NDArray[np.float64], falling: bool = True
-    ) -> float:
-        """Return how far the objective may be above the optimum, relative to it.
-
-        The larger of half the squared Newton decrement and the latest iterations' decrease: the
-        former is too small where steps are not Newton's, the latter where the next ones are better.
-        Where the objective is not ``falling`` any more, the former alone. The first steps may be
-        short because they went astray, and scale the decrement too; until there are enough of them
-        the sampled curvature must agree. Nothing below what the weights' type can tell.
-        """
-        size = max(value.objective, self.epsilon)
-        decrement = -float(np.vdot(value.gradient, direction)) / 2
-        latest = self.objectives[-LATEST:] if falling else []
-        decrease = latest[0] - value.objective if latest else 0.0
-        estimate = max(decrement, decrease)
-        if len(self.objectives) < LATEST and estimate <= (self.problem.tol or 0.0) * size:
-            sampled = np.vdot(value.gradient, self.curvature.solve(value.gradient))
-            estimate = max(estimate, float(sampled) / 2)
-        return max(estimate / size, self.epsilon)
-
-    def _finished(
-        self, point: NDArray[np.float64], value: Value, direction: NDArray[np.float64]
-    ) -> str:
-        """Return why to stop before the next iteration, or nothing."""
-        tol, made = self.problem.tol or 0.0, len(self.objectives)
-        near = self.misled or self._estimate(value, direction) <= tol
-        if near and self._tol_is_true(point):
-            return "tol"
-        if made == self.problem.max_epochs:
-            return "max_epochs"
-        if value.objective <= self.epsilon and made:
-            return "precision"
-        if made > STALLED:
-            fall = self.objectives[-STALLED - 1] - value.objective
-            if fall <= self.epsilon * value.objective:
-                return "precision"
-        return ""
-
-    def _tol_is_true(self, point: NDArray[np.float64]) -> bool:
-        """Whether a certificate says that ``tol`` is reached, or there is none that could."""
-        if len(self.objectives) < self.next_certificate:
-            return False
-        certified = self._certified(point)
-        if self._is_within_tol(certified) or not self.certificate.takes_hessian:
-            return True
-        self.misled = True
-        self.next_certificate = len(self.objectives) + self.uncertified
-        return False
-
     def _newton_search(
         self, point: NDArray[np.float64], value: Value
     ) -> tuple[NDArray[np.float64], Value] | None:
         """Return what a search along Newton's step finds, if a certificate left one for here.
 
-        Where it helps, each iteration makes one; else they become rare.
+        If it helps, each iteration makes one; else they become rare.
         """
-        if self.latest is None or self.latest[0] is not point or self.latest[1].step is None:
+        step = self.convergence.newton_step(point, value)
+        if step is None:
             return None
-        step = self.latest[1].step
-        found = None
-        if np.isfinite(step).all() and np.vdot(value.gradient, step) < 0:
-            found = self._search(point, value, step)
+        found = self._search(point, value, step)
         if found is None:
-            self.uncertified = min(2 * self.uncertified, MOST_UNCERTIFIED)
-            self.next_certificate = len(self.objectives) + self.uncertified
+            self.convergence.newton_failed()
         return found
-
-    def _certified(self, point: NDArray[np.float64]) -> Certified:
-        """Return the certificate of a point, made once for the latest."""
-        if self.latest is None or self.latest[0] is not point:
-            enough = LOOSE * (self.problem.tol or 0.0)
-            self.latest = point, self.certificate.at(point, enough)
-        return self.latest[1]
-
-    def _is_within_tol(self, certified: Certified, factor: float = LOOSE) -> bool:
-        return certified.gap <= factor * (self.problem.tol or 0.0) * certified.objective
 
     def _watched(self, point: NDArray[np.float64], value: Value) -> tuple[bool, str]:
         """Check, and tell the callbacks.
@@ -370,39 +292,3 @@ class _Run:
         weights, intercept = self.objective.fold(point)
         self.parameters.weights[...] = weights
         self.parameters.intercept[...] = intercept
-
-    def _shortfall(
-        self,
-        stop_reason: str,
-        value: Value,
-        direction: NDArray[np.float64],
-        certified: Certified,
-    ) -> str:
-        """Say what was seen and what to try where the solver ended short of ``tol``.
-
-        Nothing where the objective is zero as far as the weights' type can tell.
-        """
-        tol = self.problem.tol
-        if stop_reason not in _REMEDIES or not tol or value.objective <= self.epsilon:
-            return ""
-        estimate = self._estimate(value, direction, falling=stop_reason == "max_epochs")
-        if estimate <= tol and not self.certificate.takes_hessian:
-            return ""
-        remedy = _REMEDIES[stop_reason].format(self.problem.how_to_scale)
-        if stop_reason != "max_epochs" and self.parameters.weights.dtype == np.float32:
-            remedy += ", or compute more exactly with dtype='float64'"
-        said = f"by an estimated {estimate:.1e} of it"
-        if estimate <= tol:
-            said = f"by {certified.gap / certified.objective:.1e} of it at most"
-        return (
-            f"L-BFGS stopped after {len(self.objectives)} iterations ({stop_reason}): its "
-            f"objective, {value.objective:.6g}, is above the optimum {said}, and tol={tol:g} was "
-            f"asked for; {remedy}"
-        )
-
-
-_REMEDIES = {
-    "max_epochs": "raise max_epochs, {}, or raise l2",
-    "precision": "raise tol, or {}",
-    "line_search": "raise tol, or {}",
-}

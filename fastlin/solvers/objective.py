@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Value:
     """The objective at a point: what it is, its part without the penalty, and its gradient.
 
-    ``gradient``: ``(k, d + 1)`` float64; zero where nothing is trained.
+    ``gradient``: ``(k, d + 1)`` float64; zero for an intercept that is not trained.
     """
 
     objective: float
@@ -67,7 +67,7 @@ class Objective:
         return np.ascontiguousarray(folded[:, :-1]), np.ascontiguousarray(folded[:, -1])
 
     def at(self, point: NDArray[np.float64]) -> Value:
-        """Return the objective at a point; not finite where the arithmetic overflows."""
+        """Return the objective at a point; not finite if the arithmetic overflows."""
         with np.errstate(over="ignore", invalid="ignore"):
             loss, gradient = self._mean_loss(self.samples, *self.fold(point))
             objective = loss + float(np.sum(self.decay * point**2)) / 2
@@ -141,7 +141,7 @@ def dual_bound(
 ) -> float:
     """Return what the objective cannot be below anywhere, by the probabilities of one point.
 
-    Weak duality: probabilities ``p`` whose mean is that of the labels, where an intercept is
+    Weak duality: probabilities ``p`` whose mean is that of the labels, if an intercept is
     free, bound the optimum from below by their mean entropy less ``|G|^2 / (2 decay)`` with
     ``G = mean((p - y) x)`` (Yu, Huang and Lin, "Dual coordinate descent methods for logistic
     regression and maximum entropy models", 2011, equation 40, here with an intercept). With
@@ -159,7 +159,7 @@ def dual_bound(
     decay : (d + 1,)
     trains_intercept : bool
     moments : (d,), (k, d) and (k,), or None
-        Means of the rows, of rows times labels, and of the labels; where an intercept is free.
+        Means of the rows, of rows times labels, and of the labels; if an intercept is free.
     """
     weights_decay = decay[:-1]
     if not (weights_decay > 0).all():

@@ -16,8 +16,8 @@ from fastlin import LogisticRegression
 from fastlin.errors import DivergenceError
 from fastlin.kernels import BACKEND_NAMES, backends
 from fastlin.solvers import certificate
+from fastlin.solvers.convergence import LOOSE
 from fastlin.solvers.exact import cross_entropy, entropy
-from fastlin.solvers.lbfgs import LOOSE
 from fastlin.solvers.newton_bound import _fall
 
 Problem = tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]
