@@ -159,7 +159,7 @@ def test_checks_on_a_split_are_weighted(solver: str, n_classes: int) -> None:
     labels[::5] *= n_classes - 1
     weight = np.random.default_rng(3).exponential(size=400)
     seen: list[tuple[Any, ...]] = []
-    split = fastlin.estimator.split_validation_set
+    split = fastlin.training_set.split_validation_set
 
     def remember(*arguments: Any) -> Any:
         seen.append(split(*arguments))
@@ -167,7 +167,7 @@ def test_checks_on_a_split_are_weighted(solver: str, n_classes: int) -> None:
 
     options = {"solver": solver, "early_stopping": True, "random_state": 0, "tol": 1e-3}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fastlin.estimator, "split_validation_set", remember)
+        patch.setattr(fastlin.training_set, "split_validation_set", remember)
         model = LogisticRegression(max_epochs=20, **options).fit(rows, labels, weight)
     ((train_part, part),) = seen
     history = model.history_

@@ -13,7 +13,7 @@ from scipy.optimize import minimize as scipy_minimize
 from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 
-from fastlin import LogisticRegression, estimator
+from fastlin import LogisticRegression, training_set
 from fastlin.errors import DivergenceError
 from fastlin.kernels import BACKEND_NAMES, Backend, Parameters, backends, get_backend
 from fastlin.kernels.arguments import CsrRows
@@ -332,7 +332,9 @@ def test_no_step_that_helps_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         loss, gradient, intercept_gradient = honest.loss_gradient(*arguments)
         return loss, -gradient, -intercept_gradient
 
-    monkeypatch.setattr(estimator, "get_backend", lambda _: replace(honest, loss_gradient=uphill))
+    monkeypatch.setattr(
+        training_set, "get_backend", lambda _: replace(honest, loss_gradient=uphill)
+    )
     with pytest.warns(ConvergenceWarning, match="line_search"):
         trained = LogisticRegression(solver="lbfgs").fit(rows, labels)
     assert trained.history_.stop_reason == "line_search"
