@@ -264,6 +264,22 @@ def test_weights_assigned_in_place_change_nothing_else() -> None:
     assert shared == ["weights_average"]
 
 
+def test_the_present_weights_have_one_holder() -> None:
+    estimator = trained(momentum=0.9)
+    assert estimator.coef_ is estimator._state.parameters.weights
+    estimator.coef_ = estimator.coef_.copy()
+    assert estimator._state.parameters is None  # the velocity begins anew
+
+
+def test_an_edit_in_place_is_kept_in_a_file(tmp_path: Path) -> None:
+    estimator = trained(momentum=0.9)
+    estimator.intercept_[...] = [5, 0, -5]
+    estimator.save(tmp_path / "m")
+    loaded = LogisticRegression.load(tmp_path / "m").set_params(**STILL).partial_fit(X, Y)
+    np.testing.assert_allclose(loaded.intercept_, [5, 0, -5], atol=1e-12)
+    assert loaded._state.epochs_done == 3
+
+
 @pytest.mark.parametrize("k", [2, 3])
 @pytest.mark.parametrize("solver", ["sgd", "lbfgs"])
 def test_a_warm_start_from_weights_that_nobody_fitted(k: int, solver: str) -> None:
