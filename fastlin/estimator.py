@@ -1,4 +1,7 @@
-"""``LogisticRegression``: the scikit-learn estimator over the training loop."""
+"""``LogisticRegression``: the scikit-learn estimator, its face alone.
+
+The file is long since each of its many parameters is documented, constrained and assigned.
+"""
 
 from __future__ import annotations
 
