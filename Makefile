@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 LOWEST := .venv-lowest
 BIN := $(VENV)/bin
-SOURCES := pyproject.toml setup.py $(wildcard csrc/*)
+SOURCES := pyproject.toml setup.py $(wildcard csrc/* csrc/*/*)
 RECORD := fastlin/_native_build.json
 # Parts of each stamp's name, so that all is made again for another Python, and fastlin is installed
 # again when the C build is asked for anew.

@@ -132,7 +132,7 @@ class BuildNative(build_ext):
 
     def get_source_files(self) -> list[str]:
         """Also name what is not compiled, so that a source distribution includes it."""
-        others = (*ROOT.glob("csrc/*.h"), *ROOT.glob("csrc/*.py"))
+        others = (*ROOT.glob("csrc/**/*.h"), *ROOT.glob("csrc/*.py"))
         return [*super().get_source_files(), *(str(path.relative_to(ROOT)) for path in others)]
 
     def get_outputs(self) -> list[str]:

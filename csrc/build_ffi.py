@@ -40,7 +40,7 @@ ffibuilder.set_source(
     '#include "fastlin_api.h"',
     sources=[f"csrc/{name}" for name in SOURCES],
     include_dirs=["csrc"],
-    depends=[f"csrc/{path.name}" for path in HERE.glob("*.h")],
+    depends=[f"csrc/{path.relative_to(HERE).as_posix()}" for path in HERE.glob("**/*.h")],
     py_limited_api=LIMITED_API,
     # cffi before 2.0 leaves the limited API on in its header, whatever it is told here.
     define_macros=[] if LIMITED_API else [("_CFFI_NO_LIMITED_API", None)],

@@ -1,5 +1,5 @@
-/* Picks the kernels for this machine and for the types at hand. */
-#include "common.h"
+/* Picks the kernels for this machine and for the types of a call. */
+#include "request.h"
 #if HAS_AMX
 #include <cpuid.h>
 #include <sys/syscall.h>
@@ -7,97 +7,48 @@
 #endif
 
 typedef struct {
-    int (*sgd_steps)(const fastlin_samples *, const int64_t *, int64_t, const fastlin_parameters *,
-                     const fastlin_step_options *, double *, int);
-    int (*loss_gradient)(const fastlin_samples *, const fastlin_parameters *, double *, double *,
-                         double *, int);
-    int (*score)(const fastlin_samples *, const fastlin_parameters *, double *, int64_t *, int);
-    int (*logits)(const fastlin_samples *, const fastlin_parameters *, void *, int);
-} kernels;
-
-typedef struct {
     const char *name;
-    int (*runs_here)(void);
-    /* Whether steps of so many rows and classes are fast with it; else the next set takes them. */
-    int (*suits)(int64_t n_rows, int64_t n_classes);
-    kernels of_types[8]; /* in the order of place_of; without functions: the next set's */
+    bool (*runs_here)(void);
+    const kernels *of_pairs; /* those that there are not: the next set's */
 } instruction_set;
 
-#define DECLARE(isa, pair)                                                                        \
-    int fastlin_##isa##_##pair##_sgd_steps(                                                       \
-        const fastlin_samples *, const int64_t *, int64_t, const fastlin_parameters *,            \
-        const fastlin_step_options *, double *, int);                                             \
-    int fastlin_##isa##_##pair##_loss_gradient(const fastlin_samples *,                           \
-                                               const fastlin_parameters *, double *, double *,    \
-                                               double *, int);                                    \
-    int fastlin_##isa##_##pair##_score(const fastlin_samples *, const fastlin_parameters *,       \
-                                       double *, int64_t *, int);                                 \
-    int fastlin_##isa##_##pair##_logits(const fastlin_samples *, const fastlin_parameters *,      \
-                                        void *, int);
-#define DECLARE_FAMILY(isa)                                                        \
-    DECLARE(isa, uint8_float32) DECLARE(isa, float32_float32)                      \
-    DECLARE(isa, uint8_float64) DECLARE(isa, float64_float64)                      \
-    DECLARE(isa, sparse32_float32) DECLARE(isa, sparse64_float32)                  \
-    DECLARE(isa, sparse32_float64) DECLARE(isa, sparse64_float64)
-#define KERNELS(isa, pair)                                                          \
-    {fastlin_##isa##_##pair##_sgd_steps, fastlin_##isa##_##pair##_loss_gradient,    \
-     fastlin_##isa##_##pair##_score, fastlin_##isa##_##pair##_logits}
-/* A set with kernels of its own for steps on uint8 rows and float32 weights only. */
-#define INTEGER_FAMILY(isa, below)                                                             \
-    {{fastlin_##isa##_uint8_float32_sgd_steps, fastlin_##isa##_uint8_float32_loss_gradient,    \
-      fastlin_##below##_uint8_float32_score, fastlin_##below##_uint8_float32_logits}}
-#define FAMILY(isa)                                               \
-    {KERNELS(isa, uint8_float32), KERNELS(isa, float32_float32),  \
-     KERNELS(isa, uint8_float64), KERNELS(isa, float64_float64),  \
-     KERNELS(isa, sparse32_float32), KERNELS(isa, sparse64_float32), \
-     KERNELS(isa, sparse32_float64), KERNELS(isa, sparse64_float64)}
-
-DECLARE_FAMILY(baseline)
-static int always(void) { return 1; }
-static int any_shape(int64_t n_rows, int64_t n_classes) {
-    (void)n_rows, (void)n_classes;
-    return 1;
-}
+extern const kernels fastlin_baseline_kernels[];
+static bool always(void) { return true; }
 
 #if defined(__x86_64__)
-DECLARE_FAMILY(avx512)
-DECLARE_FAMILY(avx2)
-static int has_avx512(void) {
+extern const kernels fastlin_avx512_kernels[], fastlin_avx2_kernels[];
+static bool has_avx512(void) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
-static int has_avx2(void) {
+static bool has_avx2(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 #endif
 
 #if HAS_AMX
-DECLARE(amx, uint8_float32)
+extern const kernels fastlin_amx_kernels[];
 /* CPUID's leaf 7; and the system must grant the unit's registers, once for the whole process. */
-static int has_amx(void) {
+static bool has_amx(void) {
     enum { AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25, ARCH_REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18 };
     unsigned eax, ebx, ecx, edx;
-    if (!has_avx512() || !__builtin_cpu_supports("avx512vbmi")) return 0;
-    if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return 0;
-    if (!(edx & AMX_TILE) || !(edx & AMX_INT8)) return 0;
+    if (!has_avx512() || !__builtin_cpu_supports("avx512vbmi")) return false;
+    if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return false;
+    if (!(edx & AMX_TILE) || !(edx & AMX_INT8)) return false;
     return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0;
-}
-/* Enough products to be worth laying out the operands. */
-static int has_many_products(int64_t n_rows, int64_t n_classes) {
-    return n_classes >= 8 && n_rows * n_classes >= 1024;
 }
 #endif
 
 /* Best first. */
 static const instruction_set instruction_sets[] = {
 #if HAS_AMX
-    {"amx", has_amx, has_many_products, INTEGER_FAMILY(amx, avx512)},
+    {"amx", has_amx, fastlin_amx_kernels},
 #endif
 #if defined(__x86_64__)
-    {"avx512", has_avx512, any_shape, FAMILY(avx512)},
-    {"avx2", has_avx2, any_shape, FAMILY(avx2)},
+    {"avx512", has_avx512, fastlin_avx512_kernels},
+    {"avx2", has_avx2, fastlin_avx2_kernels},
 #endif
-    {"baseline", always, any_shape, FAMILY(baseline)},
+    {"baseline", always, fastlin_baseline_kernels},
 };
 enum { N_SETS = sizeof instruction_sets / sizeof *instruction_sets };
 
@@ -111,6 +62,10 @@ const char *fastlin_choose_instruction_set(const char *forced) {
         return set->name;
     }
     return NULL;
+}
+
+const char *fastlin_instruction_set(void) {
+    return chosen ? chosen->name : fastlin_choose_instruction_set(NULL);
 }
 
 const char *fastlin_instruction_sets(void) {
@@ -136,59 +91,71 @@ const char *fastlin_compiler(void) {
 #endif
 }
 
-/* Place in a set's kernels, or -1. */
-static int place_of(const fastlin_samples *samples) {
-    int rows = samples->row_type, weights = samples->weight_type;
-    if (samples->row_starts) {
-        int wide = samples->index_type == FASTLIN_INT64;
-        if (rows != weights || (!wide && samples->index_type != FASTLIN_INT32)) return -1;
-        if (weights == FASTLIN_FLOAT32) return 4 + wide;
-        if (weights == FASTLIN_FLOAT64) return 6 + wide;
-        return -1;
-    }
-    if (rows == FASTLIN_UINT8 && weights == FASTLIN_FLOAT32) return 0;
-    if (rows == FASTLIN_FLOAT32 && weights == FASTLIN_FLOAT32) return 1;
-    if (rows == FASTLIN_UINT8 && weights == FASTLIN_FLOAT64) return 2;
-    if (rows == FASTLIN_FLOAT64 && weights == FASTLIN_FLOAT64) return 3;
-    return -1;
+/* Have the kernels of the best set that has them do what is asked. */
+static int run(request ask) {
+    const fastlin_samples *samples = ask.samples;
+    int columns = samples->row_starts ? samples->index_type : NO_COLUMNS;
+    bool wanted = ask.blocking->matrix_unit;
+    fastlin_instruction_set();
+    for (const instruction_set *set = chosen; set < instruction_sets + N_SETS; set++)
+        for (const kernels *of = set->of_pairs; of->rows != NO_MORE; of++) {
+            if (of->rows != samples->row_type || of->weights != samples->weight_type) continue;
+            if (of->columns != columns || of->matrix_unit != wanted) continue;
+            if (ask.n_order == 0) return FASTLIN_OK;
+            return is_pass(&ask) ? of->pass(&ask) : of->descend(&ask);
+        }
+    return FASTLIN_BAD_TYPE;
 }
-
-static const kernels *kernels_of(const fastlin_samples *samples,
-                                 const fastlin_parameters *parameters, int64_t n_rows) {
-    if (!chosen) fastlin_choose_instruction_set(NULL);
-    int place = place_of(samples);
-    if (place < 0) return NULL;
-    const instruction_set *set = chosen;
-    while (!set->of_types[place].sgd_steps || !set->suits(n_rows, parameters->n_classes)) set++;
-    return &set->of_types[place];
-}
-
-/* Calls a kernel that takes n_rows rows at a time. */
-#define CALL(n_rows, kernel, ...)                                       \
-    do {                                                                \
-        const kernels *found = kernels_of(samples, parameters, n_rows); \
-        return found ? found->kernel(__VA_ARGS__, n_threads) : FASTLIN_BAD_TYPE; \
-    } while (0)
 
 int fastlin_sgd_steps(const fastlin_samples *samples, const int64_t *order, int64_t n_order,
                       const fastlin_parameters *parameters, const fastlin_step_options *options,
-                      double *losses_out, int n_threads) {
-    CALL(options->batch_size, sgd_steps, samples, order, n_order, parameters, options, losses_out);
+                      double *losses_out, const fastlin_blocking *blocking) {
+    int64_t n_steps = (n_order + options->batch_size - 1) / options->batch_size;
+    memset(losses_out, 0, n_steps * sizeof(double));
+    return run((request){.samples = samples,
+                         .parameters = parameters,
+                         .options = options,
+                         .order = order,
+                         .n_order = n_order,
+                         .batch_size = options->batch_size,
+                         .blocking = blocking,
+                         .losses_out = losses_out});
 }
 
 int fastlin_loss_gradient(const fastlin_samples *samples, const fastlin_parameters *parameters,
                           double *loss_sum_out, double *weights_gradient_out,
-                          double *intercept_gradient_out, int n_threads) {
-    CALL(samples->n_rows, loss_gradient, samples, parameters, loss_sum_out, weights_gradient_out,
-         intercept_gradient_out);
+                          double *intercept_gradient_out, const fastlin_blocking *blocking) {
+    int64_t k = parameters->n_classes;
+    *loss_sum_out = 0;
+    memset(weights_gradient_out, 0, k * samples->n_features * sizeof(double));
+    memset(intercept_gradient_out, 0, k * sizeof(double));
+    return run((request){.samples = samples,
+                         .parameters = parameters,
+                         .n_order = samples->n_rows,
+                         .batch_size = samples->row_starts ? blocking->rows_of_a_sum : samples->n_rows,
+                         .blocking = blocking,
+                         .losses_out = loss_sum_out,
+                         .weights_gradient_out = weights_gradient_out,
+                         .intercept_gradient_out = intercept_gradient_out});
 }
 
 int fastlin_score(const fastlin_samples *samples, const fastlin_parameters *parameters,
-                  double *loss_sum_out, int64_t *n_correct_out, int n_threads) {
-    CALL(samples->n_rows, score, samples, parameters, loss_sum_out, n_correct_out);
+                  double *loss_sum_out, int64_t *n_correct_out, const fastlin_blocking *blocking) {
+    *loss_sum_out = 0;
+    *n_correct_out = 0;
+    return run((request){.samples = samples,
+                         .parameters = parameters,
+                         .n_order = samples->n_rows,
+                         .blocking = blocking,
+                         .losses_out = loss_sum_out,
+                         .n_correct_out = n_correct_out});
 }
 
 int fastlin_logits(const fastlin_samples *samples, const fastlin_parameters *parameters,
-                   void *logits_out, int n_threads) {
-    CALL(samples->n_rows, logits, samples, parameters, logits_out);
+                   void *logits_out, const fastlin_blocking *blocking) {
+    return run((request){.samples = samples,
+                         .parameters = parameters,
+                         .n_order = samples->n_rows,
+                         .blocking = blocking,
+                         .logits_out = logits_out});
 }

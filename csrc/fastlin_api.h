@@ -1,8 +1,9 @@
-/* The C backend's interface: read by cffi as declarations and included by the C sources.
+/* The C backend's interface: read by cffi as declarations and included by the C sources, whose design
+ * is described at the head of request.h.
  *
  * Legend: n rows, d features, k classes (k == 1: sigmoid, labels 0 and 1; k > 1: softmax),
  * m positions of the order, s steps. The mathematics and the meaning of shift, gain and decay:
- * fastlin/kernels/arguments.py and reference.py. Pointers may be NULL where it says so.
+ * fastlin/kernels/arguments.py and reference.py. Pointers may be NULL if it says so.
  */
 #ifndef FASTLIN_API_H
 #define FASTLIN_API_H
@@ -19,10 +20,11 @@ enum fastlin_type {
 enum fastlin_status {
     FASTLIN_OK = 0,
     FASTLIN_NO_MEMORY = 1,
-    FASTLIN_BAD_TYPE = 2
+    FASTLIN_BAD_TYPE = 2,
+    FASTLIN_BAD_BLOCKING = 3
 };
 
-/* Read, never written. `weight_type` is that of every (T) array below. Where `row_starts` is not
+/* Read, never written. `weight_type` is that of every (T) array below. If `row_starts` is not
  * NULL the rows are sparse: rows holds the z values other than zero, row by row; `shift` is NULL. */
 typedef struct {
     const void *rows;            /* (n, d), or (z,), of row_type */
@@ -34,7 +36,7 @@ typedef struct {
     int64_t row_stride;          /* bytes from one row to the next */
     int row_type;
     int weight_type;
-    const int32_t *labels;       /* (n,) */
+    const int32_t *labels;       /* (n,), or NULL for logits */
     const double *sample_weight; /* (n,) or NULL: all 1 */
     const void *shift;           /* (d,) T or NULL: all 0 */
     const int32_t *stop;         /* another thread sets it to 1 to have the kernel leave off */
@@ -55,7 +57,7 @@ typedef struct {
     int64_t batch_size;
     const double *learning_rates; /* (s,) */
     const double *average_rates;  /* (s,) or NULL */
-    const void *decay;            /* (d,) T; (1,) T with sparse rows */
+    double decay;
     const void *gain;             /* (d,) T */
     double intercept_decay;
     double intercept_gain;
@@ -63,30 +65,47 @@ typedef struct {
     int nesterov;
 } fastlin_step_options;
 
-/* Each returns a fastlin_status and runs on at most n_threads threads. One that was told to leave
- * off returns soon, and what it has written is worth nothing. */
+/* How a call is cut, as fastlin/kernels/blocking.py decides and explains it. */
+typedef struct {
+    int n_threads;          /* at most; fewer if the system gives fewer */
+    int matrix_unit;        /* dense rows: whether it multiplies */
+    int shares_residuals;   /* dense rows: whether threads divide a panel's rows between them */
+    int64_t block;          /* dense rows: classes in a block */
+    int64_t n_slices;       /* dense rows: of the features */
+    int in_place;           /* sparse rows: whether each row of a batch changes the weights at once */
+    int64_t rows_of_a_sum;  /* sparse rows: of the gradient over all rows, between two barriers */
+    int64_t flush_interval; /* sparse rows: such sums between two additions to the gradient */
+} fastlin_blocking;
+
+/* Each returns a fastlin_status. One that was told to leave off returns soon, and what it has written
+ * is worth nothing. */
 int fastlin_sgd_steps(const fastlin_samples *samples, const int64_t *order, int64_t n_order,
                       const fastlin_parameters *parameters, const fastlin_step_options *options,
-                      double *losses_out /* (s,) */, int n_threads);
+                      double *losses_out /* (s,) */, const fastlin_blocking *blocking);
 
 int fastlin_loss_gradient(const fastlin_samples *samples, const fastlin_parameters *parameters,
                           double *loss_sum_out, double *weights_gradient_out /* (k, d) */,
-                          double *intercept_gradient_out /* (k,) */, int n_threads);
+                          double *intercept_gradient_out /* (k,) */,
+                          const fastlin_blocking *blocking);
 
 int fastlin_score(const fastlin_samples *samples, const fastlin_parameters *parameters,
-                  double *loss_sum_out, int64_t *n_correct_out, int n_threads);
+                  double *loss_sum_out, int64_t *n_correct_out,
+                  const fastlin_blocking *blocking);
 
 int fastlin_logits(const fastlin_samples *samples, const fastlin_parameters *parameters,
-                   void *logits_out /* (n, k) T */, int n_threads);
+                   void *logits_out /* (n, k) T */, const fastlin_blocking *blocking);
 
 /* Name of the instruction set in use; `forced` (or NULL) takes a lower one.
- * Returns NULL where `forced` is unknown here. */
+ * Returns NULL if `forced` is unknown here. */
 const char *fastlin_choose_instruction_set(const char *forced);
+
+/* Name of the instruction set in use. */
+const char *fastlin_instruction_set(void);
 
 /* Names of the instruction sets that this machine can run, best first, separated by spaces. */
 const char *fastlin_instruction_sets(void);
 
-/* 0 where the library was built without threads, else 1. */
+/* 0 if the library was built without threads, else 1. */
 int fastlin_has_threads(void);
 const char *fastlin_compiler(void);
 

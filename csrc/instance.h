@@ -1,17 +1,54 @@
-/* One pair of types, of sparse rows where COLUMN is the type of their columns; forgets its macros
- * so that the next pair can define its own. */
+/* The kernels of one pair of types, of sparse rows if COLUMN is the type of their columns.
+ *
+ * Every name that is defined here or below is undefined again, or made by NAME, so that the next
+ * pair can have its own. */
 #include "vector.h"
 
+/* Rows whose losses are computed together: of dense rows few enough to stay in a core's cache from
+ * phase A to phase C, of sparse rows a vector of them. */
 #if defined(COLUMN)
-#include "sparse.h"
+#define PANEL LANES
 #else
-#include "kernels.h"
+#define PANEL 128
 #endif
+#include "loss.h"
+#include "step.h"
 
-#undef ROW
-#undef ROW_IS_UINT8
-#undef COLUMN
-#undef PAIR
+#if defined(COLUMN)
+#include "sparse/layout.h"
+#include "sparse/mixture.h"
+#include "sparse/dot.h"
+#include "sparse/phases.h"
+#include "sparse/run.h"
+#undef MOST_VECTORS
+#undef MAKE_VALUES
+#undef EACH_WIDTH
+#else
+#include "dense/layout.h"
+#include "dense/memory.h"
+#include "dense/tiles.h"
+#include "dense/phases.h"
+#if MATRIX_UNIT
+#include "matrix_unit/operands.h"
+#include "matrix_unit/products.h"
+#include "matrix_unit/phases.h"
+#else
+#include "dense/panels.h"
+#endif
+#include "dense/run.h"
+#undef EACH_SHAPE
+#undef ROWS_IN_REGISTER
+#undef MOST_SUMS
+#undef MOST_AT_ONCE
+#endif
+#if !MATRIX_UNIT
+#include "pass.h"
+#endif
+#undef SHAPE
+#undef RUN
+#undef OWN
+
+#undef PANEL
 #undef LANES
 #undef EACH_LANE
 #undef MANTISSA_BITS
@@ -28,11 +65,3 @@
 #undef EACH_8
 #undef EACH_16
 #undef FOLD
-#undef ENGINE
-#undef SHARE
-#undef MOST_VECTORS
-#undef EACH_WIDTH
-#undef ROWS_AT_ONCE
-#undef MOST_ROWS_IN_PLACE
-#undef WINDOW
-#undef OF_FEATURE

@@ -1,10 +1,10 @@
 /* AMX: a matrix unit for bytes, beside AVX-512. Serves uint8 rows with float32 weights. */
-#include "common.h"
+#include "compiler.h"
 #if HAS_AMX
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,fma,amx-tile,amx-int8")
 #define ISA amx
 #define VECTOR_BYTES 64
 #define REGISTERS 32
-#define INTEGER_TILES 1
+#define MATRIX_UNIT 1
 #include "family.h"
 #endif

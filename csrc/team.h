@@ -1,17 +1,14 @@
 /* Threads that work together for the length of one call.
  *
  * A team is started for a call and joined at its end, so nothing is left that a forked child would
- * miss, and no runtime is shared with other libraries. Where the system gives fewer threads than
- * were asked for, the team is smaller: its size is known before the work is shared out.
+ * miss, and no runtime is shared with other libraries. If the system gives fewer threads than were
+ * asked for, the team is smaller: its size is known before the work is divided.
  *
  * Without pthread.h, or with FASTLIN_WITHOUT_THREADS, the calling thread is the whole team. */
 #ifndef FASTLIN_TEAM_H
 #define FASTLIN_TEAM_H
-#include <sched.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdlib.h>
+#include "barrier.h"
+#include "fastlin_api.h"
 
 #if defined(__has_include) && !defined(FASTLIN_WITHOUT_THREADS)
 #if __has_include(<pthread.h>)
@@ -28,70 +25,6 @@
 #else
 #define CHOOSES_CORES 0
 #endif
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#define PAUSE _mm_pause()
-#elif defined(__aarch64__)
-#define PAUSE __asm__ volatile("yield")
-#else
-#define PAUSE ((void)0)
-#endif
-
-/* Times to look again before the core is given up: waits are short. But on a busy machine the
- * thread that is waited for may have lost its core, and gets one only where another gives it up. */
-#define SPINS 200
-
-static inline void wait_a_little(int *spins) {
-    if ((*spins)++ < SPINS)
-        PAUSE;
-    else
-        sched_yield();
-}
-
-/* Where the threads of a team wait for each other, every few microseconds. */
-typedef struct {
-    _Alignas(64) atomic_int arrived;
-    _Alignas(64) atomic_int generation;
-    _Alignas(64) atomic_llong leaves_off; /* 1 + the position to leave off at, or 0: none */
-} barrier;
-
-static inline void wait_for_all(barrier *here, int64_t n_threads) {
-    if (n_threads == 1) return;
-    int generation = atomic_load_explicit(&here->generation, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&here->arrived, 1, memory_order_acq_rel) + 1 == n_threads) {
-        atomic_store_explicit(&here->arrived, 0, memory_order_relaxed);
-        atomic_store_explicit(&here->generation, generation + 1, memory_order_release);
-        return;
-    }
-    int spins = 0;
-    while (atomic_load_explicit(&here->generation, memory_order_acquire) == generation)
-        wait_a_little(&spins);
-}
-
-/* Whether a kernel shall leave off; one that may be told at any moment. */
-static inline bool told_to_stop(const int32_t *stop) {
-    return __atomic_load_n(stop, __ATOMIC_RELAXED) != 0;
-}
-
-/* All threads must leave off at the same position of the work, or one would wait for ever. Thread 0
- * decides, at a position, before the threads meet. A decision at the next position, which it may
- * take before a slower thread has asked about this one, does not change the answer. */
-static inline void decide_to_leave_off(barrier *here, const int32_t *stop, int64_t thread,
-                                       int64_t position) {
-    if (thread == 0 && told_to_stop(stop))
-        atomic_store_explicit(&here->leaves_off, position + 1, memory_order_relaxed);
-}
-
-static inline bool leaves_off(barrier *here, int64_t position) {
-    int64_t decided = atomic_load_explicit(&here->leaves_off, memory_order_relaxed);
-    return decided && position + 1 >= decided;
-}
-
-/* Starting a thread takes some 50 microseconds: what one thread does in less than twice as long is
- * its alone. In products of the dense kernels and, of the sparse ones, non-zeros times vectors. */
-#define PRODUCTS_WORTH_A_START 6000000
-#define NON_ZEROS_WORTH_A_START 240000
 
 /* One thread's part of the work; thread 0 is the caller's. */
 typedef void team_work(void *context, int64_t thread);
@@ -117,7 +50,7 @@ struct team {
 };
 
 #if CHOOSES_CORES
-/* Have new threads begin on other cores than the calling thread's, if there are as many. Where the
+/* Have new threads begin on other cores than the calling thread's, if there are as many. If the
  * others are busy, Linux would begin them on this one, and move them too late for a call of
  * milliseconds. */
 static inline bool begin_elsewhere(pthread_attr_t *attributes, cpu_set_t *cores, int64_t n_new) {
@@ -148,7 +81,7 @@ static inline int64_t start_team(team *t, int64_t n_threads) {
     if (n_threads <= 1) return 1;
     t->members = calloc(n_threads - 1, sizeof(team_member));
     if (!t->members) return 1;
-    /* Signals are for the threads of Python: but for those that tell of a fault in this one. */
+    /* Python's threads handle signals; those that tell of a fault in this thread stay with it. */
     sigset_t all, before;
     sigfillset(&all);
     sigdelset(&all, SIGSEGV);
@@ -171,7 +104,7 @@ static inline int64_t start_team(team *t, int64_t n_threads) {
     return t->n_threads;
 }
 
-/* Let every thread do its work, or nothing where work is NULL, and end the team. */
+/* Let every thread do its work, or nothing if work is NULL, and end the team. */
 static inline void finish_team(team *t, team_work *work, void *context) {
     t->work = work;
     t->context = context;
@@ -195,5 +128,16 @@ static inline void finish_team(team *t, team_work *work, void *context) {
     if (work) work(context, 0);
 }
 #endif
+
+/* Start up to n_threads threads, call set_up, which returns a fastlin_status, with as many as there
+ * are, and have each do its work. */
+static inline int work_together(int64_t n_threads, int (*set_up)(void *context, int64_t n_threads),
+                                team_work *work, void *context) {
+    team threads;
+    int64_t size = start_team(&threads, n_threads);
+    int status = set_up(context, size);
+    finish_team(&threads, status == FASTLIN_OK ? work : NULL, context);
+    return status;
+}
 
 #endif

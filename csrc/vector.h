@@ -1,7 +1,6 @@
 /* Vectors of one instruction set, for one type of weights and one type of rows.
  *
- * Included by kernels.h once for each pair of types. Expects VECTOR_BYTES, WEIGHT and ROW, and
- * WEIGHT_IS_DOUBLE, ROW_IS_UINT8 as 0 or 1. Written in the vector extensions that GCC and Clang
+ * Expects VECTOR_BYTES, WEIGHT and ROW, and WEIGHT_IS_DOUBLE, ROW_IS_UINT8 as 0 or 1. Written in the vector extensions that GCC and Clang
  * share, so that one text serves every instruction set; intrinsics only where a conversion is
  * known to be compiled badly otherwise.
  */
@@ -31,8 +30,6 @@ typedef NAME(lane_integer) NAME(integers) __attribute__((vector_size(VECTOR_BYTE
 INLINE V NAME(splat)(WEIGHT value) { return value - (V){0}; }
 
 INLINE V NAME(load)(const WEIGHT *p) { return *(const NAME(unaligned) *)p; }
-
-INLINE void NAME(store)(WEIGHT *p, V v) { *(NAME(unaligned) *)p = v; }
 
 INLINE V NAME(select)(I mask, V yes, V no) {
     return (V)((mask & (I)yes) | (~mask & (I)no));

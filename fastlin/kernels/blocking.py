@@ -389,15 +389,23 @@ def sparse_blocking(
     n_threads: int,
     *,
     work_of_a_start: float = 0,
+    divides_features: bool = True,
 ) -> SparseBlocking:
-    """Cut a call on sparse rows; ``n_order``: rows that it reads, others as for dense rows."""
+    """Cut a call on sparse rows.
+
+    ``n_order``: rows that it reads; ``divides_features``: whether the features are cut into slices,
+    which takes a look at the columns of some rows; others as for dense rows.
+    """
     n_features = rows.n_features
     most_lanes = registers.vector_bytes // rows.dtype.itemsize
     lanes = min(most_lanes, 1 << (n_classes - 1).bit_length())
     n_vectors = -(-n_classes // lanes)
     n_blocks = -(-n_vectors // MOST_CLASS_VECTORS)
     block = -(-n_vectors // n_blocks)
-    columns, values_of_a_row = _sample(rows)
+    if divides_features:
+        columns, values_of_a_row = _sample(rows)
+    else:
+        columns, values_of_a_row = None, rows.values_of_a_row
     cost_of_a_row = values_of_a_row * (lanes * block * n_blocks + COST_OF_A_VALUE)
     batch_size = min(batch_size, n_order)
     values_of_a_batch = max(1.0, batch_size * values_of_a_row)
@@ -405,7 +413,9 @@ def sparse_blocking(
         lanes=lanes,
         block=block,
         n_blocks=n_blocks,
-        bounds=_feature_bounds(columns, n_features, cost_of_a_row),
+        bounds=(0, n_features)
+        if columns is None
+        else _feature_bounds(columns, n_features, cost_of_a_row),
         in_place=batch_size <= MOST_ROWS_IN_PLACE
         or values_of_a_batch <= MOST_VALUES_IN_PLACE * n_features,
         flush_interval=1 + int(VALUES_BETWEEN_FLUSHES * n_features / values_of_a_batch),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ import numpy as np
 from fastlin import __version__
 from fastlin.errors import InputError
 from fastlin.kernels.arguments import CsrRows, DenseRows, Parameters, Samples, StepOptions
+from fastlin.kernels.blocking import REGISTERS, Registers, dense_blocking, sparse_blocking
 from fastlin.kernels.interrupts import interruptible, stop_word
 from fastlin.kernels.record import Backend
 
@@ -32,6 +32,13 @@ REINSTALL = "install fastlin again with FASTLIN_REQUIRE_C=1, which shows all the
 
 MOST_THREADS = 1024
 """More are never started: it is in C's ``int``, and each has memory of its own."""
+
+PRODUCTS_WORTH_A_START, PRODUCTS_OF_VALUES_WORTH_A_START = 6_000_000, 3_000_000
+"""Products that one thread makes in twice the time that it takes to start another one, some 50
+microseconds: with dense rows, and with the values of sparse ones."""
+
+ROWS_OF_A_SUM = 1024
+"""Sparse rows whose part of the gradient is summed up between two barriers."""
 
 PACKAGES = {"libgomp.so.1": "libgomp1", "libgcc_s.so.1": "libgcc-s1", "libomp.so.5": "libomp5"}
 """Debian's packages of libraries that compilers link with."""
@@ -79,16 +86,15 @@ def sgd_steps(
 ) -> None:
     """See :func:`fastlin.kernels.reference.sgd_steps`."""
     arrays = _Arrays()
-    dtype = parameters.weights.dtype
-    decay = np.full(parameters.weights.shape[1], options.decay)
+    weights = parameters.weights
     c_options = ffi.new(
         "fastlin_step_options *",
         {
             "batch_size": options.batch_size,
             "learning_rates": arrays.pointer(options.learning_rates, np.float64),
             "average_rates": arrays.pointer(options.average_rates, np.float64),
-            "decay": arrays.pointer(decay, dtype),
-            "gain": arrays.pointer(options.gain, dtype),
+            "decay": options.decay,
+            "gain": arrays.pointer(options.gain, weights.dtype),
             "intercept_decay": options.intercept_decay,
             "intercept_gain": options.intercept_gain,
             "momentum": options.momentum,
@@ -97,13 +103,13 @@ def sgd_steps(
     )
     _check(
         lib.fastlin_sgd_steps(
-            arrays.samples(samples, dtype),
+            arrays.samples(samples, weights.dtype),
             arrays.pointer(order, np.int64),
             len(order),
             arrays.parameters(parameters),
             c_options,
             arrays.output(losses_out),
-            min(n_threads, MOST_THREADS),
+            arrays.blocking(samples, weights, n_threads, len(order), options.batch_size),
         )
     )
 
@@ -123,7 +129,7 @@ def loss_gradient(
             arrays.output(loss_sum),
             arrays.output(weights_gradient),
             arrays.output(intercept_gradient),
-            min(n_threads, MOST_THREADS),
+            arrays.blocking(samples, weights, n_threads),
         )
     )
     return float(loss_sum[0]), weights_gradient, intercept_gradient
@@ -142,7 +148,7 @@ def score(
             arrays.model(weights, intercept),
             loss_sum,
             n_correct,
-            min(n_threads, MOST_THREADS),
+            arrays.blocking(samples, weights, n_threads, a_pass=True),
         )
     )
     return float(loss_sum[0]), int(n_correct[0])
@@ -153,16 +159,13 @@ def logits(
 ) -> FloatArray:
     """See :func:`fastlin.kernels.reference.logits`."""
     arrays = _Arrays()
-    n = len(samples.rows)
-    if not samples.has_labels:  # whose losses the library computes all the same
-        samples = replace(samples, labels=np.zeros(n, np.int32))
-    out = np.empty((n, len(weights)), weights.dtype)
+    out = np.empty((len(samples.rows), len(weights)), weights.dtype)
     _check(
         lib.fastlin_logits(
-            arrays.samples(samples, weights.dtype),
+            arrays.samples(samples, weights.dtype, labels=False),
             arrays.model(weights, intercept),
             arrays.output(out),
-            min(n_threads, MOST_THREADS),
+            arrays.blocking(samples, weights, n_threads, a_pass=True),
         )
     )
     return out
@@ -193,11 +196,11 @@ class _Arrays:
         self._alive.append(array)
         return ffi.cast(_c_type(array.dtype), array.ctypes.data)
 
-    def samples(self, samples: Samples, dtype: np.dtype[Any]) -> Any:
-        assert samples.has_labels, "this kernel needs the rows' labels"
+    def samples(self, samples: Samples, dtype: np.dtype[Any], labels: bool = True) -> Any:
+        assert samples.has_labels or not labels, "this kernel needs the rows' labels"
         fields = {
             "weight_type": _type_code(dtype),
-            "labels": self.pointer(samples.labels, np.int32),
+            "labels": self.pointer(samples.labels if labels else None, np.int32),
             "sample_weight": self.pointer(samples.sample_weight, np.float64),
             "shift": self.pointer(samples.shift, dtype),
             "stop": self.pointer(stop_word(), np.int32),
@@ -233,6 +236,28 @@ class _Arrays:
             "row_type": _type_code(rows.dtype),
         }
 
+    def blocking(
+        self,
+        samples: Samples,
+        weights: FloatArray,
+        n_threads: int,
+        n_order: int | None = None,
+        batch_size: int | None = None,
+        a_pass: bool = False,
+    ) -> Any:
+        """Cut a call: steps if there is a ``batch_size``, a pass, or else the gradient.
+
+        ``n_order``: rows that the call reads, all of them by default.
+        """
+        rows, n_threads = samples.rows, min(n_threads, MOST_THREADS)
+        n_order = len(rows) if n_order is None else n_order
+        of_kinds: dict[type[Rows], Callable[..., dict[str, Any]]] = {
+            DenseRows: _dense_blocking,
+            CsrRows: _csr_blocking,
+        }
+        fields = of_kinds[type(rows)](rows, weights, n_threads, n_order, batch_size, a_pass)
+        return self._keep(ffi.new("fastlin_blocking *", fields))
+
     def parameters(self, parameters: Parameters) -> Any:
         fields = {name: self.output(array) for name, array in vars(parameters).items()}
         return self._keep(
@@ -254,6 +279,68 @@ class _Arrays:
     def _keep(self, struct: Any) -> Any:
         self._alive.append(struct)
         return struct
+
+
+def _registers() -> Registers:
+    return REGISTERS[ffi.string(lib.fastlin_instruction_set()).decode()]
+
+
+def _dense_blocking(
+    rows: DenseRows,
+    weights: FloatArray,
+    n_threads: int,
+    n_order: int,
+    batch_size: int | None,
+    a_pass: bool,
+) -> dict[str, Any]:
+    blocking = dense_blocking(
+        rows.shape[1],
+        len(weights),
+        n_order,
+        batch_size or n_order,
+        (rows.dtype.name, weights.dtype.name),
+        _registers(),
+        n_threads,
+        steps=not a_pass,
+        work_of_a_start=PRODUCTS_WORTH_A_START,
+    )
+    return {
+        "n_threads": blocking.n_threads,
+        "matrix_unit": blocking.matrix_unit,
+        "shares_residuals": blocking.shares_residuals,
+        "block": blocking.block,
+        "n_slices": blocking.n_slices,
+    }
+
+
+def _csr_blocking(
+    rows: CsrRows,
+    weights: FloatArray,
+    n_threads: int,
+    n_order: int,
+    batch_size: int | None,
+    a_pass: bool,
+) -> dict[str, Any]:
+    steps = batch_size is not None
+    blocking = sparse_blocking(
+        rows,
+        len(weights),
+        n_order,
+        batch_size or (n_order if a_pass else ROWS_OF_A_SUM),
+        _registers(),
+        n_threads,
+        work_of_a_start=PRODUCTS_OF_VALUES_WORTH_A_START,
+        divides_features=False,
+    )
+    # Steps in place change the weights of frequent features, which all threads read, so often that
+    # fetching them from one another takes longer than dividing the work saves.
+    alone = steps and blocking.in_place
+    return {
+        "n_threads": 1 if alone else blocking.n_threads,
+        "in_place": blocking.in_place,
+        "rows_of_a_sum": ROWS_OF_A_SUM,
+        "flush_interval": blocking.flush_interval,
+    }
 
 
 def _c_type(dtype: np.dtype[Any]) -> str:
@@ -279,6 +366,7 @@ def _check(status: int) -> None:
         raise MemoryError("the C backend could not allocate its buffers")
     if status == lib.FASTLIN_BAD_TYPE:
         raise InputError("the C backend has no kernel for these types of rows and weights")
+    assert status == lib.FASTLIN_OK, "the C backend has no micro-kernel for this blocking"
 
 
 def _why_missing(error: Exception) -> tuple[str, str]:

@@ -190,7 +190,7 @@ def row_losses(
     """Return the loss of each row: steps of one row that move nothing."""
     (k, d), dtype = weights.shape, weights.dtype
     parameters = Parameters(weights.copy(), np.zeros(k, dtype))
-    options = StepOptions(1, np.zeros(len(rows)), np.zeros(d, dtype), np.zeros(d, dtype))
+    options = StepOptions(1, np.zeros(len(rows)), 0.0, np.zeros(d, dtype))
     losses = np.full(len(rows), np.nan)
     order = np.arange(len(rows))
     backend.sgd_steps(Samples(rows, labels), order, parameters, options, losses, 1)

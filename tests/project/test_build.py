@@ -210,8 +210,8 @@ def test_a_source_distribution_becomes_one_wheel_for_every_python(
     (sdist,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    sources = {f"csrc/{path.name}" for path in (ROOT / "csrc").glob("*.[chp]*")}
-    assert {"csrc/build_ffi.py", "csrc/kernels.h", "csrc/dispatch.c"} <= sources <= names
+    sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "csrc").rglob("*.[chp]*")}
+    assert {"csrc/build_ffi.py", "csrc/dense/run.h", "csrc/dispatch.c"} <= sources <= names
     assert "fastlin/_native_build.json" not in names
 
     cc = compiler(tmp_path, WITHOUT_THREADS)

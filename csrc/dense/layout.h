@@ -1,0 +1,127 @@
+/* Where the weights of dense rows lie, and what of them belongs to a slice or a thread.
+ *
+ * Packed weights: [block of classes][vector of features][class in block][lane], 0 if there is no
+ * such class. With blocks of two classes and vectors of four features:
+ *
+ *     classes 0 and 1                             classes 2 and 3
+ *     | c0 f0-3 | c1 f0-3 | c0 f4-7 | c1 f4-7 |   | c2 f0-3 | c3 f0-3 | c2 f4-7 | ...
+ *
+ * So a micro-kernel, which keeps a block in registers, reads the weights from front to back. The
+ * last vector holds the last LANES features: lanes that it shares with the one before are 0 and stay
+ * so, since their gain is. Rows that are shorter than a vector are copied.
+ */
+typedef struct {
+    int64_t d, k;
+    int64_t n_vectors; /* of features */
+    int64_t n_slices;  /* of features; by the shape alone, so that the sums over them are */
+    int64_t block, n_blocks, k_padded;
+} NAME(shape);
+#define SHAPE NAME(shape)
+
+static SHAPE NAME(shape_of)(const request *ask) {
+    const fastlin_blocking *blocking = ask->blocking;
+    SHAPE shape = {.d = ask->samples->n_features,
+                   .k = ask->parameters->n_classes,
+                   .n_slices = blocking->n_slices,
+                   .block = blocking->block};
+    /* A tile register of the matrix unit holds four vectors. */
+    shape.n_vectors = round_up(shape.d, MATRIX_UNIT ? 4 * LANES : LANES) / LANES;
+    shape.k_padded = round_up(shape.k, shape.block);
+    shape.n_blocks = shape.k_padded / shape.block;
+    return shape;
+}
+
+/* First feature of a vector. */
+INLINE int64_t NAME(column)(const SHAPE *shape, int64_t vector) {
+    if (MATRIX_UNIT || vector < shape->n_vectors - 1 || shape->d < LANES) return vector * LANES;
+    return shape->d - LANES;
+}
+
+/* Vectors whose features no other vector holds. */
+INLINE int64_t NAME(n_whole)(const SHAPE *shape) {
+    return shape->n_vectors - (shape->d % LANES != 0 && shape->d > LANES);
+}
+
+/* Whether a lane of a vector holds a feature that no earlier vector holds. */
+INLINE bool NAME(owns)(const SHAPE *shape, int64_t vector, int lane) {
+    int64_t feature = NAME(column)(shape, vector) + lane;
+    return feature >= vector * LANES && feature < shape->d;
+}
+
+/* Where the LANES weights of a class and a vector of features lie in packed weights. */
+INLINE int64_t NAME(packed_at)(const SHAPE *shape, int64_t c, int64_t vector) {
+    int64_t in_block = c % shape->block;
+    return ((c - in_block) * shape->n_vectors + vector * shape->block + in_block) * LANES;
+}
+
+static size_t NAME(packed_size)(const SHAPE *shape) {
+    return shape->k_padded * shape->n_vectors * LANES;
+}
+
+/* Copy weights (k, d) to packed ones, or back. */
+static void NAME(pack)(const SHAPE *shape, WEIGHT *packed, WEIGHT *weights, bool back) {
+    for (int64_t c = 0; c < shape->k; c++)
+        for (int64_t v = 0; v < shape->n_vectors; v++) {
+            WEIGHT *outside = weights + c * shape->d + NAME(column)(shape, v);
+            WEIGHT *inside = packed + NAME(packed_at)(shape, c, v);
+            if (v * LANES + LANES <= shape->d) {
+                memcpy(back ? outside : inside, back ? inside : outside, LANES * sizeof(WEIGHT));
+                continue;
+            }
+            for (int lane = 0; lane < LANES; lane++) {
+                if (!NAME(owns)(shape, v, lane)) continue;
+                if (back)
+                    outside[lane] = inside[lane];
+                else
+                    inside[lane] = outside[lane];
+            }
+        }
+}
+
+/* Copy a number of each feature to vectors: (n_vectors * LANES), zeros. */
+static void NAME(pack_features)(const SHAPE *shape, WEIGHT *packed, const WEIGHT *features) {
+    for (int64_t v = 0; v < shape->n_vectors; v++)
+        for (int lane = 0; lane < LANES; lane++)
+            if (NAME(owns)(shape, v, lane))
+                packed[v * LANES + lane] = features[NAME(column)(shape, v) + lane];
+}
+
+/* First vector of a slice: a multiple of what the micro-kernels take at once, unless it is the end. */
+INLINE int64_t NAME(slice_bound)(const SHAPE *shape, int64_t slice) {
+    enum { MOST_VECTORS_AT_ONCE = 8 };
+    if (slice >= shape->n_slices) return shape->n_vectors;
+    return shape->n_vectors * slice / shape->n_slices / MOST_VECTORS_AT_ONCE * MOST_VECTORS_AT_ONCE;
+}
+
+/* What a thread does: the sums over its slices, or over some rows of one slice that several threads
+ * share (number `part` of n_parts), and the update of its vectors. */
+typedef struct {
+    int64_t first_slice, stop_slice;
+    int64_t part, n_parts;
+    int64_t first_vector, stop_vector;
+} NAME(division);
+
+static NAME(division) NAME(divide)(const SHAPE *shape, int64_t thread, int64_t n_threads) {
+    int64_t n_slices = shape->n_slices;
+    NAME(division) own = {.first_slice = n_slices * thread / n_threads, .n_parts = 1};
+    if (n_threads <= n_slices) {
+        own.stop_slice = n_slices * (thread + 1) / n_threads;
+        own.first_vector = NAME(slice_bound)(shape, own.first_slice);
+        own.stop_vector = NAME(slice_bound)(shape, own.stop_slice);
+        return own;
+    }
+    int64_t slice = own.first_slice;
+    int64_t first_thread = (slice * n_threads + n_slices - 1) / n_slices;
+    int64_t stop_thread = ((slice + 1) * n_threads + n_slices - 1) / n_slices;
+    own.stop_slice = slice + 1;
+    own.part = thread - first_thread;
+    own.n_parts = stop_thread - first_thread;
+    int64_t first = NAME(slice_bound)(shape, slice);
+    int64_t n_vectors = NAME(slice_bound)(shape, slice + 1) - first;
+    /* Even bounds: micro-kernels take several vectors at once, and a single one at less speed. */
+    own.first_vector = first + n_vectors * own.part / own.n_parts / 2 * 2;
+    own.stop_vector = own.part + 1 == own.n_parts
+                          ? first + n_vectors
+                          : first + n_vectors * (own.part + 1) / own.n_parts / 2 * 2;
+    return own;
+}
