@@ -39,8 +39,9 @@ report: $(or $(wildcard $(STAMP)-test),$(STAMP)-report)  ## Train on MNIST and w
 test: $(STAMP)-test  ## Check style, formatting and types, run all tests, build the documentation
 	@echo "==> Checking style (ruff check)"
 	@$(BIN)/ruff check .
-	@echo "==> Checking formatting (ruff format)"
+	@echo "==> Checking formatting (ruff format, clang-format)"
 	@$(BIN)/ruff format --check .
+	@$(BIN)/clang-format --dry-run --Werror csrc/*.[ch] csrc/*/*.h
 	@echo "==> Checking types (mypy)"
 	@$(BIN)/mypy
 	@echo "==> Running the tests (pytest)"

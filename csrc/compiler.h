@@ -45,8 +45,12 @@
 #define HAS_AMX 0
 #endif
 
-INLINE int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
-INLINE int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
+INLINE int64_t at_most(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+INLINE int64_t at_least(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
 INLINE int64_t round_up(int64_t n, int64_t multiple) {
     return (n + multiple - 1) / multiple * multiple;
 }

@@ -13,7 +13,9 @@ typedef struct {
 } instruction_set;
 
 extern const kernels fastlin_baseline_kernels[];
-static bool always(void) { return true; }
+static bool always(void) {
+    return true;
+}
 
 #if defined(__x86_64__)
 extern const kernels fastlin_avx512_kernels[], fastlin_avx2_kernels[];
@@ -79,7 +81,9 @@ const char *fastlin_instruction_sets(void) {
     return names;
 }
 
-int fastlin_has_threads(void) { return HAS_THREADS; }
+int fastlin_has_threads(void) {
+    return HAS_THREADS;
+}
 
 const char *fastlin_compiler(void) {
 #if defined(__clang__)
@@ -129,14 +133,15 @@ int fastlin_loss_gradient(const fastlin_samples *samples, const fastlin_paramete
     *loss_sum_out = 0;
     memset(weights_gradient_out, 0, k * samples->n_features * sizeof(double));
     memset(intercept_gradient_out, 0, k * sizeof(double));
-    return run((request){.samples = samples,
-                         .parameters = parameters,
-                         .n_order = samples->n_rows,
-                         .batch_size = samples->row_starts ? blocking->rows_of_a_sum : samples->n_rows,
-                         .blocking = blocking,
-                         .losses_out = loss_sum_out,
-                         .weights_gradient_out = weights_gradient_out,
-                         .intercept_gradient_out = intercept_gradient_out});
+    return run(
+        (request){.samples = samples,
+                  .parameters = parameters,
+                  .n_order = samples->n_rows,
+                  .batch_size = samples->row_starts ? blocking->rows_of_a_sum : samples->n_rows,
+                  .blocking = blocking,
+                  .losses_out = loss_sum_out,
+                  .weights_gradient_out = weights_gradient_out,
+                  .intercept_gradient_out = intercept_gradient_out});
 }
 
 int fastlin_score(const fastlin_samples *samples, const fastlin_parameters *parameters,

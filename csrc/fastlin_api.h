@@ -1,5 +1,5 @@
-/* The C backend's interface: read by cffi as declarations and included by the C sources, whose design
- * is described at the head of request.h.
+/* The C backend's interface: read by cffi as declarations and included by the C sources, whose
+ * design is described at the head of request.h.
  *
  * Legend: n rows, d features, k classes (k == 1: sigmoid, labels 0 and 1; k > 1: softmax),
  * m positions of the order, s steps. The mathematics and the meaning of shift, gain and decay:
@@ -25,15 +25,16 @@ enum fastlin_status {
 };
 
 /* Read, never written. `weight_type` is that of every (T) array below. If `row_starts` is not
- * NULL the rows are sparse: rows holds the z values other than zero, row by row; `shift` is NULL. */
+ * NULL the rows are sparse: rows holds the z values other than zero, row by row; `shift` is NULL.
+ */
 typedef struct {
-    const void *rows;            /* (n, d), or (z,), of row_type */
-    const void *columns;         /* (z,) of index_type, ascending in each row, or NULL */
-    const void *row_starts;      /* (n + 1,) of index_type, or NULL */
+    const void *rows;       /* (n, d), or (z,), of row_type */
+    const void *columns;    /* (z,) of index_type, ascending in each row, or NULL */
+    const void *row_starts; /* (n + 1,) of index_type, or NULL */
     int index_type;
     int64_t n_rows;
     int64_t n_features;
-    int64_t row_stride;          /* bytes from one row to the next */
+    int64_t row_stride; /* bytes from one row to the next */
     int row_type;
     int weight_type;
     const int32_t *labels;       /* (n,), or NULL for logits */
@@ -58,7 +59,7 @@ typedef struct {
     const double *learning_rates; /* (s,) */
     const double *average_rates;  /* (s,) or NULL */
     double decay;
-    const void *gain;             /* (d,) T */
+    const void *gain; /* (d,) T */
     double intercept_decay;
     double intercept_gain;
     double momentum;
@@ -67,18 +68,18 @@ typedef struct {
 
 /* How a call is cut, as fastlin/kernels/blocking.py decides and explains it. */
 typedef struct {
-    int n_threads;          /* at most; fewer if the system gives fewer */
-    int matrix_unit;        /* dense rows: whether it multiplies */
-    int shares_residuals;   /* dense rows: whether threads divide a panel's rows between them */
-    int64_t block;          /* dense rows: classes in a block */
-    int64_t n_slices;       /* dense rows: of the features */
-    int in_place;           /* sparse rows: whether each row of a batch changes the weights at once */
+    int n_threads;        /* at most; fewer if the system gives fewer */
+    int matrix_unit;      /* dense rows: whether it multiplies */
+    int shares_residuals; /* dense rows: whether threads divide a panel's rows between them */
+    int64_t block;        /* dense rows: classes in a block */
+    int64_t n_slices;     /* dense rows: of the features */
+    int in_place;         /* sparse rows: whether each row of a batch changes the weights at once */
     int64_t rows_of_a_sum;  /* sparse rows: of the gradient over all rows, between two barriers */
     int64_t flush_interval; /* sparse rows: such sums between two additions to the gradient */
 } fastlin_blocking;
 
-/* Each returns a fastlin_status. One that was told to leave off returns soon, and what it has written
- * is worth nothing. */
+/* Each returns a fastlin_status. One that was told to leave off returns soon, and what it has
+ * written is worth nothing. */
 int fastlin_sgd_steps(const fastlin_samples *samples, const int64_t *order, int64_t n_order,
                       const fastlin_parameters *parameters, const fastlin_step_options *options,
                       double *losses_out /* (s,) */, const fastlin_blocking *blocking);
@@ -89,8 +90,7 @@ int fastlin_loss_gradient(const fastlin_samples *samples, const fastlin_paramete
                           const fastlin_blocking *blocking);
 
 int fastlin_score(const fastlin_samples *samples, const fastlin_parameters *parameters,
-                  double *loss_sum_out, int64_t *n_correct_out,
-                  const fastlin_blocking *blocking);
+                  double *loss_sum_out, int64_t *n_correct_out, const fastlin_blocking *blocking);
 
 int fastlin_logits(const fastlin_samples *samples, const fastlin_parameters *parameters,
                    void *logits_out /* (n, k) T */, const fastlin_blocking *blocking);

@@ -18,8 +18,7 @@ INLINE V NAME(cross_entropy)(int64_t k, WEIGHT *z, const int32_t *labels, int64_
         V sum = one + small;
         /* log1p(small): the second term is what rounding took from the sum. */
         V softplus = NAME(largest)(logit, zero) + NAME(log)(sum) + (small - (sum - one)) / sum;
-        if (gradient)
-            *(V *)z = weight * (NAME(select)(logit >= zero, one, small) / sum - y);
+        if (gradient) *(V *)z = weight * (NAME(select)(logit >= zero, one, small) / sum - y);
         return weight * (softplus - y * logit);
     }
     V largest = *(const V *)z;
@@ -45,8 +44,8 @@ static void NAME(losses)(int64_t k, WEIGHT *z, const int32_t *labels, const WEIG
                          int64_t n_rows, int64_t first_row, int64_t stop_row, bool gradient,
                          WEIGHT *losses_out) {
     for (int64_t i = first_row; i < stop_row; i += LANES)
-        *(V *)(losses_out + i) =
-            NAME(cross_entropy)(k, z + i, labels + i, at_most(n_rows - i, LANES), row_weight + i, gradient);
+        *(V *)(losses_out + i) = NAME(cross_entropy)(
+            k, z + i, labels + i, at_most(n_rows - i, LANES), row_weight + i, gradient);
 }
 
 /* What a panel's losses are multiplied by, 0 after its last row, and its labels: (PANEL) each. */

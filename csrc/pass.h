@@ -34,7 +34,8 @@ static int NAME(pass)(const request *ask) {
     RUN run = NAME(run_of)(ask);
     if (!NAME(is_sane)(ask->blocking)) return FASTLIN_BAD_BLOCKING;
     int64_t n_panels = (ask->n_order + PANEL - 1) / PANEL;
-    int status = work_together(at_most(ask->blocking->n_threads, n_panels), NAME(set_up), NAME(pass_work), &run);
+    int status = work_together(at_most(ask->blocking->n_threads, n_panels), NAME(set_up),
+                               NAME(pass_work), &run);
     for (int64_t panel = 0; panel < n_panels && status == FASTLIN_OK && !ask->logits_out; panel++) {
         *ask->losses_out += run.panel_losses[panel];
         *ask->n_correct_out += run.panel_correct[panel];

@@ -5,17 +5,20 @@
  *   isa_avx2.c   defines ISA, VECTOR_BYTES and REGISTERS, and includes family.h
  *   family.h     includes pairs.h twice: to compile an instance of each pair, and to list them
  *   pairs.h      defines WEIGHT, ROW (and COLUMN) for each pair, and includes EACH_PAIR
- *   instance.h   is such an EACH_PAIR: vectors, loss and step, then the rooms of dense or sparse rows
+ *   instance.h   is such an EACH_PAIR: vectors, loss and step, then the rooms of dense or sparse
+ * rows
  *
  * NAME(x) makes names of an instance's own. Arrays are plain pointers, vectors are the compiler's
  * extension; intrinsics appear only if the compiler is known to do badly without, and in the matrix
- * unit. A call goes from dispatch.c to `descend` or `pass` of an instance, a pointer in a table, and
- * from there to micro-kernels that are inlined with constant sizes: no call in a loop over features.
+ * unit. A call goes from dispatch.c to `descend` or `pass` of an instance, a pointer in a table,
+ * and from there to micro-kernels that are inlined with constant sizes: no call in a loop over
+ * features.
  *
  * Threads live as long as a call (team.h) and meet at a barrier that spins (barrier.h), every few
  * microseconds: a sleeping barrier would take longer than the work between two of them. Dense rows:
- * each thread owns some features, so its weights stay in its core's cache (dense/run.h); their layout
- * has a picture in dense/layout.h. Sparse rows: sparse/run.h, with a picture in sparse/layout.h.
+ * each thread owns some features, so its weights stay in its core's cache (dense/run.h); their
+ * layout has a picture in dense/layout.h. Sparse rows: sparse/run.h, with a picture in
+ * sparse/layout.h.
  *
  * How work is cut is decided in fastlin/kernels/blocking.py and comes as a fastlin_blocking. */
 #ifndef FASTLIN_REQUEST_H
@@ -39,9 +42,9 @@ typedef struct {
 
 /* The kernels of a pair of types. Each returns a fastlin_status; there is at least one row. */
 typedef struct {
-    int rows, weights;               /* fastlin_type; NO_MORE after a table's last */
-    int columns;                     /* fastlin_type of sparse rows' columns, or NO_COLUMNS: dense */
-    bool matrix_unit;                /* whether it multiplies; such kernels make no passes */
+    int rows, weights; /* fastlin_type; NO_MORE after a table's last */
+    int columns;       /* fastlin_type of sparse rows' columns, or NO_COLUMNS: dense */
+    bool matrix_unit;  /* whether it multiplies; such kernels make no passes */
     int (*descend)(const request *); /* steps, or the gradient over all rows */
     int (*pass)(const request *);    /* the score of all rows, or their logits */
 } kernels;
@@ -52,7 +55,9 @@ INLINE int64_t row_at(const request *ask, int64_t position) {
 }
 
 /* Whether nothing is asked for but the score or the logits of all rows. */
-INLINE bool is_pass(const request *ask) { return !ask->options && !ask->weights_gradient_out; }
+INLINE bool is_pass(const request *ask) {
+    return !ask->options && !ask->weights_gradient_out;
+}
 
 /* Rows of the batch that begins at a position: 0 after the last. */
 INLINE int64_t batch_rows(const request *ask, int64_t first) {

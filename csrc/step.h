@@ -24,18 +24,18 @@ static inline step_rates rates_of(const fastlin_step_options *options, int64_t s
 
 /* Step with `gradient`, that of the penalty included. weight, velocity, average: pointers; the last
  * two are NULL without momentum or average. `rates` has numbers of their type. */
-#define DESCEND(rates, gradient, weight, velocity, average)                                       \
-    do {                                                                                          \
-        __typeof__(*(weight)) direction_ = (gradient);                                            \
-        if (velocity) {                                                                           \
-            *(velocity) = *(velocity) * (rates).momentum + direction_;                            \
-            if ((rates).nesterov)                                                                 \
-                direction_ += *(velocity) * (rates).momentum;                                     \
-            else                                                                                  \
-                direction_ = *(velocity);                                                         \
-        }                                                                                         \
-        *(weight) -= direction_ * (rates).rate;                                                   \
-        if (average) *(average) += (*(weight) - *(average)) * (rates).average_rate;               \
+#define DESCEND(rates, gradient, weight, velocity, average)                         \
+    do {                                                                            \
+        __typeof__(*(weight)) direction_ = (gradient);                              \
+        if (velocity) {                                                             \
+            *(velocity) = *(velocity) * (rates).momentum + direction_;              \
+            if ((rates).nesterov)                                                   \
+                direction_ += *(velocity) * (rates).momentum;                       \
+            else                                                                    \
+                direction_ = *(velocity);                                           \
+        }                                                                           \
+        *(weight) -= direction_ * (rates).rate;                                     \
+        if (average) *(average) += (*(weight) - *(average)) * (rates).average_rate; \
     } while (0)
 #endif
 
@@ -56,7 +56,9 @@ typedef struct {
     WEIGHT *values, *velocity, *average; /* the last two NULL without momentum or average */
 } NAME(intercept);
 
-static int64_t NAME(intercept_bytes)(int64_t k) { return round_up(k, LANES) * sizeof(WEIGHT); }
+static int64_t NAME(intercept_bytes)(int64_t k) {
+    return round_up(k, LANES) * sizeof(WEIGHT);
+}
 
 static NAME(intercept) NAME(take_intercept)(arena *memory, const fastlin_parameters *p) {
     int64_t bytes = NAME(intercept_bytes)(p->n_classes);

@@ -1,8 +1,8 @@
 /* Vectors of one instruction set, for one type of weights and one type of rows.
  *
- * Expects VECTOR_BYTES, WEIGHT and ROW, and WEIGHT_IS_DOUBLE, ROW_IS_UINT8 as 0 or 1. Written in the vector extensions that GCC and Clang
- * share, so that one text serves every instruction set; intrinsics only where a conversion is
- * known to be compiled badly otherwise.
+ * Expects VECTOR_BYTES, WEIGHT and ROW, and WEIGHT_IS_DOUBLE, ROW_IS_UINT8 as 0 or 1. Written in
+ * the vector extensions that GCC and Clang share, so that one text serves every instruction set;
+ * intrinsics only where a conversion is known to be compiled badly otherwise.
  */
 #define LANES (VECTOR_BYTES / (WEIGHT_IS_DOUBLE ? 8 : 4))
 
@@ -10,14 +10,14 @@
 typedef int64_t NAME(lane_integer);
 #define MANTISSA_BITS 52
 #define EXP_LOWEST -708.0
-#define EXP_TERMS 13   /* 0.3466^14 / 14! = 4e-18, below half an ulp of 1 */
-#define LOG_TERMS 11   /* 0.0295^11 / 23 = 6e-19 */
+#define EXP_TERMS 13 /* 0.3466^14 / 14! = 4e-18, below half an ulp of 1 */
+#define LOG_TERMS 11 /* 0.0295^11 / 23 = 6e-19 */
 #else
 typedef int32_t NAME(lane_integer);
 #define MANTISSA_BITS 23
 #define EXP_LOWEST -87.0f
-#define EXP_TERMS 7    /* 0.3466^8 / 8! = 5e-9 */
-#define LOG_TERMS 5    /* 0.0295^5 / 11 = 2e-9 */
+#define EXP_TERMS 7 /* 0.3466^8 / 8! = 5e-9 */
+#define LOG_TERMS 5 /* 0.0295^5 / 11 = 2e-9 */
 #endif
 
 typedef WEIGHT NAME(vector) __attribute__((vector_size(VECTOR_BYTES), may_alias));
@@ -27,15 +27,21 @@ typedef NAME(lane_integer) NAME(integers) __attribute__((vector_size(VECTOR_BYTE
 #define V NAME(vector)
 #define I NAME(integers)
 
-INLINE V NAME(splat)(WEIGHT value) { return value - (V){0}; }
+INLINE V NAME(splat)(WEIGHT value) {
+    return value - (V){0};
+}
 
-INLINE V NAME(load)(const WEIGHT *p) { return *(const NAME(unaligned) *)p; }
+INLINE V NAME(load)(const WEIGHT *p) {
+    return *(const NAME(unaligned) *)p;
+}
 
 INLINE V NAME(select)(I mask, V yes, V no) {
     return (V)((mask & (I)yes) | (~mask & (I)no));
 }
 
-INLINE V NAME(largest)(V a, V b) { return NAME(select)(a > b, a, b); }
+INLINE V NAME(largest)(V a, V b) {
+    return NAME(select)(a > b, a, b);
+}
 
 /* LANES consecutive elements of a row, widened to weights. */
 INLINE V NAME(load_row)(const ROW *p) {
@@ -66,8 +72,8 @@ INLINE V NAME(load_row)(const ROW *p) {
 #define EACH_2(at, w) at(0, w), at(1, w)
 #define EACH_4(at, w) EACH_2(at, w), at(2, w), at(3, w)
 #define EACH_8(at, w) EACH_4(at, w), at(4, w), at(5, w), at(6, w), at(7, w)
-#define EACH_16(at, w)                                                                          \
-    EACH_8(at, w), at(8, w), at(9, w), at(10, w), at(11, w), at(12, w), at(13, w), at(14, w),    \
+#define EACH_16(at, w)                                                                        \
+    EACH_8(at, w), at(8, w), at(9, w), at(10, w), at(11, w), at(12, w), at(13, w), at(14, w), \
         at(15, w)
 #if LANES == 16
 #define EACH_LANE EACH_16
@@ -78,19 +84,22 @@ INLINE V NAME(load_row)(const ROW *p) {
 #else
 #define EACH_LANE EACH_2
 #endif
-#define FOLD(a, b, width)                                                                       \
+#define FOLD(a, b, width) \
     (SHUFFLE(I, a, b, EACH_LANE(KEPT, width)) + SHUFFLE(I, a, b, EACH_LANE(MOVED, width)))
 
 /* The sum over the lanes of a[p], in lane p, for each of LANES vectors. Overwrites a. */
 INLINE V NAME(sum_each)(V *a) {
 #if LANES >= 16
-    UNROLL for (int i = 0; i < 8; i++) a[i] = FOLD(a[i], a[i + 8], 8);
+    UNROLL for (int i = 0; i < 8; i++)
+        a[i] = FOLD(a[i], a[i + 8], 8);
 #endif
 #if LANES >= 8
-    UNROLL for (int i = 0; i < 4; i++) a[i] = FOLD(a[i], a[i + 4], 4);
+    UNROLL for (int i = 0; i < 4; i++)
+        a[i] = FOLD(a[i], a[i + 4], 4);
 #endif
 #if LANES >= 4
-    UNROLL for (int i = 0; i < 2; i++) a[i] = FOLD(a[i], a[i + 2], 2);
+    UNROLL for (int i = 0; i < 2; i++)
+        a[i] = FOLD(a[i], a[i + 2], 2);
 #endif
     return FOLD(a[0], a[1], 1);
 }
@@ -111,12 +120,22 @@ INLINE V NAME(exp)(V x) {
 #else
     const WEIGHT magic = 12582912.0f, ln2_high = 6.93145752e-1f, ln2_low = 1.42860677e-6f;
 #endif
-    static const double inverse_factorial[14] = {
-        1.0,         1.0,          1.0 / 2,       1.0 / 6,        1.0 / 24,
-        1.0 / 120,   1.0 / 720,    1.0 / 5040,    1.0 / 40320,    1.0 / 362880,
-        1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800};
-    V clamped = NAME(select)(x < NAME(splat)((WEIGHT)EXP_LOWEST),
-                             NAME(splat)((WEIGHT)EXP_LOWEST), x);
+    static const double inverse_factorial[14] = {1.0,
+                                                 1.0,
+                                                 1.0 / 2,
+                                                 1.0 / 6,
+                                                 1.0 / 24,
+                                                 1.0 / 120,
+                                                 1.0 / 720,
+                                                 1.0 / 5040,
+                                                 1.0 / 40320,
+                                                 1.0 / 362880,
+                                                 1.0 / 3628800,
+                                                 1.0 / 39916800,
+                                                 1.0 / 479001600,
+                                                 1.0 / 6227020800};
+    V clamped =
+        NAME(select)(x < NAME(splat)((WEIGHT)EXP_LOWEST), NAME(splat)((WEIGHT)EXP_LOWEST), x);
     V biased = clamped * (WEIGHT)1.44269504088896340736 + magic;
     V n = biased - magic;
     V r = clamped - n * ln2_high;

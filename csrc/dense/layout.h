@@ -7,8 +7,8 @@
  *     | c0 f0-3 | c1 f0-3 | c0 f4-7 | c1 f4-7 |   | c2 f0-3 | c3 f0-3 | c2 f4-7 | ...
  *
  * So a micro-kernel, which keeps a block in registers, reads the weights from front to back. The
- * last vector holds the last LANES features: lanes that it shares with the one before are 0 and stay
- * so, since their gain is. Rows that are shorter than a vector are copied.
+ * last vector holds the last LANES features: lanes that it shares with the one before are 0 and
+ * stay so, since their gain is. Rows that are shorter than a vector are copied.
  */
 typedef struct {
     int64_t d, k;
@@ -86,7 +86,8 @@ static void NAME(pack_features)(const SHAPE *shape, WEIGHT *packed, const WEIGHT
                 packed[v * LANES + lane] = features[NAME(column)(shape, v) + lane];
 }
 
-/* First vector of a slice: a multiple of what the micro-kernels take at once, unless it is the end. */
+/* First vector of a slice: a multiple of what the micro-kernels take at once, unless it is the end.
+ */
 INLINE int64_t NAME(slice_bound)(const SHAPE *shape, int64_t slice) {
     enum { MOST_VECTORS_AT_ONCE = 8 };
     if (slice >= shape->n_slices) return shape->n_vectors;

@@ -11,16 +11,17 @@
 /* One thread's. */
 typedef struct {
     NAME(division) part;
-    const ROW **rows[2];   /* [PANEL + 8] each: this panel's and the next one's */
-    ROW *short_rows[2];    /* [PANEL + 8][LANES] each: copies of rows shorter than a vector */
-    int32_t *labels;       /* [PANEL] */
-    WEIGHT *row_weight;    /* [PANEL] */
-    WEIGHT *residual;      /* [k_padded][PANEL]: its own, or all threads' */
-    WEIGHT *losses;        /* [PANEL]: likewise */
-    WEIGHT *residual_sum;  /* (k) over the batch */
+    const ROW **rows[2];       /* [PANEL + 8] each: this panel's and the next one's */
+    ROW *short_rows[2];        /* [PANEL + 8][LANES] each: copies of rows shorter than a vector */
+    int32_t *labels;           /* [PANEL] */
+    WEIGHT *row_weight;        /* [PANEL] */
+    WEIGHT *residual;          /* [k_padded][PANEL]: its own, or all threads' */
+    WEIGHT *losses;            /* [PANEL]: likewise */
+    WEIGHT *residual_sum;      /* (k) over the batch */
     NAME(intercept) intercept; /* a copy: every thread makes the intercept's step for itself */
 #if MATRIX_UNIT
-    uint8_t *staged, *interleaved[2]; /* this thread's part of the panel: see matrix_unit/operands.h */
+    uint8_t *staged,
+        *interleaved[2]; /* this thread's part of the panel: see matrix_unit/operands.h */
     int8_t *residual_digits;
     WEIGHT *residual_quantum; /* (k_padded) */
 #endif
@@ -41,9 +42,9 @@ typedef struct {
     WEIGHT *shift, *gain;                 /* (n_vectors * LANES) */
     WEIGHT *gradient;                     /* packed; a batch of several panels */
     double *gradient_sum;                 /* packed; without steps */
-    WEIGHT *partial; /* [2 or 1][n_slices][k_padded][PANEL]: panels take turns unless shared */
-    WEIGHT *offset;  /* [2][n_slices][k_padded]: what the shift takes off every logit */
-    double *panel_losses;   /* (panels); a pass */
+    WEIGHT *partial;      /* [2 or 1][n_slices][k_padded][PANEL]: panels take turns unless shared */
+    WEIGHT *offset;       /* [2][n_slices][k_padded]: what the shift takes off every logit */
+    double *panel_losses; /* (panels); a pass */
     int64_t *panel_correct; /* (panels); a pass */
 #if MATRIX_UNIT
     int8_t *weight_digits;  /* see matrix_unit/operands.h */
@@ -64,9 +65,8 @@ static void NAME(lay_out_own)(const RUN *run, arena *memory, int64_t thread, OWN
     own->labels = take(memory, PANEL * sizeof(int32_t));
     own->row_weight = take(memory, PANEL * sizeof(WEIGHT));
     /* Each shared logit is overwritten right after its parts have been read. */
-    own->residual = run->residual_shared
-                        ? run->partial
-                        : take(memory, shape->k_padded * PANEL * sizeof(WEIGHT));
+    own->residual = run->residual_shared ? run->partial
+                                         : take(memory, shape->k_padded * PANEL * sizeof(WEIGHT));
     own->losses = take(memory, PANEL * sizeof(WEIGHT));
     own->residual_sum = take(memory, NAME(intercept_bytes)(shape->k));
     own->intercept = NAME(take_intercept)(memory, run->ask->parameters);
@@ -90,15 +90,13 @@ static void NAME(lay_out)(RUN *run) {
     run->weights = take(memory, packed * sizeof(WEIGHT));
     run->velocity =
         ask->parameters->weights_velocity ? take(memory, packed * sizeof(WEIGHT)) : NULL;
-    run->average =
-        ask->parameters->weights_average ? take(memory, packed * sizeof(WEIGHT)) : NULL;
+    run->average = ask->parameters->weights_average ? take(memory, packed * sizeof(WEIGHT)) : NULL;
     run->shift = take(memory, features);
     run->gain = steps ? take(memory, features) : NULL;
-    run->gradient =
-        steps && ask->batch_size > PANEL ? take(memory, packed * sizeof(WEIGHT)) : NULL;
+    run->gradient = steps && ask->batch_size > PANEL ? take(memory, packed * sizeof(WEIGHT)) : NULL;
     run->gradient_sum = steps || pass ? NULL : take(memory, packed * sizeof(double));
-    run->partial = pass ? NULL
-                        : take(memory, (run->residual_shared ? 1 : 2) * shape->n_slices * logits);
+    run->partial =
+        pass ? NULL : take(memory, (run->residual_shared ? 1 : 2) * shape->n_slices * logits);
     run->offset = take(memory, 2 * shape->n_slices * shape->k_padded * sizeof(WEIGHT));
     int64_t n_panels = pass ? (ask->n_order + PANEL - 1) / PANEL : 0;
     run->panel_losses = take(memory, n_panels * sizeof(double));
@@ -124,8 +122,7 @@ static int NAME(set_up)(void *context, int64_t n_threads) {
     const SHAPE *shape = &run->shape;
     const fastlin_parameters *p = ask->parameters;
     run->n_threads = n_threads;
-    run->residual_shared =
-        !is_pass(ask) && ask->blocking->shares_residuals;
+    run->residual_shared = !is_pass(ask) && ask->blocking->shares_residuals;
     NAME(lay_out)(run);
     if (!reserve(&run->memory)) return FASTLIN_NO_MEMORY;
     NAME(lay_out)(run);
@@ -134,7 +131,6 @@ static int NAME(set_up)(void *context, int64_t n_threads) {
     if (run->average) NAME(pack)(shape, run->average, p->weights_average, false);
     if (ask->samples->shift) NAME(pack_features)(shape, run->shift, ask->samples->shift);
     if (ask->options) NAME(pack_features)(shape, run->gain, ask->options->gain);
-    for (int64_t t = 0; t < n_threads; t++)
-        NAME(copy_intercept)(p, run->own[t].intercept, false);
+    for (int64_t t = 0; t < n_threads; t++) NAME(copy_intercept)(p, run->own[t].intercept, false);
     return FASTLIN_OK;
 }

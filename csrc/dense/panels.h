@@ -25,16 +25,16 @@ INLINE void NAME(slice_logits_of)(const int block, const int n_at_once, const RU
     }
 }
 
-/* Sums over a run of vectors for rows first_row .. stop_row - 1, rounded up to what the micro-kernel
- * takes at once (rows has entries for that). out: [class][PANEL]. */
+/* Sums over a run of vectors for rows first_row .. stop_row - 1, rounded up to what the
+ * micro-kernel takes at once (rows has entries for that). out: [class][PANEL]. */
 static void NAME(slice_logits)(const RUN *run, const ROW *const *rows, int64_t first_row,
                                int64_t stop_row, int64_t first_vector, int64_t stop_vector,
                                WEIGHT *out) {
     switch (run->shape.block) {
-#define CASE(block, n_at_once, n_wide)                                                            \
-    case block:                                                                                   \
-        NAME(slice_logits_of)(block, n_at_once, run, rows, first_row, stop_row, first_vector,     \
-                              stop_vector, out);                                                  \
+#define CASE(block, n_at_once, n_wide)                                                        \
+    case block:                                                                               \
+        NAME(slice_logits_of)(block, n_at_once, run, rows, first_row, stop_row, first_vector, \
+                              stop_vector, out);                                              \
         break;
         EACH_SHAPE(CASE)
 #undef CASE
@@ -42,7 +42,7 @@ static void NAME(slice_logits)(const RUN *run, const ROW *const *rows, int64_t f
 }
 
 /* Phase A: out [slice][class][PANEL]. Rows are divided by eights: micro-kernels take 2, 4 or 8. */
-static void NAME(partial_logits)(const RUN *run, OWN *own, const NAME(panel) *panel, WEIGHT *out) {
+static void NAME(partial_logits)(const RUN *run, OWN *own, const NAME(panel) * panel, WEIGHT *out) {
     const SHAPE *shape = &run->shape;
     const NAME(division) *part = &own->part;
     int64_t eights = (panel->n_rows + 7) / 8;
@@ -54,7 +54,7 @@ static void NAME(partial_logits)(const RUN *run, OWN *own, const NAME(panel) *pa
 }
 
 INLINE void NAME(gradient_of)(const int block, const int most_wide, const RUN *run, const OWN *own,
-                              const NAME(panel) *panel, const ROW *const *next_rows) {
+                              const NAME(panel) * panel, const ROW *const *next_rows) {
     const SHAPE *shape = &run->shape;
     V sums[MOST_SUMS];
     int64_t vector = own->part.first_vector, stop = own->part.stop_vector;
@@ -80,12 +80,12 @@ INLINE void NAME(gradient_of)(const int block, const int most_wide, const RUN *r
 }
 
 /* Phase C for a thread's vectors. next_rows: the next panel's. */
-static void NAME(gradient)(const RUN *run, OWN *own, const NAME(panel) *panel,
+static void NAME(gradient)(const RUN *run, OWN *own, const NAME(panel) * panel,
                            const ROW *const *next_rows) {
     switch (run->shape.block) {
-#define CASE(block, n_at_once, n_wide)                                                            \
-    case block:                                                                                   \
-        NAME(gradient_of)(block, n_wide, run, own, panel, next_rows);                             \
+#define CASE(block, n_at_once, n_wide)                                \
+    case block:                                                       \
+        NAME(gradient_of)(block, n_wide, run, own, panel, next_rows); \
         break;
         EACH_SHAPE(CASE)
 #undef CASE
@@ -93,5 +93,7 @@ static void NAME(gradient)(const RUN *run, OWN *own, const NAME(panel) *panel,
 }
 
 /* What the matrix unit needs before and after a call. */
-INLINE void NAME(begin)(const RUN *run, OWN *own) { (void)run, (void)own; }
+INLINE void NAME(begin)(const RUN *run, OWN *own) {
+    (void)run, (void)own;
+}
 INLINE void NAME(end)(void) {}

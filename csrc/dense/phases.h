@@ -1,4 +1,5 @@
-/* The three phases of a panel of dense rows: A partial logits, B residuals, C gradient and update. */
+/* The three phases of a panel of dense rows: A partial logits, B residuals, C gradient and update.
+ */
 
 /* A panel at work: up to PANEL rows of a batch. */
 typedef struct {
@@ -74,12 +75,12 @@ static void NAME(join_slices)(const RUN *run, const WEIGHT *partial, const WEIGH
 }
 
 /* Residuals of a panel, of all its rows or of a thread's, and sums of its losses and residuals. */
-static void NAME(residuals)(const RUN *run, OWN *own, int64_t thread, const NAME(panel) *panel,
+static void NAME(residuals)(const RUN *run, OWN *own, int64_t thread, const NAME(panel) * panel,
                             const WEIGHT *partial, const WEIGHT *offset) {
     const request *ask = run->ask;
     int64_t k = run->shape.k, n_padded = round_up(panel->n_rows, ROWS_IN_REGISTER);
-    NAME(weigh)(ask, panel->first, panel->n_rows,
-                ask->options ? (double)panel->n_batch_rows : 1.0, own->row_weight, own->labels);
+    NAME(weigh)(ask, panel->first, panel->n_rows, ask->options ? (double)panel->n_batch_rows : 1.0,
+                own->row_weight, own->labels);
     int64_t first_row = 0, stop_row = n_padded;
     if (run->residual_shared) {
         first_row = n_padded / LANES * thread / run->n_threads * LANES;
@@ -107,11 +108,11 @@ static void NAME(residuals)(const RUN *run, OWN *own, int64_t thread, const NAME
 
 /* ---------------------------------------------------------------- C */
 
-/* Finish a part of the gradient: add it to the sums, keep it for the batch's next panel, or step, so
- * that no gradient of a batch of one panel is ever stored. sums: [vector][class], of n_classes from
- * first_class on (part of a block, or all of it if n_wide > 1) and n_wide vectors. */
+/* Finish a part of the gradient: add it to the sums, keep it for the batch's next panel, or step,
+ * so that no gradient of a batch of one panel is ever stored. sums: [vector][class], of n_classes
+ * from first_class on (part of a block, or all of it if n_wide > 1) and n_wide vectors. */
 INLINE void NAME(finish)(const int n_classes, const int n_wide, const RUN *run, const OWN *own,
-                         const NAME(panel) *panel, int64_t first_class, int64_t vector,
+                         const NAME(panel) * panel, int64_t first_class, int64_t vector,
                          const V *sums) {
     int64_t at = NAME(packed_at)(&run->shape, first_class, vector);
     const fastlin_step_options *options = run->ask->options;

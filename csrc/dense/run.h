@@ -55,7 +55,8 @@ static void NAME(work)(void *context, int64_t thread) {
     NAME(end)();
 }
 
-/* The gradient over all rows by the weights as they are scaled outside: that by the shifted rows. */
+/* The gradient over all rows by the weights as they are scaled outside: that by the shifted rows.
+ */
 static void NAME(write_gradient)(const RUN *run) {
     const SHAPE *shape = &run->shape;
     const request *ask = run->ask;

@@ -2,12 +2,13 @@
  * whose sums of products stay in registers from the first to the last.
  */
 
-/* Shapes: classes in a block, rows at once in phase A, vectors at once in phase C. The sums (classes
- * x rows, classes x vectors) must leave registers for operands. */
+/* Shapes: classes in a block, rows at once in phase A, vectors at once in phase C. The sums
+ * (classes x rows, classes x vectors) must leave registers for operands. */
 #if REGISTERS >= 32
 #define EACH_SHAPE(CASE) \
-    CASE(1, 8, 8) CASE(2, 8, 8) CASE(3, 8, 8) CASE(4, 4, 4) CASE(5, 4, 4) CASE(6, 4, 4) \
-    CASE(8, 2, 2) CASE(10, 2, 2)
+    CASE(1, 8, 8)        \
+    CASE(2, 8, 8)        \
+    CASE(3, 8, 8) CASE(4, 4, 4) CASE(5, 4, 4) CASE(6, 4, 4) CASE(8, 2, 2) CASE(10, 2, 2)
 #else
 #define EACH_SHAPE(CASE) \
     CASE(1, 8, 8) CASE(2, 4, 4) CASE(3, 4, 4) CASE(4, 2, 2) CASE(5, 2, 2) CASE(6, 2, 2)
@@ -17,36 +18,41 @@
 
 /* Logits of n_rows rows for one block of classes, from one run of vectors of features.
  *
- * rows: at their first features; entries n_rows .. 2 n_rows - 1 are rows that are next. first_column:
- * where the run begins, with n_full vectors; tail_column: where the last vector of all begins, if
- * the run ends with it, else -1. block_weights: [vector][class][lane] of the run.
+ * rows: at their first features; entries n_rows .. 2 n_rows - 1 are rows that are next.
+ * first_column: where the run begins, with n_full vectors; tail_column: where the last vector of
+ * all begins, if the run ends with it, else -1. block_weights: [vector][class][lane] of the run.
  * out: [class][PANEL] at the first of these rows. */
 INLINE void NAME(logit_kernel)(const int block, const int n_rows, const ROW *const *rows,
-                             int64_t first_column, int64_t n_full, int64_t tail_column,
-                             const WEIGHT *block_weights, WEIGHT *out) {
+                               int64_t first_column, int64_t n_full, int64_t tail_column,
+                               const WEIGHT *block_weights, WEIGHT *out) {
     V sums[MOST_SUMS];
     const ROW *at[MOST_AT_ONCE]; /* seeks the run's next vector of each row */
-    UNROLL for (int i = 0; i < block * n_rows; i++) sums[i] = (V){0};
-    UNROLL for (int s = 0; s < n_rows; s++) at[s] = rows[s] + first_column;
+    UNROLL for (int i = 0; i < block * n_rows; i++)
+        sums[i] = (V){0};
+    UNROLL for (int s = 0; s < n_rows; s++)
+        at[s] = rows[s] + first_column;
     const WEIGHT *w = block_weights; /* seeks the block's weights for that vector */
     for (int64_t v = 0; v < n_full; v++) {
         V x[MOST_AT_ONCE];
-        UNROLL for (int s = 0; s < n_rows; s++) x[s] = NAME(load_row)(at[s] + v * LANES);
+        UNROLL for (int s = 0; s < n_rows; s++)
+            x[s] = NAME(load_row)(at[s] + v * LANES);
         UNROLL for (int s = 0; s < n_rows; s++)
             __builtin_prefetch(rows[n_rows + s] + first_column + v * LANES, 0, 3);
         UNROLL for (int c = 0; c < block; c++) {
             V weight = *(const V *)(w + c * LANES);
             KEEP_IN_REGISTER(weight);
-            UNROLL for (int s = 0; s < n_rows; s++) sums[c * n_rows + s] += x[s] * weight;
+            UNROLL for (int s = 0; s < n_rows; s++)
+                sums[c * n_rows + s] += x[s] * weight;
         }
         w += block * LANES;
     }
-    if (tail_column >= 0)
+    if (tail_column >= 0) {
         UNROLL for (int s = 0; s < n_rows; s++) {
             V x = NAME(load_row)(rows[s] + tail_column);
             UNROLL for (int c = 0; c < block; c++)
                 sums[c * n_rows + s] += x * *(const V *)(w + c * LANES);
         }
+    }
     WEIGHT flat[MOST_SUMS + LANES] __attribute__((aligned(VECTOR_BYTES)));
     UNROLL for (int first = 0; first < block * n_rows; first += LANES) {
         V chunk[LANES];
@@ -67,11 +73,12 @@ INLINE void NAME(logit_kernel)(const int block, const int n_rows, const ROW *con
  * sums_out: [vector][class]. Asks for these weights, and on its way for the same features of the
  * next panel's rows, one cache line at a time. */
 INLINE void NAME(gradient_kernel)(const int block, const int n_wide, const ROW *const *rows,
-                                const ROW *const *next_rows, int64_t column, int64_t n_rows,
-                                const WEIGHT *residual, const WEIGHT *weights, V *sums_out) {
+                                  const ROW *const *next_rows, int64_t column, int64_t n_rows,
+                                  const WEIGHT *residual, const WEIGHT *weights, V *sums_out) {
     enum { BYTES = LANES * sizeof(ROW) };
     V sums[MOST_SUMS];
-    UNROLL for (int i = 0; i < block * n_wide; i++) sums[i] = (V){0};
+    UNROLL for (int i = 0; i < block * n_wide; i++)
+        sums[i] = (V){0};
     for (int i = 0; i < block * n_wide; i++) __builtin_prefetch(weights + i * LANES, 1, 3);
     for (int64_t i = 0; i < n_rows; i++) {
         V x[MOST_AT_ONCE];
@@ -82,8 +89,10 @@ INLINE void NAME(gradient_kernel)(const int block, const int n_wide, const ROW *
         UNROLL for (int c = 0; c < block; c++) {
             V r = NAME(splat)(residual[c * PANEL + i]);
             KEEP_IN_REGISTER(r);
-            UNROLL for (int v = 0; v < n_wide; v++) sums[v * block + c] += x[v] * r;
+            UNROLL for (int v = 0; v < n_wide; v++)
+                sums[v * block + c] += x[v] * r;
         }
     }
-    UNROLL for (int i = 0; i < block * n_wide; i++) sums_out[i] = sums[i];
+    UNROLL for (int i = 0; i < block * n_wide; i++)
+        sums_out[i] = sums[i];
 }

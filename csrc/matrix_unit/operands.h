@@ -46,25 +46,24 @@ INLINE __m512i NAME(split_quads)(__m512i v) {
                          0x1c181410, 0x0c080400, 0x3c383430, 0x2c282420, 0x1c181410, 0x0c080400,
                          0x3c383430, 0x2c282420, 0x1c181410, 0x0c080400),
         _mm512_set_epi32(0x03030303, 0x03030303, 0x03030303, 0x03030303, 0x02020202, 0x02020202,
-                         0x02020202, 0x02020202, 0x01010101, 0x01010101, 0x01010101, 0x01010101,
-                         0, 0, 0, 0));
+                         0x02020202, 0x02020202, 0x01010101, 0x01010101, 0x01010101, 0x01010101, 0,
+                         0, 0, 0));
     return _mm512_permutexvar_epi8(order, v);
 }
 
 /* Byte 16 j + i of a vector goes to byte 4 i + j. */
 INLINE __m512i NAME(join_quads)(__m512i v) {
-    const __m512i order = _mm512_set_epi32(
-        0x3f2f1f0f, 0x3e2e1e0e, 0x3d2d1d0d, 0x3c2c1c0c, 0x3b2b1b0b, 0x3a2a1a0a, 0x39291909,
-        0x38281808, 0x37271707, 0x36261606, 0x35251505, 0x34241404, 0x33231303, 0x32221202,
-        0x31211101, 0x30201000);
+    const __m512i order =
+        _mm512_set_epi32(0x3f2f1f0f, 0x3e2e1e0e, 0x3d2d1d0d, 0x3c2c1c0c, 0x3b2b1b0b, 0x3a2a1a0a,
+                         0x39291909, 0x38281808, 0x37271707, 0x36261606, 0x35251505, 0x34241404,
+                         0x33231303, 0x32221202, 0x31211101, 0x30201000);
     return _mm512_permutexvar_epi8(order, v);
 }
 
 /* Within each 128-bit part byte 4 i + j goes to byte 4 j + i. */
 INLINE __m512i NAME(transpose_quads)(__m512i v) {
     return _mm512_shuffle_epi8(
-        v, _mm512_broadcast_i32x4(
-               _mm_set_epi32(0x0f0b0703, 0x0e0a0602, 0x0d090501, 0x0c080400)));
+        v, _mm512_broadcast_i32x4(_mm_set_epi32(0x0f0b0703, 0x0e0a0602, 0x0d090501, 0x0c080400)));
 }
 
 /* The bits of a number's magnitude: as integers they are ordered as the magnitudes are, with
@@ -100,27 +99,29 @@ INLINE __m512i NAME(digits)(V v, float factor) {
 
 /* Digits of the weights of a slice: [block][vector][quad of features][class][digit][feature]. */
 static void NAME(write_weight_digits)(const RUN *run, int64_t slice) {
-    int64_t first = NAME(slice_bound)(&run->shape, slice), n = NAME(slice_bound)(&run->shape, slice + 1) - first;
+    int64_t first = NAME(slice_bound)(&run->shape, slice),
+            n = NAME(slice_bound)(&run->shape, slice + 1) - first;
     for (int64_t b = 0; b < run->shape.k_padded / 4; b++) {
         const V *w = (const V *)(run->weights + (b * run->shape.n_vectors + first) * 4 * LANES);
         __m512i largest[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(),
                               _mm512_setzero_si512(), _mm512_setzero_si512()};
-        for (int64_t v = 0; v < n; v++)
-            UNROLL for (int c = 0; c < 4; c++)
-                largest[c] =
-                    _mm512_max_epi32(largest[c], NAME(magnitude)(w[v * 4 + c]));
+        for (int64_t v = 0; v < n; v++) UNROLL
+            for (int c = 0; c < 4; c++)
+                largest[c] = _mm512_max_epi32(largest[c], NAME(magnitude)(w[v * 4 + c]));
         float factor[4];
         for (int c = 0; c < 4; c++)
-            factor[c] = NAME(fixed_point)(_mm512_reduce_max_epi32(largest[c]),
-                                          &run->weight_quantum[slice * run->shape.k_padded + b * 4 + c]);
-        __m512i *out = (__m512i *)(run->weight_digits + (b * run->shape.n_vectors + first) * 4 * 64);
+            factor[c] =
+                NAME(fixed_point)(_mm512_reduce_max_epi32(largest[c]),
+                                  &run->weight_quantum[slice * run->shape.k_padded + b * 4 + c]);
+        __m512i *out =
+            (__m512i *)(run->weight_digits + (b * run->shape.n_vectors + first) * 4 * 64);
         for (int64_t v = 0; v < n; v++) {
             __m512i of_class[4];
             UNROLL for (int c = 0; c < 4; c++)
-                of_class[c] =
-                    NAME(transpose_quads)(NAME(digits)(w[v * 4 + c], factor[c]));
+                of_class[c] = NAME(transpose_quads)(NAME(digits)(w[v * 4 + c], factor[c]));
             NAME(transpose_parts)(of_class);
-            UNROLL for (int part = 0; part < 4; part++) out[v * 4 + part] = of_class[part];
+            UNROLL for (int part = 0; part < 4; part++)
+                out[v * 4 + part] = of_class[part];
         }
     }
 }
@@ -138,16 +139,17 @@ static void NAME(write_residual_digits)(const RUN *run, OWN *own, int64_t n_rows
         __m512i largest = _mm512_setzero_si512();
         for (int64_t i = 0; i < n_halves * 4; i++)
             largest = _mm512_max_epi32(largest, NAME(magnitude)(r[i]));
-        float factor = NAME(fixed_point)(_mm512_reduce_max_epi32(largest),
-                                         &own->residual_quantum[c]);
+        float factor =
+            NAME(fixed_point)(_mm512_reduce_max_epi32(largest), &own->residual_quantum[c]);
         for (int64_t half = 0; half < n_halves; half++) {
             __m512i of_rows[4];
             UNROLL for (int i = 0; i < 4; i++)
                 of_rows[i] = NAME(split_quads)(NAME(digits)(r[half * 4 + i], factor));
             NAME(transpose_parts)(of_rows);
-            __m512i *out = (__m512i *)(own->residual_digits +
-                                       ((c / 4 * 2 + half) * 16 + c % 4 * 4) * 64);
-            UNROLL for (int digit = 0; digit < 4; digit++) out[digit] = of_rows[digit];
+            __m512i *out =
+                (__m512i *)(own->residual_digits + ((c / 4 * 2 + half) * 16 + c % 4 * 4) * 64);
+            UNROLL for (int digit = 0; digit < 4; digit++)
+                out[digit] = of_rows[digit];
         }
     }
 }
@@ -155,13 +157,14 @@ static void NAME(write_residual_digits)(const RUN *run, OWN *own, int64_t n_rows
 /* 64 features of a row, 0 after the row's end. */
 INLINE __m512i NAME(load_group)(const RUN *run, const ROW *row, int64_t column) {
     int64_t left = run->shape.d - column;
-    return _mm512_maskz_loadu_epi8(left >= 64 ? ~0ull : left > 0 ? (1ull << left) - 1 : 0,
+    return _mm512_maskz_loadu_epi8(left >= 64 ? ~0ull
+                                   : left > 0 ? (1ull << left) - 1
+                                              : 0,
                                    row + column);
 }
 
 /* Copy this thread's features of ROWS_STAGED rows; rows after the last repeat it. */
-static void NAME(stage)(const RUN *run, const OWN *own, const ROW *const *rows,
-                        uint8_t *out) {
+static void NAME(stage)(const RUN *run, const OWN *own, const ROW *const *rows, uint8_t *out) {
     int64_t first = own->part.first_vector * LANES, stop = own->part.stop_vector * LANES;
     for (int64_t i = 0; i < ROWS_STAGED; i++)
         for (int64_t column = first; column < stop; column += 64, out += 64)
@@ -169,11 +172,12 @@ static void NAME(stage)(const RUN *run, const OWN *own, const ROW *const *rows,
 }
 
 /* Copy 64 features of a panel's rows: [vector][quad of rows][feature][row in quad]. */
-static void NAME(interleave)(const RUN *run, const ROW *const *rows, int64_t n_rows,
-                             int64_t column, uint8_t *out) {
+static void NAME(interleave)(const RUN *run, const ROW *const *rows, int64_t n_rows, int64_t column,
+                             uint8_t *out) {
     for (int64_t i = 0; i < n_rows; i += 4, out += 64) {
         __m512i x[4];
-        UNROLL for (int s = 0; s < 4; s++) x[s] = NAME(load_group)(run, rows[i + s], column);
+        UNROLL for (int s = 0; s < 4; s++)
+            x[s] = NAME(load_group)(run, rows[i + s], column);
         NAME(transpose_parts)(x);
         UNROLL for (int v = 0; v < 4; v++)
             _mm512_store_si512(out + v * LANES * PANEL, NAME(join_quads)(x[v]));

@@ -7,18 +7,19 @@ INLINE void NAME(join_logits)(const int32_t *products, const WEIGHT *quantum, WE
     UNROLL for (int quad = 0; quad < 4; quad++) {
         V a[4];
         UNROLL for (int i = 0; i < 4; i++)
-            a[i] = (V)_mm512_cvtepi32_ps(
-                       _mm512_load_si512(products + (quad * 4 + i) * LANES)) * place;
+            a[i] =
+                (V)_mm512_cvtepi32_ps(_mm512_load_si512(products + (quad * 4 + i) * LANES)) * place;
         V even = FOLD(a[0], a[2], 2);
         V odd = FOLD(a[1], a[3], 2);
         of_quad[quad] = (__m512i)FOLD(even, odd, 1);
     }
     NAME(transpose_parts)(of_quad);
-    UNROLL for (int c = 0; c < 4; c++) *(V *)(out + c * PANEL) = (V)of_quad[c] * quantum[c];
+    UNROLL for (int c = 0; c < 4; c++)
+        *(V *)(out + c * PANEL) = (V)of_quad[c] * quantum[c];
 }
 
 /* Phase A: out [slice][class][PANEL]. Slices have whole registers of features. */
-static void NAME(partial_logits)(const RUN *run, OWN *own, const NAME(panel) *panel, WEIGHT *out) {
+static void NAME(partial_logits)(const RUN *run, OWN *own, const NAME(panel) * panel, WEIGHT *out) {
     const SHAPE *shape = &run->shape;
     const NAME(division) *part = &own->part;
     int32_t products[3 * 2 * 256] __attribute__((aligned(64)));
@@ -28,11 +29,11 @@ static void NAME(partial_logits)(const RUN *run, OWN *own, const NAME(panel) *pa
         NAME(stage)(run, own, panel->rows + i, own->staged);
         for (int64_t s = part->first_slice; s < part->stop_slice; s++) {
             int64_t first = NAME(slice_bound)(shape, s), stop = NAME(slice_bound)(shape, s + 1);
-            NAME(operand) x = {own->staged + (first - part->first_vector) * LANES, width, 64,
-                               16 * width};
+            NAME(operand)
+            x = {own->staged + (first - part->first_vector) * LANES, width, 64, 16 * width};
             for (int64_t b = 0; b < n_blocks; b += 3) {
-                NAME(operand) w = {run->weight_digits + b * block_bytes + first * 4 * 64, 64, 1024,
-                                   block_bytes};
+                NAME(operand)
+                w = {run->weight_digits + b * block_bytes + first * 4 * 64, 64, 1024, block_bytes};
                 int64_t few = at_most(n_blocks - b, 3);
                 NAME(logit_products)(w, x, few, (stop - first) / VECTORS_OF_REGISTER, products);
                 for (int64_t t = 0; t < few * 2; t++) {
@@ -50,14 +51,14 @@ INLINE void NAME(join_gradient)(const int32_t *products, const WEIGHT *quantum, 
     UNROLL for (int c = 0; c < 4; c++) {
         V sum = {0};
         UNROLL for (int digit = 3; digit >= 0; digit--)
-            sum = sum * 256.0f + (V)_mm512_cvtepi32_ps(
-                                     _mm512_load_si512(products + (c * 4 + digit) * LANES));
+            sum = sum * 256.0f +
+                  (V)_mm512_cvtepi32_ps(_mm512_load_si512(products + (c * 4 + digit) * LANES));
         sums_out[c] = sum * quantum[c];
     }
 }
 
 /* Phase C for a thread's vectors, two at a time; next_rows: the next panel's. */
-static void NAME(gradient)(const RUN *run, OWN *own, const NAME(panel) *panel,
+static void NAME(gradient)(const RUN *run, OWN *own, const NAME(panel) * panel,
                            const ROW *const *next_rows) {
     int32_t products[3 * 2 * 256] __attribute__((aligned(64)));
     int64_t n_rows = panel->n_rows, n_inner = (n_rows + 63) / 64;
@@ -73,8 +74,8 @@ static void NAME(gradient)(const RUN *run, OWN *own, const NAME(panel) *panel,
         /* Half of the next panel's rows with each of a register's two pairs of vectors. */
         for (int64_t i = in_register * PANEL / 4; i < (in_register + 2) * PANEL / 4; i++)
             __builtin_prefetch(next_rows[i] + (v - in_register) * LANES, 0, 2);
-        NAME(operand) x = {own->interleaved[current] + in_register * LANES * PANEL, 64, 1024,
-                           LANES * PANEL};
+        NAME(operand)
+        x = {own->interleaved[current] + in_register * LANES * PANEL, 64, 1024, LANES * PANEL};
         for (int64_t b = 0; b < n_blocks; b += 3) {
             NAME(operand) r = {own->residual_digits + b * 2048, 64, 1024, 2048};
             int64_t few = at_most(n_blocks - b, 3);
@@ -95,4 +96,6 @@ INLINE void NAME(begin)(const RUN *run, OWN *own) {
     NAME(configure_registers)();
     NAME(write_own_digits)(run, own);
 }
-INLINE void NAME(end)(void) { _tile_release(); }
+INLINE void NAME(end)(void) {
+    _tile_release();
+}

@@ -43,7 +43,7 @@ INLINE void NAME(touch_row)(NAME(non_zeros) row) {
 
 /* Ask for n numbers of the feature of a non-zero of a row that is next. */
 INLINE void NAME(touch)(const int64_t n, const WEIGHT *of_features, int64_t feature_size,
-                        const NAME(non_zeros) *next, int64_t s) {
+                        const NAME(non_zeros) * next, int64_t s) {
     if (s >= next->count) return;
     const char *at = (const char *)(of_features + (int64_t)next->columns[s] * feature_size);
     UNROLL for (int64_t byte = 0; byte < n * (int64_t)sizeof(WEIGHT); byte += CACHE_LINE)
@@ -56,7 +56,8 @@ INLINE void NAME(dot)(const int n, NAME(non_zeros) row, NAME(non_zeros) next, co
     /* Sums of their own for neighbours, so that one product need not wait for the one before. */
     const int n_sets = n == 1 ? 4 : 2 * n <= MOST_VECTORS ? 2 : 1;
     V sums[MOST_VECTORS];
-    UNROLL for (int i = 0; i < n * n_sets; i++) sums[i] = (V){0};
+    UNROLL for (int i = 0; i < n * n_sets; i++)
+        sums[i] = (V){0};
     int64_t s = 0;
     for (; s + n_sets <= row.count; s += n_sets) {
         UNROLL for (int set = 0; set < n_sets; set++) {
@@ -70,12 +71,14 @@ INLINE void NAME(dot)(const int n, NAME(non_zeros) row, NAME(non_zeros) next, co
     for (; s < row.count; s++) {
         V x = NAME(splat)(row.values[s]);
         const WEIGHT *w = state + (int64_t)row.columns[s] * feature_size;
-        UNROLL for (int v = 0; v < n; v++) sums[v] += x * *(const V *)(w + v * LANES);
+        UNROLL for (int v = 0; v < n; v++)
+            sums[v] += x * *(const V *)(w + v * LANES);
     }
     for (s = row.count / n_sets * n_sets; s < next.count; s++)
         NAME(touch)(n * LANES, state, feature_size, &next, s);
     UNROLL for (int v = 0; v < n; v++) {
-        UNROLL for (int set = 1; set < n_sets; set++) sums[v] += sums[set * n + v];
+        UNROLL for (int set = 1; set < n_sets; set++)
+            sums[v] += sums[set * n + v];
         *(V *)(out + v * LANES) = sums[v];
     }
 }
@@ -90,12 +93,14 @@ INLINE void NAME(dot_of_one)(const int n, NAME(non_zeros) row, NAME(non_zeros) n
         UNROLL for (int i = 0; i < N_SETS; i++) {
             NAME(touch)(n, state, feature_size, &next, s + i);
             const WEIGHT *w = state + (int64_t)row.columns[s + i] * feature_size;
-            UNROLL for (int a = 0; a < n; a++) sums[a * N_SETS + i] += row.values[s + i] * w[a];
+            UNROLL for (int a = 0; a < n; a++)
+                sums[a * N_SETS + i] += row.values[s + i] * w[a];
         }
     }
     for (; s < row.count; s++) {
         const WEIGHT *w = state + (int64_t)row.columns[s] * feature_size;
-        UNROLL for (int a = 0; a < n; a++) sums[a * N_SETS + s % N_SETS] += row.values[s] * w[a];
+        UNROLL for (int a = 0; a < n; a++)
+            sums[a * N_SETS + s % N_SETS] += row.values[s] * w[a];
     }
     UNROLL for (int a = 0; a < n; a++) {
         const WEIGHT *t = sums + a * N_SETS;
@@ -108,12 +113,14 @@ INLINE void NAME(scatter)(const int n, const bool gained, NAME(non_zeros) row, N
                           const WEIGHT *factors, const WEIGHT *gain, WEIGHT *target,
                           int64_t feature_size) {
     V r[MOST_VECTORS];
-    UNROLL for (int v = 0; v < n; v++) r[v] = *(const V *)(factors + v * LANES);
+    UNROLL for (int v = 0; v < n; v++)
+        r[v] = *(const V *)(factors + v * LANES);
     for (int64_t s = 0; s < row.count; s++) {
         NAME(touch)(n * LANES, target, feature_size, &next, s);
         V x = NAME(splat)(gained ? row.values[s] * gain[row.columns[s]] : row.values[s]);
         WEIGHT *t = target + (int64_t)row.columns[s] * feature_size;
-        UNROLL for (int v = 0; v < n; v++) *(V *)(t + v * LANES) += x * r[v];
+        UNROLL for (int v = 0; v < n; v++)
+            *(V *)(t + v * LANES) += x * r[v];
     }
     for (int64_t s = row.count; s < next.count; s++)
         NAME(touch)(n * LANES, target, feature_size, &next, s);
@@ -124,12 +131,14 @@ INLINE void NAME(scatter_one)(const int n, const bool gained, NAME(non_zeros) ro
                               NAME(non_zeros) next, const WEIGHT *factors, const WEIGHT *gain,
                               WEIGHT *target, int64_t feature_size) {
     WEIGHT r[3];
-    UNROLL for (int a = 0; a < n; a++) r[a] = factors[a];
+    UNROLL for (int a = 0; a < n; a++)
+        r[a] = factors[a];
     for (int64_t s = 0; s < row.count; s++) {
         NAME(touch)(n, target, feature_size, &next, s);
         WEIGHT x = gained ? row.values[s] * gain[row.columns[s]] : row.values[s];
         WEIGHT *t = target + (int64_t)row.columns[s] * feature_size;
-        UNROLL for (int a = 0; a < n; a++) t[a] += x * r[a];
+        UNROLL for (int a = 0; a < n; a++)
+            t[a] += x * r[a];
     }
 }
 
@@ -151,9 +160,9 @@ static void NAME(row_sums)(const RUN *run, NAME(non_zeros) row, NAME(non_zeros) 
         const WEIGHT *state = run->state + first * LANES;
         switch (n_vectors - first) {
         default: /* the widest */
-#define CASE(n)                                                                                   \
-    case n:                                                                                       \
-        NAME(dot)(n, row, next, state, size, out + first * LANES);                                \
+#define CASE(n)                                                    \
+    case n:                                                        \
+        NAME(dot)(n, row, next, state, size, out + first * LANES); \
         break;
             EACH_WIDTH(CASE)
 #undef CASE
@@ -177,10 +186,10 @@ INLINE void NAME(add_row_with)(const bool gained, int64_t n, NAME(non_zeros) row
     for (int64_t first = 0; first < n / LANES; first += MOST_VECTORS) {
         switch (n / LANES - first) {
         default: /* the widest */
-#define CASE(width)                                                                               \
-    case width:                                                                                   \
-        NAME(scatter)(width, gained, row, next, factors + first * LANES, gain,                    \
-                      target + first * LANES, n);                                                 \
+#define CASE(width)                                                            \
+    case width:                                                                \
+        NAME(scatter)(width, gained, row, next, factors + first * LANES, gain, \
+                      target + first * LANES, n);                              \
         break;
             EACH_WIDTH(CASE)
 #undef CASE

@@ -10,7 +10,7 @@
  * So a non-zero touches one run of memory, whatever the number of classes.
  */
 typedef struct {
-    int64_t d, k, stride; /* numbers from one array of a feature to the next */
+    int64_t d, k, stride;      /* numbers from one array of a feature to the next */
     int64_t velocity, average; /* which array of a feature; 0: there is none */
     int64_t n_arrays, feature_size;
     int64_t n_read; /* arrays that logits are made of: the weights, and the velocities */
@@ -19,9 +19,9 @@ typedef struct {
 
 /* One thread's. */
 typedef struct {
-    WEIGHT *z;        /* [class][PANEL] logits of a panel, then residuals */
-    WEIGHT *sums;     /* (n_read * stride) of a row */
-    WEIGHT *factors;  /* (n_arrays * stride) of a row */
+    WEIGHT *z;       /* [class][PANEL] logits of a panel, then residuals */
+    WEIGHT *sums;    /* (n_read * stride) of a row */
+    WEIGHT *factors; /* (n_arrays * stride) of a row */
 } NAME(own);
 #define OWN NAME(own)
 
@@ -31,8 +31,8 @@ typedef struct {
     const WEIGHT *values;
     const COLUMN *columns, *row_starts;
     int64_t n_threads;
-    bool in_place;          /* steps add rows to the state one by one, not to `gradient` first */
-    bool one_gain;          /* the same for all features */
+    bool in_place; /* steps add rows to the state one by one, not to `gradient` first */
+    bool one_gain; /* the same for all features */
     arena memory;
     barrier *barrier;
     OWN *own;             /* (n_threads) */
@@ -161,7 +161,8 @@ INLINE int64_t NAME(lower_bound)(const COLUMN *columns, int64_t start, int64_t s
 static void NAME(split)(const RUN *run, int64_t batch_first, int64_t first, int64_t stop,
                         int64_t *splits) {
     for (int64_t i = first; i < stop; i++) {
-        int64_t row = row_at(run->ask, batch_first + i), *of_row = splits + i * (run->n_threads + 1);
+        int64_t row = row_at(run->ask, batch_first + i),
+                *of_row = splits + i * (run->n_threads + 1);
         of_row[0] = run->row_starts[row];
         of_row[run->n_threads] = run->row_starts[row + 1];
         for (int64_t t = 1; t < run->n_threads; t++)

@@ -1,8 +1,9 @@
 /* What steps do to the features that none of their rows stores.
  *
  * Without a gradient by the data a step is the same linear map for all features, of a feature's
- * weight, velocity and average. So these three are held in coordinates x, y, z that such a step does
- * not change, and only the map from coordinates to values, the mixture, goes on with every step:
+ * weight, velocity and average. So these three are held in coordinates x, y, z that such a step
+ * does not change, and only the map from coordinates to values, the mixture, goes on with every
+ * step:
  *
  *   weight   = ww x + wv y          velocity = vw x + vv y          average = aw x + av y + aa z
  *
@@ -35,8 +36,8 @@ static inline mixture after(mixture step, mixture before) {
     };
 }
 
-/* Whether coordinates have become much larger or smaller than what they stand for: then sums of them
- * round too much, and they are made values again. */
+/* Whether coordinates have become much larger or smaller than what they stand for: then sums of
+ * them round too much, and they are made values again. */
 static inline bool has_grown(mixture m) {
     const double most = 64;
     double size = fabs(m.ww * m.vv - m.wv * m.vw);
@@ -69,22 +70,23 @@ static mixture NAME(mixture_of)(const RUN *run, int64_t step) {
     triple of_weight = NAME(stepped)(run, step, (triple){.weight = 1}, 0);
     triple of_velocity = NAME(stepped)(run, step, (triple){.velocity = 1}, 0);
     triple of_average = NAME(stepped)(run, step, (triple){.average = 1}, 0);
-    return (mixture){of_weight.weight,  of_velocity.weight,  of_weight.velocity, of_velocity.velocity,
-                     of_weight.average, of_velocity.average, of_average.average};
+    return (mixture){of_weight.weight,     of_velocity.weight, of_weight.velocity,
+                     of_velocity.velocity, of_weight.average,  of_velocity.average,
+                     of_average.average};
 }
 
 /* The coordinates of the `n` numbers at weights, velocities and averages become values. NUMBER:
  * WEIGHT, or a vector of them. */
-#define MAKE_VALUES(NUMBER, n, weights, velocities, averages)                                     \
-    do {                                                                                          \
-        NUMBER *w_ = (NUMBER *)(weights), *v_ = (NUMBER *)(velocities);                           \
-        NUMBER *a_ = (NUMBER *)(averages);                                                        \
-        for (int64_t i = 0; i < (n); i++) {                                                       \
-            NUMBER x = w_[i], y = v_ ? v_[i] : x;                                             \
-            if (a_) a_[i] = a_[i] * aa + x * aw + y * av;                                         \
-            if (v_) v_[i] = x * vw + y * vv;                                                      \
-            w_[i] = v_ ? x * ww + y * wv : x * ww;                                                \
-        }                                                                                         \
+#define MAKE_VALUES(NUMBER, n, weights, velocities, averages)           \
+    do {                                                                \
+        NUMBER *w_ = (NUMBER *)(weights), *v_ = (NUMBER *)(velocities); \
+        NUMBER *a_ = (NUMBER *)(averages);                              \
+        for (int64_t i = 0; i < (n); i++) {                             \
+            NUMBER x = w_[i], y = v_ ? v_[i] : x;                       \
+            if (a_) a_[i] = a_[i] * aa + x * aw + y * av;               \
+            if (v_) v_[i] = x * vw + y * vv;                            \
+            w_[i] = v_ ? x * ww + y * wv : x * ww;                      \
+        }                                                               \
     } while (0)
 
 /* Turn the coordinates of some features into values. */

@@ -61,7 +61,8 @@ static void NAME(step_in_place)(const RUN *run, OWN *own, int64_t thread, int64_
         WEIGHT *factors = own->factors;
         for (int64_t c = 0; c < shape->stride; c++) {
             factors[c] = weight * residual[c];
-            if (shape->velocity) factors[shape->velocity * shape->stride + c] = velocity * residual[c];
+            if (shape->velocity)
+                factors[shape->velocity * shape->stride + c] = velocity * residual[c];
             if (shape->average) factors[shape->average * shape->stride + c] = average * residual[c];
         }
         NAME(add_row)(shape->feature_size, NAME(non_zeros_at)(run, at[0], at[1]),
@@ -120,7 +121,8 @@ static void NAME(flush)(const RUN *run, int64_t first, int64_t stop) {
             for (int64_t f = from; f < to; f++)
                 run->ask->weights_gradient_out[c * shape->d + f] +=
                     run->gradient[f * shape->stride + c];
-        memset(run->gradient + from * shape->stride, 0, (to - from) * shape->stride * sizeof(WEIGHT));
+        memset(run->gradient + from * shape->stride, 0,
+               (to - from) * shape->stride * sizeof(WEIGHT));
     }
 }
 
