@@ -17,7 +17,7 @@ typedef struct {
     WEIGHT *row_weight;        /* [PANEL] */
     WEIGHT *residual;          /* [k_padded][PANEL]: its own, or all threads' */
     WEIGHT *losses;            /* [PANEL]: likewise */
-    WEIGHT *residual_sum;      /* (k) over the batch */
+    WEIGHT *residual_sum;      /* (k_padded) over the batch */
     NAME(intercept) intercept; /* a copy: every thread makes the intercept's step for itself */
 #if MATRIX_UNIT
     uint8_t *staged,
@@ -68,7 +68,7 @@ static void NAME(lay_out_own)(const RUN *run, arena *memory, int64_t thread, OWN
     own->residual = run->residual_shared ? run->partial
                                          : take(memory, shape->k_padded * PANEL * sizeof(WEIGHT));
     own->losses = take(memory, PANEL * sizeof(WEIGHT));
-    own->residual_sum = take(memory, NAME(intercept_bytes)(shape->k));
+    own->residual_sum = take(memory, NAME(intercept_bytes)(shape->k_padded));
     own->intercept = NAME(take_intercept)(memory, run->ask->parameters);
 #if MATRIX_UNIT
     int64_t width = (own->part.stop_vector - own->part.first_vector) * LANES;
