@@ -15,11 +15,10 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
+from fastlin.kernels.jit.options import intrinsic
 from fastlin.kernels.jit.vectors import INT64
 
-# Numba's decorator is untyped, below wherever a type is ignored.
 # Words of a meeting, each on a cache line of its own: threads that have come to the barrier, how
 # often it has opened; threads that have come to the run, whether all came (1) or not (2), whether
 # one has taken over the work, and 1 + the position to leave off at, which is of 64 bits.
@@ -94,7 +93,7 @@ def _wait_while(builder: Any, condition: Any, spins: int, patience: int | None) 
     return holds
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def wait_for_all(typingctx: Any, meeting: Any, n_threads: Any) -> Any:
     """Wait until that many threads wait here; ``meeting``: address of its words."""
 
@@ -123,7 +122,7 @@ def wait_for_all(typingctx: Any, meeting: Any, n_threads: Any) -> Any:
     return types.none(types.int64, types.int64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def all_came(typingctx: Any, meeting: Any, n_threads: Any) -> Any:
     """Wait a while for that many threads; return whether all came, to all the same answer."""
 
@@ -151,7 +150,7 @@ def all_came(typingctx: Any, meeting: Any, n_threads: Any) -> Any:
     return types.boolean(types.int64, types.int64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def told_to_stop(typingctx: Any, stop: Any) -> Any:
     """Return whether a kernel shall leave off; ``stop``: see :mod:`fastlin.kernels.interrupts`."""
 
@@ -169,7 +168,7 @@ def _is_raised(builder: Any, stop: ir.Value) -> ir.Value:
     return builder.icmp_signed("!=", word, int32(0))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def decide_to_leave_off(typingctx: Any, meeting: Any, stop: Any, thread: Any, position: Any) -> Any:
     """Let thread 0 decide at a position whether to leave off there, before the threads meet.
 
@@ -189,7 +188,7 @@ def decide_to_leave_off(typingctx: Any, meeting: Any, stop: Any, thread: Any, po
     return types.none(*[types.int64] * 4), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def leaves_off(typingctx: Any, meeting: Any, position: Any) -> Any:
     """Return whether the threads leave off at a position, after they have met there."""
 
@@ -207,7 +206,7 @@ def _decision(builder: Any, meeting: ir.Value) -> ir.Value:
     return builder.inttoptr(address, INT64.as_pointer())
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def first_to_give_up(typingctx: Any, meeting: Any) -> Any:
     """Return whether this thread is the first to ask."""
 

@@ -12,7 +12,9 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from numba import types
-from numba.extending import intrinsic, models, register_model
+from numba.extending import models, register_model
+
+from fastlin.kernels.jit.options import intrinsic
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def value_of(kind: Kind) -> Any:
     """Return an intrinsic that gives compiled code the value of a kind."""
     kind_type = KindType(kind)
 
-    @intrinsic  # type: ignore[untyped-decorator]  # numba is untyped
+    @intrinsic
     def value(typingctx: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return context.get_dummy_value()

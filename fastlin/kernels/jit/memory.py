@@ -14,9 +14,9 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from fastlin.kernels.jit.kind import KindType
+from fastlin.kernels.jit.options import intrinsic
 from fastlin.kernels.jit.vectors import INT64
 
 WORD_BYTES = 8
@@ -27,7 +27,7 @@ def words_of(*records: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.int64]]:
     return np.array([word for record in records for word in record], np.int64)
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # numba is untyped, here and below
+@intrinsic
 def read_record(typingctx: Any, record: Any, address: Any) -> Any:
     """Return the named tuple ``record`` whose fields are the 64-bit words from an address on."""
     fields = record.instance_class._fields
@@ -41,7 +41,7 @@ def read_record(typingctx: Any, record: Any, address: Any) -> Any:
     return result(record, types.int64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def array_at(typingctx: Any, element: Any, address: Any, shape: Any) -> Any:
     """Return the C-ordered array of some shape at an address; it owns nothing.
 
@@ -70,7 +70,7 @@ def array_at(typingctx: Any, element: Any, address: Any, shape: Any) -> Any:
     return result(element, types.int64, types.UniTuple(types.int64, len(shape))), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def call_kernel(typingctx: Any, kernel: Any, data: Any, thread: Any, n_threads: Any) -> Any:
     """Call a compiled kernel, given by its address.
 

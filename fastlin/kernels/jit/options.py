@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numba.extending
 from numba.extending import register_jitable
 
 # Of fastmath only what lets a product and a sum be rounded once, as the other backends do: nan and
@@ -18,6 +19,9 @@ OPTIONS: dict[str, Any] = {
     # nothing to count, and code that would count costs time to compile and to run.
     "_nrt": False,
 }
+
+intrinsic: Callable[[Callable[..., Any]], Any] = numba.extending.intrinsic
+"""Numba's decorator, with the type that it has not itself."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -16,10 +16,10 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from fastlin.kernels.blocking import PANEL, ROW_STEP, MicroKernel, Registers
 from fastlin.kernels.jit.kind import Kind
+from fastlin.kernels.jit.options import intrinsic
 from fastlin.kernels.jit.vectors import INT64, Vector, VectorUnit
 
 N_POINTERS = PANEL + ROW_STEP
@@ -35,7 +35,7 @@ def _unit(builder: Any, of: Kind) -> VectorUnit:
     return VectorUnit(builder, of.lanes, of.double)
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # numba is untyped, here and below
+@intrinsic
 def logit_tile(
     typingctx: Any,
     kind: Any,
@@ -109,7 +109,7 @@ def logit_tile(
 
 
 def _gradient_tile(wide: bool) -> Any:
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def gradient_tile(
         typingctx: Any,
         kind: Any,
@@ -163,7 +163,7 @@ wide_gradient_tile = _gradient_tile(wide=True)
 narrow_gradient_tile = _gradient_tile(wide=False)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def add_logits(
     typingctx: Any,
     kind: Any,
@@ -193,7 +193,7 @@ def add_logits(
     return types.none(kind, *arguments), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def softmax_loss(
     typingctx: Any,
     kind: Any,
@@ -243,7 +243,7 @@ def softmax_loss(
     return types.none(kind, *[types.int64] * 5), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def sigmoid_loss(
     typingctx: Any, kind: Any, logits: Any, targets: Any, row_weight: Any, losses: Any
 ) -> Any:
@@ -267,7 +267,7 @@ def sigmoid_loss(
     return types.none(kind, *[types.int64] * 4), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def sum_rows(typingctx: Any, kind: Any, values: Any, n_vectors: Any) -> Any:
     """Return the sum of ``n_vectors`` vectors' lanes."""
     of: Kind = kind.kind
@@ -286,7 +286,7 @@ def sum_rows(typingctx: Any, kind: Any, values: Any, n_vectors: Any) -> Any:
     return of.weight(kind, types.int64, types.int64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def shift_logit(typingctx: Any, kind: Any, n_vectors: Any, weights: Any, shift: Any) -> Any:
     """Return what the shift takes off a class's logit: ``weights . shift`` over some vectors.
 
@@ -309,7 +309,7 @@ def shift_logit(typingctx: Any, kind: Any, n_vectors: Any, weights: Any, shift: 
     return of.weight(kind, types.int64, types.int64, types.int64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def descend(
     typingctx: Any,
     kind: Any,
@@ -382,7 +382,7 @@ def descend(
     return types.none(kind, *arguments), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def copy_bytes(typingctx: Any, kind: Any, to: Any, source: Any, count: Any) -> Any:
     """Copy ``count`` bytes."""
 

@@ -23,9 +23,9 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from fastlin.kernels.blocking import PANEL, UNIT_BLOCK, VECTORS_OF_A_UNIT
+from fastlin.kernels.jit.options import intrinsic
 from fastlin.kernels.jit.vectors import INT64, Vector, VectorUnit
 
 BLOCK, GROUP = UNIT_BLOCK, VECTORS_OF_A_UNIT
@@ -199,7 +199,7 @@ def _tile(builder: Any, instruction: str, *operands: Any) -> None:
 # ------------------------------------------------------------------ intrinsics
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # numba is untyped, here and below
+@intrinsic
 def configure_tiles(typingctx: Any) -> Any:
     """Give all eight tile registers 16 rows of 64 bytes."""
 
@@ -214,7 +214,7 @@ def configure_tiles(typingctx: Any) -> Any:
     return types.none(), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def release_tiles(typingctx: Any) -> Any:
     """Leave the tile registers, so that the system need not save them."""
 
@@ -225,7 +225,7 @@ def release_tiles(typingctx: Any) -> Any:
     return types.none(), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def write_weight_digits(
     typingctx: Any, weights: Any, n_vectors: Any, digits_out: Any, units_out: Any
 ) -> Any:
@@ -271,7 +271,7 @@ def write_weight_digits(
     return types.none(*[types.int64] * 4), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def write_residual_digits(
     typingctx: Any, residual: Any, n_rows: Any, n_classes: Any, digits_out: Any, units_out: Any
 ) -> Any:
@@ -318,7 +318,7 @@ def write_residual_digits(
     return types.none(*[types.int64] * 5), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def stage(
     typingctx: Any, rows: Any, n_features: Any, first_column: Any, stop_column: Any, out: Any
 ) -> Any:
@@ -353,7 +353,7 @@ def stage(
     return types.none(*[types.int64] * 5), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def interleave(
     typingctx: Any, rows: Any, n_rows: Any, n_features: Any, column: Any, out: Any
 ) -> Any:
@@ -387,7 +387,7 @@ def interleave(
     return types.none(*[types.int64] * 5), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def fetch(typingctx: Any, rows: Any, first_row: Any, stop_row: Any, column: Any) -> Any:
     """Fetch 64 features of some rows into this core's cache."""
 
@@ -408,7 +408,7 @@ def fetch(typingctx: Any, rows: Any, first_row: Any, stop_row: Any, column: Any)
 
 
 def _products(of_rows_by_digits: bool) -> Any:
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def products(
         typingctx: Any, digits: Any, rows: Any, n_blocks: Any, n_inner: Any, out: Any
     ) -> Any:
@@ -487,7 +487,7 @@ logit_products = _products(of_rows_by_digits=True)
 gradient_products = _products(of_rows_by_digits=False)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def join_logits(typingctx: Any, products: Any, units: Any, out: Any) -> Any:
     """Join logits of 16 rows and a block of classes from products [row][class][digit].
 
@@ -511,7 +511,7 @@ def join_logits(typingctx: Any, products: Any, units: Any, out: Any) -> Any:
     return types.none(*[types.int64] * 3), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def join_gradient(typingctx: Any, products: Any, units: Any, sums_out: Any) -> Any:
     """Join a block's gradient of two vectors from products [vector][class][digit][feature].
 

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
+from fastlin.kernels.jit.options import intrinsic
 from fastlin.kernels.jit.vectors import INT64, Vector, VectorUnit
 
 CHAINS = 4
@@ -109,7 +109,7 @@ def _across(unit: VectorUnit, vector: Vector, fold: Any) -> ir.Value:
     return unit.builder.extract_element(vector.value, ir.IntType(32)(0))
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # numba is untyped, here and below
+@intrinsic
 def column_at(typingctx: Any, kind: Any, columns: Any, index: Any) -> Any:
     """Return one of the columns, as an int64."""
     of = _read(kind)
@@ -120,7 +120,7 @@ def column_at(typingctx: Any, kind: Any, columns: Any, index: Any) -> Any:
     return types.int64(kind, types.int64, types.int64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def segment_logits(
     typingctx: Any,
     kind: Any,
@@ -192,7 +192,7 @@ def segment_logits(
     return types.none(*arguments), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def add_products(
     typingctx: Any,
     kind: Any,
@@ -242,7 +242,7 @@ def add_products(
     return types.none(*arguments), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def touch_segment(
     typingctx: Any, kind: Any, columns: Any, count: Any, weights: Any, row_bytes: Any
 ) -> Any:
@@ -263,7 +263,7 @@ def touch_segment(
     return types.none(kind, *[types.int64] * 4), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def touch_bytes(typingctx: Any, kind: Any, address: Any, count: Any) -> Any:
     """Ask for ``count`` bytes that will be read soon."""
     of = _read(kind)
@@ -284,7 +284,7 @@ def touch_bytes(typingctx: Any, kind: Any, address: Any, count: Any) -> Any:
     return types.none(kind, types.int64, types.int64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def row_logits(
     typingctx: Any,
     kind: Any,
@@ -320,7 +320,7 @@ def row_logits(
     return of.weight(kind, *[types.int64] * 6), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def row_softmax(
     typingctx: Any,
     kind: Any,
@@ -369,7 +369,7 @@ def row_softmax(
     return number(kind, i64, i64, number, number, number, i64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def mix(typingctx: Any, kind: Any, n_vectors: Any, arrays: Any, factors: Any) -> Any:
     """Replace the numbers ``x, y, z`` in three arrays by three linear maps of them.
 
