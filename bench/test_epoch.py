@@ -13,8 +13,9 @@ from functools import cache
 import pytest
 
 from fastlin.bench import suite
+from fastlin.bench.data import Data, make_data
 from fastlin.bench.peers import PEERS
-from fastlin.bench.problems import Data, Problem, grid_problems, make_data, mnist_problems
+from fastlin.bench.problems import Problem, grid_problems, mnist_problems
 from fastlin.kernels import backends
 
 ROUNDS = 10

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.bench.problems import Data, Problem
+from fastlin.bench.data import Data
+from fastlin.bench.problems import Problem
 from fastlin.blas import threadpools
 from fastlin.kernels import Backend, DenseRows, Parameters, Samples, StepOptions
 

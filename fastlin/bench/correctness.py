@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from fastlin.bench.contestants import Contestant, Model, Outcome, sgd_arguments
-from fastlin.bench.problems import Data, Problem
+from fastlin.bench.data import Data
+from fastlin.bench.problems import Problem
 from fastlin.kernels import Parameters, get_backend
 
 CHECK_STEPS = 3

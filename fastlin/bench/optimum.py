@@ -10,7 +10,8 @@ import numpy as np
 
 from fastlin.bench.contestants import Contestant, Model, Outcome, limit_blas_threads
 from fastlin.bench.correctness import Check
-from fastlin.bench.problems import Data, Problem
+from fastlin.bench.data import Data
+from fastlin.bench.problems import Problem
 from fastlin.kernels import Backend
 
 ROWS_AT_ONCE = 4096

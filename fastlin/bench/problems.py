@@ -20,23 +20,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import product
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 DTYPES = ("uint8", "float32", "float64")
 GRID_FEATURES = (64, 784, 4096)
 GRID_CLASSES = (2, 10, 100, 1000)
 GRID_BATCH_SIZES = (32, 128, 1024, 8192)
 
-PIXEL_SCALE = 1.0 / 255.0  # uint8 rows u stand for x = u * PIXEL_SCALE
 OPTIMUM_GAP = 1e-5
 _MNIST_ROWS = 60_000
 _QUICK_ROWS = 6_000
-_FIRST_RANK = 10  # the most frequent words of all are left out, as stop words are
 # A grid cell: what a plain NumPy loop does in about 0.2 s, so that the slowest
 # contestant stays near half a second and the fastest stays well above a timer's
 # and a barrier's noise.
@@ -125,38 +121,6 @@ class Problem:
     @property
     def _stored(self) -> int:
         return self.n_features if self.nonzeros is None else self.nonzeros
-
-
-@dataclass(frozen=True)
-class Data:
-    """Rows, labels and the order in which an epoch takes them.
-
-    Attributes
-    ----------
-    rows : (n, d) uint8, float32 or float64, C-ordered, or a CSR array of SciPy
-    labels : (n,) int32, in ``range(n_classes)``
-    order : (n_steps * batch_size,) int64
-        Consecutive slices of ``batch_size`` are the batches.
-    scale : float
-        A row ``u`` stands for ``x = u * scale``; 1 unless rows are uint8.
-    """
-
-    rows: NDArray[Any]
-    labels: NDArray[np.int32]
-    order: NDArray[np.int64]
-    scale: float
-
-    @cached_property
-    def float_rows(self) -> NDArray[Any]:
-        """Rows as the scaled floats that the arithmetic wants; no copy of floats."""
-        if self.rows.dtype != np.uint8:
-            return self.rows
-        scaled: NDArray[Any] = np.multiply(self.rows, np.float32(self.scale), dtype=np.float32)
-        return scaled
-
-    def first_steps(self, n_steps: int, batch_size: int) -> Data:
-        """Return the same rows with the order cut to the first few batches."""
-        return replace(self, order=self.order[: n_steps * batch_size])
 
 
 def mnist_problems(
@@ -275,78 +239,3 @@ def _cell_rows(d: int, k: int, batch: int, seconds: float) -> int:
     )
     rows = min(int(seconds / seconds_per_row), _CELL_BYTES // (8 * d))
     return max(rows // batch, 1) * batch
-
-
-def make_data(problem: Problem) -> Data:
-    """Load or draw a problem's rows and labels, and its seeded shuffled order."""
-    rows: Any
-    if problem.source == "mnist":
-        rows, labels = _mnist(problem)
-    elif problem.source == "text":
-        rows, labels = make_text(problem)
-    else:
-        rows, labels = _synthetic(problem)
-    order = np.random.default_rng(problem.seed).permutation(len(labels))
-    return Data(
-        rows=rows,
-        labels=labels,
-        order=order[: problem.n_steps * problem.batch_size],
-        scale=PIXEL_SCALE if problem.dtype == "uint8" else 1.0,
-    )
-
-
-def make_text(problem: Problem) -> tuple[Any, NDArray[np.int32]]:
-    """Draw texts of which a sixth of the words tell the class, weighed by tf-idf, of length 1.
-
-    A word's frequency falls as one over its rank (Zipf's law); a text has ``nonzeros`` words, of
-    which some occur twice. Weights as scikit-learn's ``TfidfVectorizer`` has them.
-    """
-    from scipy.sparse import csr_array
-
-    random = np.random.default_rng(problem.seed)
-    n, d, k, length = problem.n_rows, problem.n_features, problem.n_classes, problem.nonzeros or 1
-    labels = random.integers(0, k, n, dtype=np.int32)
-    frequency = 1.0 / np.arange(_FIRST_RANK, d + _FIRST_RANK)
-    cumulative = np.cumsum(frequency / frequency.sum())
-    words = np.searchsorted(cumulative, random.random((n, length)))
-    of_class = (random.integers(0, 200, (n, length)) * k + labels[:, np.newaxis]) % d
-    words = np.where(random.random((n, length)) < 1 / 6, of_class, words.clip(max=d - 1))
-    starts = np.arange(n + 1, dtype=np.int32) * np.int32(length)
-    rows = csr_array(
-        (np.ones(words.size, np.float32), words.ravel().astype(np.int32), starts), shape=(n, d)
-    )
-    rows.sum_duplicates()
-    documents = np.bincount(rows.indices, minlength=d)
-    rows.data *= (np.log((1 + n) / (1 + documents)) + 1).astype(np.float32)[rows.indices]
-    lengths = np.sqrt(rows.multiply(rows).sum(axis=1))
-    rows.data /= np.repeat(lengths, np.diff(rows.indptr)).astype(np.float32)
-    return rows, labels
-
-
-def _mnist(problem: Problem) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """Take MNIST's first rows; two classes are odd and even digits."""
-    from fastlin import datasets
-
-    mnist = datasets.load("mnist")
-    pixels = np.ascontiguousarray(mnist.X_train[: problem.n_rows])
-    digits = np.asarray(mnist.y_train[: problem.n_rows]).astype(np.int32)
-    labels = digits % 2 if problem.n_classes == 2 else digits
-    if problem.dtype == "uint8":
-        return pixels, labels
-    return np.multiply(pixels, PIXEL_SCALE, dtype=problem.dtype), labels
-
-
-def _synthetic(problem: Problem) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """Draw pixels at random, and labels that a linear model can partly learn.
-
-    A row of class ``c`` has its feature ``c`` (modulo ``d``) at the largest value,
-    so that the classes differ and the gradient does not cancel.
-    """
-    random = np.random.default_rng(problem.seed)
-    n, d, k = problem.n_rows, problem.n_features, problem.n_classes
-    pixels = random.integers(0, 256, (n, d), dtype=np.uint8)
-    labels = random.integers(0, k, n, dtype=np.int32)
-    pixels[np.arange(n), labels % d] = 255
-    if problem.dtype == "uint8":
-        return pixels, labels
-    return np.multiply(pixels, PIXEL_SCALE, dtype=problem.dtype), labels

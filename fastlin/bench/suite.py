@@ -9,11 +9,12 @@ import numpy as np
 
 from fastlin.bench.contestants import Contestant, Fit, Kernel, Model
 from fastlin.bench.correctness import Check, check, check_problem, compare, reference_outcome
+from fastlin.bench.data import Data, make_data
 from fastlin.bench.limits import measure_limits
 from fastlin.bench.machine import describe_machine
 from fastlin.bench.optimum import FastlinSolver, Solver, Target, bring_to_target
 from fastlin.bench.peers import Peer
-from fastlin.bench.problems import Data, Problem, make_data
+from fastlin.bench.problems import Problem
 from fastlin.bench.results import Case, Failure, Results
 from fastlin.bench.timing import Timed, fastest_of, interleaved_rounds, time_once
 from fastlin.kernels import Backend

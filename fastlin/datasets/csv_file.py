@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.datasets import csv_layout as layout
-from fastlin.datasets.csv_cells import Cells, Words, read_start
+from fastlin.datasets.csv_cells import Cells, Words
 from fastlin.datasets.csv_layout import ColumnOptions, Found, Layout
+from fastlin.datasets.csv_numbers import is_number, is_plain_integer
+from fastlin.datasets.csv_start import read_start
 from fastlin.errors import InputError
 
 SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".data", ".dat")
-_LONG = 20  # rows; fewer may count up by chance
+_LONG = 20  # rows; fewer may hold a range of numbers by chance
 
 
 @dataclass(frozen=True)
@@ -27,15 +29,15 @@ class Table:
     ----------
     rows : ndarray, shape (n, d)
     labels : ndarray, shape (n,), or None
-        int64 if all are plain integers, else as they are spelled. None if they are not needed.
+        int64 if all are plain integers, else words as they are spelled. None if nobody needs them.
     label_column : str or None
-        Which column holds the labels, for people.
+        The column of labels, in words.
     left_out : tuple of str
-        Which columns are left out and why, for people.
+        The columns that are left out and why, in words.
     doubtful : tuple of str
-        Which of the features look like the numbers of rows.
+        Features that may number the rows, in words.
     layout : Layout
-        For files of the same kind.
+        The columns, for other files of the same kind.
     """
 
     rows: NDArray[Any]
@@ -56,34 +58,33 @@ def read(
 ) -> Table:
     """Read a file with one row a line.
 
-    Columns are separated by commas, semicolons, tabs, bars or spaces; with another separator than
-    the comma, a comma may be the decimal mark. The first line is a header if it names a column
-    label, y, target or class, or if it does not fit the lines below it; the column so named holds
-    the labels (numbers or words), else the last column does. All others hold numbers: uint8 if
-    every one is whole and in 0 to 255, as pixels are, else float64.
+    Columns are separated by commas, semicolons, tabs, bars or spaces; unless the comma separates
+    them, it may be the decimal mark. The first line is a header if it names a column label, y,
+    target or class, or if it does not fit the lines below it; that column holds the labels (numbers
+    or words), else the last column does. All others hold numbers: uint8 if all of them are whole
+    and from 0 to 255, as pixels are, else float64.
 
-    Left out are the columns in front without a name, where the others have one, and those called
-    index, id, row_number, Unnamed: 0 or the like that hold another whole number, or word, in each
-    row.
+    The first columns are left out if they have no name and the others have one, and so are columns
+    called index, id, row_number, Unnamed: 0 or the like that hold another whole number, or another
+    word, in each row.
 
     Parameters
     ----------
     path : Path
     options : ColumnOptions, optional
     trained_on : Layout, optional
-        What a model was trained on: the same columns are taken where they are found and `options`
+        What a model was trained on: the same columns are taken if the file has them and `options`
         name no others.
     n_features : int, optional
-        Features that a model expects; decides where the file alone does not.
+        Number of features that a model expects, which decides if the file alone does not.
     labels_needed : bool
-        False: they are not looked at, and the file may hold features alone, where the above
-        says so.
+        False: labels are not read, and a file with `n_features` columns holds features alone.
 
     Raises
     ------
     InputError
-        A file with less than two columns, without rows, with a feature that is not a number, or
-        with lines of different lengths.
+        The file has fewer than two columns, no rows, a feature that is not a number, or lines of
+        different lengths.
     """
     options = options or ColumnOptions()
     try:
@@ -100,23 +101,15 @@ def read(
 
 def _columns_of_model(cells: Cells, found: Found, labels_needed: bool) -> Table:
     """Read the columns that a model was trained on."""
-    first_row = cells.start.first_row
-    texts = [] if found.label is None else [found.label]
-    values, words = cells.read(found.features, texts)
-    header = found.by_name
-    if not header and found.label is not None:
-        distinct = words[found.label].distinct
-        others = cells.start.others
-        header = layout.is_header(first_row, others, found.label, distinct, cells.decimal)
-    _check_not_empty(values, header)
-    if not header:
-        cells.take_first_row(values, found.features, words)
-    label = words[found.label] if found.label is not None and labels_needed else None
-    return _table(cells, values[int(header) :], found.features, found.label, label, header, {})
+    label = found.label
+    texts = [] if label is None else [label]
+    values, words, header = cells.read(found.features, texts, label, header=found.by_name)
+    labels = words[label] if label is not None and labels_needed else None
+    return _table(cells, values, found.features, label, labels, header, {})
 
 
 class _Choice:
-    """Finds out, as it reads a file, which columns are labels and features."""
+    """Reads a file and finds out which columns hold labels and features."""
 
     def __init__(self, cells: Cells, options: ColumnOptions) -> None:
         self.cells = cells
@@ -140,23 +133,11 @@ class _Choice:
 
     def table(self, n_features: int | None, labels_needed: bool) -> Table:
         """Read the file; see :func:`read`."""
-        start = self.cells.start
         apart = {self.label, *self.candidates, *self.nameless}
         numbers = [
             column for column in range(self.n_columns) if column not in apart | self.out.keys()
         ]
-        values, words = self.cells.read(numbers, sorted(apart))
-        header = layout.is_header(
-            start.first_row,
-            start.others,
-            self.label,
-            words[self.label].distinct,
-            self.cells.decimal,
-        )
-        _check_not_empty(values, header)
-        if not header:
-            self.cells.take_first_row(values, numbers, words)
-        values = values[int(header) :]
+        values, words, header = self.cells.read(numbers, sorted(apart), self.label)
         row_numbers = self._row_numbers(words) if header else {}
         label, left_out = self._choose(row_numbers, n_features, labels_needed)
         features = list(numbers)
@@ -181,7 +162,7 @@ class _Choice:
         )
 
     def _row_numbers(self, words: dict[int, Words]) -> dict[int, str]:
-        """Say which columns are no features, and why."""
+        """Return which columns number or name the rows, and why."""
         first_row = self.cells.start.first_row
         found = dict.fromkeys(self.nameless, "without a name, as numbers of rows are")
         for column in self.candidates:
@@ -190,9 +171,9 @@ class _Choice:
                 found[column] = "named as pandas names numbers of rows"
             elif len(distinct) < len(words[column].codes):
                 continue
-            elif all(map(layout.is_plain_integer, distinct)):
+            elif all(map(is_plain_integer, distinct)):
                 found[column] = "another number in each row"
-            elif not any(layout.is_number(word, self.cells.decimal) for word in distinct):
+            elif not any(is_number(word, self.cells.decimal) for word in distinct):
                 found[column] = "another word in each row"
         return found
 
@@ -203,11 +184,11 @@ class _Choice:
         words: dict[int, Words],
         header: bool,
     ) -> list[int]:
-        """Return which features look as if they numbered rows, by their values or by their name."""
+        """Return which features may number the rows, judged by their values or their names."""
         found = _counters(values)
         for index, column in enumerate(features):
             if header and column in self.candidates:
-                whole = all(map(layout.is_plain_integer, words[column].distinct))
+                whole = all(map(is_plain_integer, words[column].distinct))
                 found += [index] if whole and index not in found else []
         return sorted(found)
 
@@ -227,11 +208,6 @@ class _Choice:
         return choices[0]
 
 
-def _check_not_empty(values: NDArray[np.float64], header: bool) -> None:
-    if header and len(values) == 1:
-        raise InputError("there is no data after the header")
-
-
 def _table(
     cells: Cells,
     values: NDArray[np.float64],
@@ -242,7 +218,7 @@ def _table(
     left_out: dict[int, str],
     doubtful: Sequence[int] = (),
 ) -> Table:
-    """Put together what was read; `words`, the labels, are None if nobody needs them."""
+    """Put together what was read; `words` holds the labels, or is None if nobody needs them."""
     first_row = cells.start.first_row
     names = [cell.strip() for cell in first_row] if header else None
     labels = None if words is None else _labels(words.distinct)[words.codes]
@@ -262,17 +238,17 @@ def _table(
 
 
 def _labels(words: list[str]) -> NDArray[Any]:
-    """Give the distinct labels as int64 where all are plain integers, else as they are spelled."""
+    """Return the distinct labels as int64 if all are plain integers, else as they are spelled."""
     if "" in words:
         raise InputError("some labels are empty; expected a label in each row")
     missing = [word for word in words if word.lower() in ("nan", "na", "n/a", "null", "none")]
     others = [word for word in words if word not in missing]
-    if missing and all(map(layout.is_number, others)):
+    if missing and all(map(is_number, others)):
         raise InputError(
             f"some labels are nan or infinite, or missing ({missing[0]!r}); expected a label in "
             "each row: fill them in or remove those rows"
         )
-    if all(map(layout.is_plain_integer, words)):
+    if all(map(is_plain_integer, words)):
         numbers = [int(word) for word in words]
         if all(-(2**63) <= number < 2**63 for number in numbers):
             return np.array(numbers, np.int64)
@@ -286,7 +262,7 @@ def _pixels_or_floats(X: NDArray[np.float64]) -> NDArray[Any]:
 
 
 def _counters(X: NDArray[np.float64]) -> list[int]:
-    """Return the columns that hold each number of a range once, as numbers of rows do."""
+    """Return the columns that hold each whole number of a range once, as row numbers do."""
     n = len(X)
     if n < _LONG:
         return []

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.errors import InputError
+
+Part: TypeAlias = tuple[NDArray[Any], NDArray[Any]]
+"""Rows and labels of one part, as a file has them."""
+
+FILES = (
+    ".npz, .npy with its labels beside it, .csv, .svmlight, an idx file of images, or a folder of "
+    "idx files"
+)
+"""The files that are read, for messages."""
 
 
 @dataclass(frozen=True)

@@ -2,54 +2,27 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
 import os
-import re
 import stat
-import tokenize
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.datasets import csv_file, idx, svmlight_file, text_file
+from fastlin.datasets import csv_file, idx_files, numpy_files, svmlight_file, text_file
 from fastlin.datasets.checks import check_labels, check_rows
 from fastlin.datasets.csv_layout import ColumnOptions, Layout
-from fastlin.datasets.dataset import Dataset, split
+from fastlin.datasets.damage import DAMAGE, explain_damage
+from fastlin.datasets.dataset import FILES, Dataset, Part, split
 from fastlin.datasets.text_file import bare_suffix
 from fastlin.errors import InputError
 
-#: Rows and labels of one part, as the file has them.
-Part = tuple[NDArray[Any], NDArray[Any]]
-
-#: What the readers of the standard library and of NumPy raise on a damaged file.
-_DAMAGE = (
-    ValueError,
-    OverflowError,
-    SyntaxError,
-    *text_file.DAMAGE,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    csv.Error,
-    RecursionError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-)
 _NAMES = ("mnist", "fashion-mnist", "digits")
-_TRAIN_IMAGES = "train-images-idx3-ubyte"
-_TRAIN = re.compile(r"train(?=[-_.]?images)")
-_KINDS = (
-    ".npz, .npy with its labels beside it, .csv, .svmlight, an idx file of images, or a folder of "
-    "idx files"
-)
 
 
 def load(
@@ -122,7 +95,7 @@ def load_rows(
     path = _path(given)
     with _told(path):
         if path.suffix.lower() == ".npy" and not columns.given:
-            return check_rows(_load_npy(path)), None
+            return check_rows(numpy_files.load_npy(path)), None
         if _is_table(path):
             table = csv_file.read(
                 path,
@@ -171,8 +144,8 @@ def _told(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: {error}") from error
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except _DAMAGE as error:
-        raise InputError(f"{path} {_damage(error)}") from error
+    except DAMAGE as error:
+        raise InputError(f"{path} {explain_damage(error)}") from error
 
 
 def _layout(trained_on: dict[str, Any] | None) -> Layout | None:
@@ -182,7 +155,7 @@ def _layout(trained_on: dict[str, Any] | None) -> Layout | None:
     try:
         layout = Layout(**trained_on)
         n = layout.n_columns
-        right = len(layout.names or range(n)) == n and -1 <= layout.label < n
+        right = len(layout.names or range(n)) == n and 0 <= layout.label < n
         right = right and all(0 <= column < n for column in layout.features)
     except TypeError:
         return None
@@ -220,22 +193,12 @@ def _of_table(path: Path, table: csv_file.Table, validation_fraction: float, see
     )
 
 
-def _damage(error: Exception) -> str:
-    # NumPy takes whatever is not in its own format for a pickle.
-    if "pickle" in str(error):
-        return (
-            "is damaged, or holds Python objects: those are not read, because reading them "
-            "could run code; save arrays of numbers or strings instead"
-        )
-    return f"is damaged, or not what its name says: {error}"
-
-
 def _missing(given: str) -> str:
     if Path(given).suffix or Path(given).name != given:
         return f"no such file: {given}"
     close = difflib.get_close_matches(given.lower(), _NAMES, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
-    return f"unknown data set {given!r}{hint}; expected {', '.join(_NAMES)}, or a path: {_KINDS}"
+    return f"unknown data set {given!r}{hint}; expected {', '.join(_NAMES)}, or a path: {FILES}"
 
 
 def _dataset(
@@ -273,136 +236,12 @@ def _check(
 def _read(path: Path) -> tuple[Part, Part | None]:
     """Give the training part and, where the file has one, the validation part."""
     if path.is_dir():
-        return _read_folder(path)
+        return idx_files.read_folder(path)
     suffix = path.suffix.lower()
     if suffix == ".npz":
-        return _read_npz(path)
+        return numpy_files.read_npz(path)
     if suffix == ".npy":
-        return _read_npy(path)
+        return numpy_files.read_npy(path)
     if "idx" in path.name or suffix in (".gz", ""):
-        return _read_idx(path)
-    raise InputError(f"unknown kind of file {suffix}; expected {_KINDS}")
-
-
-def _read_npz(path: Path) -> tuple[Part, Part | None]:
-    with zipfile.ZipFile(path):  # np.load would take another kind of file by its content
-        pass
-    with np.load(path, allow_pickle=False) as archive:
-        keys: dict[str, str] = {}
-        for key in archive.files:
-            if key.lower() in keys:
-                raise InputError(
-                    f"has the arrays {keys[key.lower()]} and {key}; expected one of them"
-                )
-            keys[key.lower()] = key
-        found = {
-            part: (archive[keys[f"x{part}"]], archive[keys[f"y{part}"]])
-            for part in ("_train", "_val", "_test", "")
-            if f"x{part}" in keys and f"y{part}" in keys
-        }
-    for arrays in found.values():
-        if not all(isinstance(array, np.ndarray) for array in arrays):
-            raise InputError("is damaged: a member of the archive is not an array")
-    train = found.get("_train") or found.get("")
-    if train is None:
-        raise InputError(
-            f"has the arrays {', '.join(keys.values()) or '(none)'}; expected X_train and y_train "
-            "(and X_val and y_val, or X_test and y_test), or X and y"
-        )
-    return train, found.get("_val") or found.get("_test")
-
-
-def _read_npy(path: Path) -> tuple[Part, Part | None]:
-    stem = path.stem
-    names = [f"{stem}_labels.npy", f"{stem}-labels.npy"]
-    if stem.lower() == "x" or stem.lower().startswith(("x_", "x-")):
-        names.insert(0, f"y{stem[1:]}.npy")
-    train = _load_npy(path), _load_npy(_beside(path, names))
-    if stem.lower() in ("x_train", "x-train"):
-        for part in ("val", "test"):
-            rows, labels = (
-                path.with_name(f"{letter}{stem[1]}{part}.npy") for letter in (stem[0], "y")
-            )
-            if rows.exists() and labels.exists():
-                return train, (_load_npy(rows), _load_npy(labels))
-    return train, None
-
-
-def _load_npy(path: Path) -> NDArray[Any]:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except _DAMAGE as error:
-        raise InputError(f"{path.name} {_damage(error)}") from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise InputError(f"{path.name} is an .npz archive; rename it to {path.stem}.npz")
-    return array
-
-
-def _read_folder(folder: Path) -> tuple[Part, Part | None]:
-    """Read the idx files of a folder, or of the folders in it that are named like their file."""
-    names = [folder / name for name in (_TRAIN_IMAGES, f"{_TRAIN_IMAGES}.gz")]
-    train = next((path for path in names if path.is_file()), None)
-    if train is None:
-        inside = sorted(folder.iterdir())
-        inside += [path / path.name for path in inside]
-        found = [path for path in inside if _TRAIN.search(path.name) and path.is_file()]
-        bare = {path.with_name(path.name.removesuffix(".gz")): path for path in found}
-        if len(bare) > 1:
-            raise InputError(
-                f"is a folder with {len(bare)} files of training images; give the path of one, "
-                f"such as {found[0]}"
-            )
-        train = next(iter(bare.values()), None)
-    if train is None:
-        raise InputError(
-            f"is a folder without {_TRAIN_IMAGES} or {_TRAIN_IMAGES}.gz; expected {_KINDS}"
-        )
-    return _read_idx(train)
-
-
-def _read_idx(path: Path) -> tuple[Part, Part | None]:
-    rows = idx.read(path)
-    if "images" not in path.name:
-        raise InputError(
-            "an idx file of images has 'images' in its name, so that its labels can be found "
-            f"beside it; rename the pair to {_TRAIN_IMAGES} and train-labels-idx1-ubyte, say"
-        )
-    train = rows, idx.read(_idx_labels(path))
-    if _TRAIN.search(path.name):
-        for part in ("t10k", "test"):
-            for val_path in _renamed(path, partial(_TRAIN.sub, part)):
-                if val_path.is_file():
-                    return train, (idx.read(val_path), idx.read(_idx_labels(val_path)))
-    return train, None
-
-
-def _idx_labels(images: Path) -> Path:
-    """Give the file of labels that belongs to a file of images."""
-    places = _renamed(images, lambda name: name.replace("images", "labels").replace("idx3", "idx1"))
-    for place in places:
-        if place.is_file():
-            return place
-    names = " or ".join(place.name for place in places[:2])
-    raise InputError(f"no labels beside it; expected {names} in the same folder")
-
-
-def _renamed(path: Path, change: Callable[[str], str]) -> list[Path]:
-    """Give where the file of another name may lie, whose folder may be named like it."""
-    folders = [path.parent]
-    if change(path.parent.name) != path.parent.name:
-        folders.append(path.parent.with_name(change(path.parent.name)))
-    names = _with_or_without_gz(change(path.name))
-    return [folder / name for folder in folders for name in names]
-
-
-def _with_or_without_gz(name: str) -> list[str]:
-    return [name, name.removesuffix(".gz") if name.endswith(".gz") else f"{name}.gz"]
-
-
-def _beside(path: Path, names: list[str]) -> Path:
-    """Give the first of the files that is there, or raise InputError naming them all."""
-    for name in names:
-        if path.with_name(name).exists():
-            return path.with_name(name)
-    raise InputError(f"no labels beside it; expected {' or '.join(names)} in the same folder")
+        return idx_files.read_pair(path)
+    raise InputError(f"unknown kind of file {suffix}; expected {FILES}")

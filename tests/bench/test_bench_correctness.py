@@ -15,7 +15,8 @@ from fastlin.bench.correctness import (
     reference_outcome,
     tolerance,
 )
-from fastlin.bench.problems import Data, Problem, make_data
+from fastlin.bench.data import Data, make_data
+from fastlin.bench.problems import Problem
 from fastlin.bench.suite import check_fit
 from fastlin.kernels import Backend, get_backend
 

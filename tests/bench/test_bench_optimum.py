@@ -12,16 +12,11 @@ from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
 
 from fastlin.bench import optimum, suite
 from fastlin.bench.contestants import Model, Outcome
+from fastlin.bench.data import make_data
 from fastlin.bench.limits import Limits
 from fastlin.bench.optimum import FastlinSolver, Solver, Target, bring_to_target, objective
 from fastlin.bench.peers import PEERS, SOLVERS, SUITES, chosen_peers
-from fastlin.bench.problems import (
-    OPTIMUM_GAP,
-    Problem,
-    make_data,
-    optimum_problems,
-    sparse_problems,
-)
+from fastlin.bench.problems import OPTIMUM_GAP, Problem, optimum_problems, sparse_problems
 from fastlin.errors import InputError
 from fastlin.kernels import get_backend
 

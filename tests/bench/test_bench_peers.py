@@ -8,8 +8,9 @@ import pytest
 
 from fastlin.bench.contestants import Model
 from fastlin.bench.correctness import check
+from fastlin.bench.data import make_data
 from fastlin.bench.peers import PEERS, chosen_peers, thread_counts, variant_label
-from fastlin.bench.problems import Problem, make_data
+from fastlin.bench.problems import Problem
 from fastlin.errors import InputError
 
 

@@ -5,14 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fastlin.bench.problems import (
-    DTYPES,
-    PIXEL_SCALE,
-    Problem,
-    grid_problems,
-    make_data,
-    mnist_problems,
-)
+from fastlin.bench.data import PIXEL_SCALE, make_data
+from fastlin.bench.problems import DTYPES, Problem, grid_problems, mnist_problems
 
 MIB = 2**20
 

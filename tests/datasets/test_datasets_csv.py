@@ -176,3 +176,11 @@ def test_a_decimal_comma_that_comes_late(tmp_path: Path) -> None:
     mixed = write(tmp_path / "mixed.csv", "a;b;label\n1,5;2;x\n1.5;2;y\n")
     with pytest.raises(InputError, match="a decimal point and others a decimal comma"):
         datasets.load(mixed)
+
+
+@pytest.mark.parametrize("separator", [";", "\t", " "])
+def test_a_spreadsheet_names_its_separator(tmp_path: Path, separator: str) -> None:
+    rows = (("a", "b", "y"), ("0", "1", "cat"), ("2", "3", "dog"))
+    text = f"sep={separator}\n" + "".join(separator.join(row) + "\n" for row in rows)
+    data = datasets.load(write(tmp_path / "mine.csv", text), validation_fraction=0)
+    assert data.X_train.tolist() == [[0, 1], [2, 3]]

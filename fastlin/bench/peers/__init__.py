@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 from fastlin.bench.contestants import Contestant, Model
-from fastlin.bench.problems import Data, Problem
+from fastlin.bench.data import Data
+from fastlin.bench.problems import Problem
 from fastlin.errors import InputError
 
 

@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fastlin.bench.contestants import Contestant, Model, Outcome
+from fastlin.bench.data import Data
 from fastlin.bench.peers import Variant, variant_label
-from fastlin.bench.problems import Data, Problem
+from fastlin.bench.problems import Problem
 
 _configuration: Any = jax.config
 _configuration.update("jax_enable_x64", True)  # else float64 would silently become float32

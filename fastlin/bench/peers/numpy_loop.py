@@ -7,8 +7,9 @@ from functools import partial
 import numpy as np
 
 from fastlin.bench.contestants import Contestant, Model, Outcome, limit_blas_threads
+from fastlin.bench.data import Data
 from fastlin.bench.peers import Variant, thread_counts, variant_label
-from fastlin.bench.problems import Data, Problem
+from fastlin.bench.problems import Problem
 
 
 class NumpyLoop(Contestant):

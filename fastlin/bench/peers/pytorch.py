@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from fastlin.bench.contestants import Contestant, Model, Outcome
+from fastlin.bench.data import Data
 from fastlin.bench.peers import Variant, thread_counts, variant_label
-from fastlin.bench.problems import Data, Problem
+from fastlin.bench.problems import Problem
 
 
 class _Pytorch(Contestant):

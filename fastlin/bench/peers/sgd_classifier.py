@@ -12,8 +12,9 @@ import numpy as np
 from sklearn.linear_model import SGDClassifier
 
 from fastlin.bench.contestants import Contestant, Model, Outcome
+from fastlin.bench.data import Data
 from fastlin.bench.peers import Variant
-from fastlin.bench.problems import Data, Problem
+from fastlin.bench.problems import Problem
 
 
 class SgdClassifier(Contestant):

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from fastlin.bench.contestants import Model, Outcome, limit_blas_threads
+from fastlin.bench.data import Data
 from fastlin.bench.optimum import Solver
 from fastlin.bench.peers import Variant
-from fastlin.bench.problems import Data, Problem
+from fastlin.bench.problems import Problem
 
 
 class _SklearnSolver(Solver):

@@ -1,0 +1,35 @@
+"""Errors of readers on damaged files, in words."""
+
+from __future__ import annotations
+
+import csv
+import tokenize
+import zipfile
+
+from fastlin.datasets import text_file
+
+DAMAGE = (
+    ValueError,
+    OverflowError,
+    SyntaxError,
+    *text_file.DAMAGE,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    csv.Error,
+    RecursionError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+)
+"""What the readers of the standard library and of NumPy raise on a damaged file."""
+
+
+def explain_damage(error: Exception) -> str:
+    """Return the end of a sentence that begins with the name of the file."""
+    # NumPy takes any file that is not in its own format for a pickle.
+    if "pickle" in str(error):
+        return (
+            "is damaged, or holds Python objects: those are not read, because reading them "
+            "could run code; save arrays of numbers or strings instead"
+        )
+    return f"is damaged, or not what its name says: {error}"
