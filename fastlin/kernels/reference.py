@@ -145,8 +145,7 @@ def score(
 ) -> tuple[float, int]:
     """Return the sum of the losses and the number of rows predicted right, without their logits.
 
-    The prediction is the first of the largest logits; with ``k == 1`` it is 1 where the logit is
-    positive. ``sample_weight`` weighs the losses alone.
+    ``sample_weight`` weighs the losses alone.
     """
     loss_sum, n_correct = 0.0, 0
     for block in _blocks(samples):
@@ -156,9 +155,18 @@ def score(
         if samples.sample_weight is not None:
             losses = losses * samples.sample_weight[block]
         loss_sum += float(np.sum(losses, dtype=np.float64))
-        predicted = z[:, 0] > 0 if z.shape[1] == 1 else z.argmax(axis=1)
-        n_correct += int(np.count_nonzero(predicted == labels))
+        n_correct += int(np.count_nonzero(predicted(z) == labels))
     return loss_sum, n_correct
+
+
+def predicted(logits: FloatArray) -> NDArray[np.int64]:
+    """Return the class that logits ``(n, k)`` predict, ``(n,)``: the first of the largest.
+
+    If ``k == 1``, it is 1 if the logit is positive, else 0.
+    """
+    if logits.shape[1] == 1:
+        return (logits[:, 0] > 0).astype(np.int64)
+    return np.asarray(logits.argmax(axis=1))
 
 
 def logits(

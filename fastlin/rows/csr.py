@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 PRODUCTS_OF_A_VALUE = 8
 """Products that take as long as finding the weights of a stored value."""
 
+LEAST_ROWS_OF_A_BLOCK = 32768
+"""So many that the start of a call is nothing beside them."""
+
 
 @dataclass(frozen=True, eq=False)
 class CsrRows(Rows):
@@ -64,6 +67,14 @@ class CsrRows(Rows):
     def bytes_of_a_float64_row(self) -> int:
         """Memory that a row takes on average if its values are float64, with its columns."""
         return 16 * (int(self.values_of_a_row) + 1)
+
+    @property
+    def rows_of_a_block(self) -> int:
+        """Rows of a block of a pass over all rows.
+
+        At least one for each feature, so that adding gradients costs less than the rows do.
+        """
+        return max(LEAST_ROWS_OF_A_BLOCK, self.n_features)
 
     def part(self, rows: slice | NDArray[np.int64]) -> CsrRows:
         """Return some rows: a view for a slice, copies in the order given for indices ``(m,)``.

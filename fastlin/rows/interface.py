@@ -68,6 +68,14 @@ class Rows(ABC):
     def bytes_of_a_float64_row(self) -> int:
         """Memory that a row takes on average if its values are float64."""
 
+    @property
+    @abstractmethod
+    def rows_of_a_block(self) -> int:
+        """Rows of a block of a pass over all rows, :mod:`fastlin.solvers.full_pass`.
+
+        The number decides how sums round, so it depends on ``d``, the type and the form alone.
+        """
+
     @abstractmethod
     def part(self, rows: slice | NDArray[np.int64]) -> Self:
         """Return some rows: a view for a slice, copies in the order given for indices ``(m,)``."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastlin.blas import one_blas_thread
+from fastlin.solvers import full_pass
 from fastlin.solvers.exact import cross_entropy, entropy, logits, scaled_blocks
 from fastlin.solvers.newton_bound import newton_bound
 from fastlin.solvers.objective import dual_bound
@@ -39,9 +40,6 @@ PRODUCTS_OF_A_PASS = 8
 
 MANY = 2e6
 """Products of a pass from which on the backend's kernel makes it."""
-
-ROWS_OF_A_CALL = 16384
-"""Rows that are widened at a time for the kernel."""
 
 ROUNDING = float(np.finfo(np.float64).eps)
 
@@ -165,28 +163,22 @@ class Certificate:
         self, point: NDArray[np.float64], classes: NDArray[np.int64] | None
     ) -> _Sums:
         """Do what :meth:`_sums` does, by the backend's kernel with weights in float64."""
-        objective, wide = self.objective, np.dtype(np.float64)
+        objective = self.objective
         samples, problem = objective.samples, objective.problem
         folded = point * objective.scale
         model = np.ascontiguousarray(folded[:, :-1]), np.ascontiguousarray(folded[:, -1])
-        shift = None if samples.shift is None else samples.shift.astype(wide)
-        widened = samples.rows.dtype == np.float32
-        step = ROWS_OF_A_CALL if widened else objective.n_rows
-        loss, gradient = 0.0, np.zeros(point.shape)
-        for first in range(0, objective.n_rows, step):
-            block = samples.part(slice(first, first + step))
-            labels = block.labels
-            block = replace(
-                block,
-                rows=block.rows.for_weights(wide),
-                # What weighs nothing may be of any class.
-                labels=labels if classes is None else classes[labels].clip(0).astype(np.int32),
-                shift=shift,
-            )
-            loss_sum, *by_parts = problem.backend.loss_gradient(block, *model, problem.n_threads)
-            loss += loss_sum / objective.n_rows
-            gradient += np.column_stack(by_parts) / objective.n_rows
-        gradient *= objective.scale
+        labels = samples.labels
+        samples = replace(
+            samples,
+            # What weighs nothing may be of any class.
+            labels=labels if classes is None else classes[labels].clip(0).astype(np.int32),
+            shift=None if samples.shift is None else samples.shift.astype(np.float64),
+        )
+        loss, *by_parts = full_pass.loss_gradient(
+            problem.backend, samples, *model, problem.n_threads
+        )
+        loss = loss / objective.n_rows
+        gradient = np.column_stack(by_parts) * (objective.scale / objective.n_rows)
         return _Sums(loss, loss - float(np.sum(gradient * point)), gradient)
 
     def _rounded(self, point: NDArray[np.float64]) -> NDArray[np.float64]:

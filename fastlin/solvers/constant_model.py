@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastlin.solvers import full_pass
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -26,7 +28,7 @@ ABSENT = (1e-16, 1e-8, 1e-4, 1e-2)
 """Shares of a class without weight, whose logit would be minus infinity but for the penalty."""
 
 TRIALS = 20
-"""Points that are tried on the way: they leave a 1 / 10 000 of it."""
+"""Points that are tried on the way: they leave a millionth of it."""
 
 
 def constant_model(
@@ -66,24 +68,21 @@ def draw_to_constant(problem: Problem, parameters: Parameters, latest_loss: floa
         between = constant + part * (intercept.astype(np.float64) - constant)
         return (part * weights).astype(weights.dtype), between.astype(weights.dtype)
 
-    def objective(part: float) -> float:
-        return _objective(problem, *on_the_way(part))
-
-    end = objective(1.0)
-    if end <= constant_value:
+    if _objective(problem, weights, intercept) <= constant_value:
         return
-    golden = (np.sqrt(5.0) - 1) / 2
+    # The slope changes its sign at the least point. Values of the objective, rounded, are the same
+    # all about it, so that comparing them would leave the point to chance.
+    way = weights, intercept.astype(np.float64) - constant
     low, high = 0.0, 1.0
-    inner = {part: objective(part) for part in (1 - golden, golden)}
-    for _ in range(TRIALS - 2):
-        left, right = sorted(inner)
-        if inner[left] <= inner[right]:
-            high, kept, new = right, left, right - golden * (right - low)
+    for _ in range(TRIALS):
+        middle = (low + high) / 2
+        if _slope(problem, on_the_way(middle), way) < 0:
+            low = middle
         else:
-            low, kept, new = left, right, left + golden * (high - left)
-        inner = {kept: inner[kept], new: objective(new)}
-    inner |= {0.0: objective(0.0), 1.0: end}
-    there = on_the_way(min(inner, key=inner.__getitem__))
+            high = middle
+    there = on_the_way(low)
+    if not _objective(problem, *there) < constant_value:
+        there = on_the_way(0.0)
     for values, place in (
         (there[0], parameters.weights),
         (there[1], parameters.intercept),
@@ -104,10 +103,32 @@ def _best_constant(problem: Problem, n_models: int) -> tuple[NDArray[np.float64]
 
 
 def _objective(problem: Problem, weights: NDArray[Any], intercept: NDArray[Any]) -> float:
-    samples = problem.samples
-    loss_sum, _ = problem.backend.score(samples, weights, intercept, problem.n_threads)
-    total = len(samples.rows) if samples.sample_weight is None else samples.sample_weight.sum()
+    loss_sum, _ = full_pass.score(
+        problem.backend, problem.samples, weights, intercept, problem.n_threads
+    )
     penalty = problem.decay * np.sum(weights.astype(np.float64) ** 2 / problem.gain)
     penalty += problem.intercept_decay * np.sum(intercept.astype(np.float64) ** 2)
-    value = loss_sum / total + float(penalty) / 2
+    value = loss_sum / _total_weight(problem.samples) + float(penalty) / 2
     return value if np.isfinite(value) else np.inf
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _slope(
+    problem: Problem,
+    point: tuple[NDArray[Any], NDArray[Any]],
+    way: tuple[NDArray[Any], NDArray[np.float64]],
+) -> float:
+    """Return the derivative of the objective at a point along a way; both weights and intercept."""
+    _, by_weights, by_intercept = full_pass.loss_gradient(
+        problem.backend, problem.samples, *point, problem.n_threads
+    )
+    total = _total_weight(problem.samples)
+    weights, intercept = (values.astype(np.float64) for values in point)
+    along_weights = by_weights / total + problem.decay * weights / problem.gain
+    along_intercept = by_intercept / total + problem.intercept_decay * intercept
+    return float(np.sum(along_weights * way[0]) + along_intercept @ way[1])
+
+
+def _total_weight(samples: Samples) -> float:
+    weight = samples.sample_weight
+    return float(len(samples.rows) if weight is None else weight.sum())

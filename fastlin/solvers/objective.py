@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastlin.solvers import full_pass
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -119,8 +121,9 @@ class Objective:
     ) -> tuple[float, NDArray[np.float64]]:
         """Return the mean loss and its gradient by a point."""
         self.n_passes += 1
-        loss, gradient, intercept_gradient = self.problem.backend.loss_gradient(
-            samples, weights, intercept, self.problem.n_threads
+        problem = self.problem
+        loss, gradient, intercept_gradient = full_pass.loss_gradient(
+            problem.backend, samples, weights, intercept, problem.n_threads
         )
         joined = np.column_stack([gradient, intercept_gradient])
         return loss / self.n_rows, joined * (self.scale / self.n_rows)

@@ -1,0 +1,87 @@
+r"""Passes over all rows: sums over fixed blocks, joined in an order that nothing else decides.
+
+A kernel sums up one block. Blocks are counted from the first row, and their size
+(:attr:`fastlin.rows.interface.Rows.rows_of_a_block`) depends on the number of features, the types
+and the form of the rows alone. Their sums are joined by a fixed tree of pairs::
+
+    0   1   2   3   4
+     \ /     \ /    |
+     0-1     2-3    |
+        \   /       |
+         0-3        |
+            \      /
+              0-4
+
+So the bits of a result depend neither on the number of threads nor on where the rows lie: in
+memory, on disk, or in several pieces, if each but the last ends with a block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fastlin.kernels import Backend, Samples
+    from fastlin.kernels.arguments import FloatArray
+
+Sums = TypeVar("Sums", bound=tuple[Any, ...])
+
+
+def loss_gradient(
+    backend: Backend, samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """Return what :func:`fastlin.kernels.reference.loss_gradient` does."""
+    return pairwise_sum(
+        backend.loss_gradient(block, weights, intercept, n_threads)
+        for block in blocks(samples, weights.dtype)
+    )
+
+
+def score(
+    backend: Backend, samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int
+) -> tuple[float, int]:
+    """Return what :func:`fastlin.kernels.reference.score` does."""
+    return pairwise_sum(
+        backend.score(block, weights, intercept, n_threads)
+        for block in blocks(samples, weights.dtype)
+    )
+
+
+def blocks(samples: Samples, dtype: np.dtype[Any]) -> Iterator[Samples]:
+    """Go over the blocks, as kernels can read them if the weights are of ``dtype``.
+
+    There is at least one, which is empty if there are no rows.
+    """
+    size = samples.rows.rows_of_a_block
+    for first in range(0, max(1, len(samples.rows)), size):
+        block = samples.part(slice(first, first + size))
+        yield replace(block, rows=block.rows.for_weights(dtype))
+
+
+def pairwise_sum(parts: Iterable[Sums]) -> Sums:
+    """Return the sum of tuples of numbers or arrays, by the module's tree.
+
+    At most one sum of each height waits for its neighbour, so that as few as the binary digits of
+    the number of blocks are held at a time.
+    """
+    waiting: list[tuple[int, Any]] = []
+    for part in parts:
+        height = 0
+        while waiting and waiting[-1][0] == height:
+            part = _add(waiting.pop()[1], part)
+            height += 1
+        waiting.append((height, part))
+    total: Sums = waiting.pop()[1]
+    while waiting:
+        total = _add(waiting.pop()[1], total)
+    return total
+
+
+def _add(left: Any, right: Any) -> Any:
+    return tuple(a + b for a, b in zip(left, right, strict=True))
