@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import hunt
 import numpy as np
 import pytest
 from descents import of_samples
@@ -214,6 +215,19 @@ def test_worse_parameters_become_the_best_on_the_way(k: int, changes: dict[str, 
     assert not parameters.intercept_velocity.any()
     if not trained:
         assert not parameters.intercept.any()
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["sgd,csrfloat32,k=2,d=7,momentum,batch=int64", "sgd,csrfloat32,k=3,d=1,nesterov,batch=int64"],
+)
+def test_the_best_on_the_way_is_the_same_on_every_backend(word: str) -> None:
+    """Values of the objective, rounded, are the same all about it: they left 1e-3 to chance."""
+    task = hunt.Task.read(word)
+    expected = hunt.fit(task, "numpy").coef_
+    for backend in (name for name, found in backends().items() if found.available):
+        got = hunt.fit(task, backend).coef_
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
 def test_better_parameters_stay() -> None:
