@@ -18,8 +18,12 @@
  * waited for may have lost its core, and gets one only if another gives it up. */
 #define SPINS_BEFORE_YIELD 200
 
+/* Whether this thread's team has more threads than there are cores: then the one that is waited for
+ * has lost its core, and looking again keeps it from getting one. */
+static _Thread_local bool crowded;
+
 static inline void wait_a_little(int *spins) {
-    if ((*spins)++ < SPINS_BEFORE_YIELD)
+    if (!crowded && (*spins)++ < SPINS_BEFORE_YIELD)
         PAUSE;
     else
         sched_yield();

@@ -43,6 +43,7 @@ struct team {
     team_work *work;
     void *context;
     atomic_int go;
+    bool crowded; /* there are fewer cores than threads */
 #if CHOOSES_CORES
     bool elsewhere;
     cpu_set_t cores; /* of the calling thread */
@@ -67,6 +68,7 @@ static inline bool begin_elsewhere(pthread_attr_t *attributes, cpu_set_t *cores,
 static void *team_member_main(void *argument) {
     team_member *self = argument;
     int spins = 0;
+    crowded = self->of->crowded;
 #if CHOOSES_CORES
     if (self->of->elsewhere) sched_setaffinity(0, sizeof(cpu_set_t), &self->of->cores);
 #endif
@@ -92,6 +94,8 @@ static inline int64_t start_team(team *t, int64_t n_threads) {
     if (pthread_attr_init(&attributes)) return 1;
 #if CHOOSES_CORES
     t->elsewhere = begin_elsewhere(&attributes, &t->cores, n_threads - 1);
+    int n_cores = CPU_COUNT(&t->cores); /* 0: unknown */
+    t->crowded = n_cores > 0 && n_threads > n_cores;
 #endif
     pthread_sigmask(SIG_SETMASK, &all, &before);
     for (; t->n_threads < n_threads; t->n_threads++) {
@@ -108,6 +112,7 @@ static inline int64_t start_team(team *t, int64_t n_threads) {
 static inline void finish_team(team *t, team_work *work, void *context) {
     t->work = work;
     t->context = context;
+    crowded = t->crowded;
     atomic_store_explicit(&t->go, 1, memory_order_release);
     if (work) work(context, 0);
     for (int64_t i = 0; i + 1 < t->n_threads; i++) pthread_join(t->members[i].handle, NULL);
