@@ -34,6 +34,8 @@ templates_path = ["_templates"]
 smartquotes = False  # two dashes begin an option
 default_role = "code"  # what is in single backquotes is code, as in the docstrings
 nitpicky = True
+# Attributes that are properties are explained in the text of their class, and have no page.
+nitpick_ignore = [("py:obj", "coef_"), ("py:obj", "intercept_")]
 
 autodoc_typehints = "none"  # the docstrings say it, in words and shapes
 autodoc_member_order = "bysource"

@@ -102,6 +102,15 @@ class History:
     def from_dict(cls, content: Mapping[str, Any]) -> History:
         """Undo :meth:`to_dict`.
 
+        Parameters
+        ----------
+        content : mapping
+            What :meth:`to_dict` returned, also of an earlier version.
+
+        Returns
+        -------
+        History
+
         Raises
         ------
         KeyError, TypeError, ValueError
