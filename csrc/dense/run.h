@@ -1,6 +1,6 @@
 /* Dense rows: the loop of a thread over all panels, and the entry points.
  *
- * A batch is worked off in panels of PANEL rows, each in three phases:
+ * A batch is processed in panels of PANEL rows, each in three phases:
  *
  *   A  partial logits   sums over each slice of the features   partial[slice][class][row]
  *   B  residuals        logits, losses and their gradient by the logits       [class][row]

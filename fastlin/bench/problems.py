@@ -65,7 +65,7 @@ class Problem:
     gap : float or None
         Relative distance from the least objective at which the clock stops; None is one epoch.
     nonzeros : int or None
-        Of a row, in CSR; None is dense.
+        Stored values of a row in CSR; None is dense.
     """
 
     name: str

@@ -79,7 +79,7 @@ def load(
 
 
 def _say_columns(name: str, columns: Dataset | Table) -> None:
-    """Say on standard error which column is the label and which are no features."""
+    """Say on standard error which column is the label and which are not features."""
     parts = []
     if columns.label_column is not None:
         parts.append(f"the label is {columns.label_column}")

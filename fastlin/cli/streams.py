@@ -22,7 +22,7 @@ class _Messages(io.FileIO):
 
 
 class _Results(io.FileIO):
-    """Standard output: a reader that went away is no error, a full disk is one."""
+    """Standard output: a reader that went away is not an error, a full disk is."""
 
     failed = False
 
@@ -71,7 +71,7 @@ def _steady(stream: TextIO, descriptor: int, kind: type[io.FileIO]) -> TextIO:
         stream.flush()
     except (OSError, ValueError):  # somebody's own, in memory
         return stream
-    # Names of files may hold bytes that are no text, which are written as they are.
+    # Names of files may hold bytes that are not text; they are written as they are.
     errors = "surrogateescape" if stream.encoding.lower() == "utf-8" else "backslashreplace"
     return io.TextIOWrapper(
         io.BufferedWriter(kind(descriptor, "w", closefd=False)),

@@ -36,18 +36,18 @@ def load(
     validation_fraction : float
         Part of the rows to set aside, in [0, 1), where the data has no validation part of its own.
     seed : int
-        Of the shuffle before that split.
+        Seed of the shuffle before that split.
     progress : bool
         Show size and rate of a download on standard error.
     label : str, int or None
-        Of a text file of columns: the column of labels, by its name in the first line or its number
+        The column of labels of a text file, by its name in the first line or its number
         from 1 (from the end: -1). By default the column called label, labels, y, target or class,
         else the last.
     separator : str or None
-        Of a text file of columns: a character, or ``"comma"``, ``"semicolon"``, ``"tab"``,
-        ``"space"`` or ``"pipe"``. By default found in the file.
+        What separates the columns of a text file: a character, or ``"comma"``, ``"semicolon"``,
+        ``"tab"``, ``"space"`` or ``"pipe"``. By default found in the file.
     drop : str, int or sequence of them
-        Of a text file of columns: columns to leave out, by name or number. ``"auto"`` leaves out
+        Columns of a text file to leave out, by name or number. ``"auto"`` leaves out
         what numbers the rows, as pandas writes it, with a warning; so do names beside it;
         ``"none"`` keeps such columns.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fastlin.errors import InputError
 
 _LARGEST = 2**63 - 1
-"""Of int64."""
+"""The largest int64."""
 
 
 def check_rows(rows: Any) -> Any:

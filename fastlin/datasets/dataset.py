@@ -40,7 +40,7 @@ class Dataset:
     label_column : str or None
         Which column of a text file was taken for the labels, for people.
     left_out : tuple of str
-        Which columns of a text file are no features, and why, for people.
+        Which columns of a text file are not features, and why, for people.
     doubtful : tuple of str
         Which features of a text file look as if they numbered the rows.
     layout : dict or None
@@ -105,7 +105,7 @@ def split(
         Part of the rows that goes to validation, in [0, 1). 0 keeps all rows, in their order,
         for training; otherwise each part gets at least one row.
     seed : int
-        Of the shuffle: the same seed gives the same split.
+        Seed of the shuffle: the same seed gives the same split.
     """
     check_split(validation_fraction, seed)
     n = X.shape[0]

@@ -86,7 +86,7 @@ def get_backend(name: Any = "auto") -> Backend:
     Raises
     ------
     InputError
-        ``name`` is no backend.
+        ``name`` is not a backend.
     BackendUnavailableError
         The backend exists and cannot run here. Only ``"auto"`` falls back to another.
     """

@@ -82,7 +82,7 @@ def numbers(values: Any, what: str) -> NDArray[np.float64]:
 
 
 def require_rows(X: Any, what: str = "X") -> None:
-    """Raise where these are no rows: a single one, a column, images."""
+    """Raise an error if these are not rows: a single row, a column, images."""
     shape: tuple[int, ...] = getattr(X, "shape", ())
     if len(shape) == 2:
         if is_table(X) and shape[1] == 0:
@@ -283,7 +283,7 @@ def _first_not_finite(X: Any) -> str:
 
 
 def _first_no_number(column: Any) -> str | None:
-    """Return the first value that is no number, None where all are."""
+    """Return the first value that is not a number, None if all are."""
     try:
         if np.asarray(column, np.float64).ndim == 1:
             return None

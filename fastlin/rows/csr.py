@@ -79,7 +79,7 @@ class CsrRows(Rows):
     def part(self, rows: slice | NDArray[np.int64]) -> CsrRows:
         """Return some rows: a view for a slice, copies in the order given for indices ``(m,)``.
 
-        Of a view only the starts of the rows are copied. A slice with a step gives copies.
+        A view copies only the starts of the rows. A slice with a step gives copies.
         """
         if isinstance(rows, slice):
             first, stop, step = rows.indices(len(self))

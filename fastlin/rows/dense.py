@@ -1,4 +1,4 @@
-"""Rows of which every value is stored: an array of NumPy, where it lies."""
+"""Rows with every value stored: a NumPy array, used in place."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ def locate(y: NDArray[Any], classes: NDArray[Any]) -> tuple[NDArray[np.int64], N
     """Return each label's index in the sorted ``classes``, ``(n,)``, and whether it is there.
 
     Labels of another type than the classes' are the same where they are equal as numbers, without
-    rounding: 2**53 + 1 is no float64.
+    rounding: 2**53 + 1 is not a float64.
     """
     same, exact = _as_type_of(y, classes)
     index = np.searchsorted(classes, same).clip(max=len(classes) - 1)

@@ -116,9 +116,9 @@ class InputScale:
     ) -> InputScale:
         """Return this scale with the features' means for its shift.
 
-        Where the intercept is free, the model that is learned is the same: the intercept takes up
-        any shift. Only the descent to it changes. Of many rows evenly spaced ones give the means.
-        Numbers that are mostly 0 keep their shift, so that rows in sparse form, which cannot be
+        If the intercept is free, the model that is learned is the same: the intercept takes up any
+        shift. Only the descent to it changes. For many rows the means come from an evenly spaced
+        subset. Numbers that are mostly 0 keep their shift, so that sparse rows, which cannot be
         shifted, descend as they do in dense form.
         """
         some, weight = _spaced_rows(as_rows(rows), sample_weight)
@@ -252,7 +252,7 @@ def _spaced_rows(
 ) -> tuple[Rows, NDArray[np.float64] | None]:
     """Return evenly spaced rows, enough for a mean, and their weights.
 
-    Of many rows that have weights each is there as often as its weight says, and then weighs 1.
+    If there are many rows with weights, each is drawn as often as its weight says, and weighs 1.
     """
     if sample_weight is None:
         return rows.part(slice(None, None, max(1, len(rows) // ROWS_OF_A_MEAN))), None

@@ -42,7 +42,7 @@ class Convergence:
     objectives : list of float
         The objective after each iteration.
     epsilon : float
-        Of the weights' type: nothing smaller can be told apart.
+        The epsilon of the weights' type: nothing smaller can be told apart.
     """
 
     def __init__(self, objective: Objective, curvature: Curvature) -> None:

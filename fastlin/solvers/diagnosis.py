@@ -22,7 +22,8 @@ ORDERS_OF_MAGNITUDE = 3
 ROWS_LOOKED_AT = 1000
 
 SHARE_OF_LATER_HALF = 0.25
-"""A second half of the epochs that brings more of the fall of the loss is no end of it."""
+"""Training counts as unconverged if the second half of the epochs contributed more than this share
+of the decrease of the loss."""
 
 
 def look_at_features(rows: Rows, sample_weight: NDArray[np.float64] | None = None) -> None:

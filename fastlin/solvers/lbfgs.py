@@ -75,7 +75,7 @@ class Solution:
     ----------
     history : History
     objective : float
-        Of the weights that are returned.
+        The value at the weights that are returned.
     gap : float
         No weights have an objective that is lower by more.
     shortfall : str

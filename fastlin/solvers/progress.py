@@ -24,9 +24,9 @@ class Progress:
     train_loss : float
         Mean over the rows of the epoch's steps so far, in nats.
     val_loss, val_accuracy, train_accuracy : float or None
-        Of the latest check; None before the first one.
+        The results of the latest check; None before the first one.
     rows_per_second : float
-        Of the epoch's steps so far.
+        Speed of the epoch's steps so far.
     """
 
     epoch: int
