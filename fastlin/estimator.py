@@ -22,6 +22,7 @@ from fastlin.callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from fastlin.errors import InputError, shown
 from fastlin.fitting import Learned, learn, tell_what_was_seen
 from fastlin.kernels import BACKEND_NAMES, get_backend
+from fastlin.kernels.reference import predicted
 from fastlin.replacement import learner_of
 from fastlin.rows.labels import locate, read_labels
 from fastlin.rows.scaling import InputScale
@@ -535,8 +536,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         (n,) of the type of ``classes_``
         """
         logits = self.decision_function(X)
-        index = (logits > 0).astype(int) if logits.ndim == 1 else logits.argmax(axis=1)
-        return np.asarray(self.classes_[index])
+        return np.asarray(self.classes_[predicted(logits.reshape(len(logits), -1))])
 
     @numpys_defaults
     def predict_proba(self, X: ArrayLike) -> NDArray[Any]:

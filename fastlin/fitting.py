@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastlin.kernels import Backend, Samples
+from fastlin.kernels.reference import predicted
 from fastlin.rows.row_weights import counted_rows
 from fastlin.rows.samples import encode_labels, make_samples, weight_type
 from fastlin.rows.scaling import InputScale
@@ -312,7 +313,7 @@ def _separates(options: Options, backend: Backend, data: TrainingSet, state: Sta
     assert state.scale is not None, "it was trained"
     if state.scale.cancels(state.coef):
         z = logits(backend, data.rows, *model, state.scale, n_threads)
-        wrong = (z[:, 0] > 0 if z.shape[1] == 1 else z.argmax(axis=1)) != index
+        wrong = predicted(z) != index
         return not (wrong if data.weights is None else wrong & (data.weights > 0)).any()
     samples = Samples(data.rows.for_weights(state.coef.dtype), index, data.weights)
     return mean_score(backend, samples, *model, n_threads)[1] == 1

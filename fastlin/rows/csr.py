@@ -19,7 +19,11 @@ PRODUCTS_OF_A_VALUE = 8
 """Products that take as long as finding the weights of a stored value."""
 
 LEAST_ROWS_OF_A_BLOCK = 32768
-"""So many that the start of a call is nothing beside them."""
+"""Enough that the start of a call takes no time beside them."""
+
+ROWS_OF_A_FEATURE = 4
+"""Rows of a block for each feature: adding two gradients ``(k, d)`` takes as long as some values of
+``d`` rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,13 +72,9 @@ class CsrRows(Rows):
         """Memory that a row takes on average if its values are float64, with its columns."""
         return 16 * (int(self.values_of_a_row) + 1)
 
-    @property
-    def rows_of_a_block(self) -> int:
-        """Rows of a block of a pass over all rows.
-
-        At least one for each feature, so that adding gradients costs less than the rows do.
-        """
-        return max(LEAST_ROWS_OF_A_BLOCK, self.n_features)
+    def rows_of_a_block(self, dtype: np.dtype[Any]) -> int:
+        """Return the rows of a block of a pass over all rows: at least some for each feature."""
+        return max(LEAST_ROWS_OF_A_BLOCK, ROWS_OF_A_FEATURE * self.n_features)
 
     def part(self, rows: slice | NDArray[np.int64]) -> CsrRows:
         """Return some rows: a view for a slice, copies in the order given for indices ``(m,)``.

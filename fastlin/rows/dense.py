@@ -12,9 +12,9 @@ from fastlin.rows.interface import WEIGHT_TYPES, Rows
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-VALUES_OF_A_BLOCK = 2**24
-"""Most values of a block: so many that the start of a call is nothing beside them even on many
-cores, and so few that a copy as float64 takes 128 MiB."""
+BYTES_OF_A_BLOCK = 2**27
+"""Most memory of a block whose values are of the weights' type: enough that the start of a call
+takes some 2 % of it at most, and little enough for a copy of that type."""
 
 LEAST_ROWS_OF_A_BLOCK = 1024
 """Rows beside which adding two gradients is nothing."""
@@ -58,11 +58,10 @@ class DenseRows(Rows):
         """See :class:`~fastlin.rows.interface.Rows`."""
         return 8 * self.shape[1]
 
-    @property
-    def rows_of_a_block(self) -> int:
-        """Rows of a block of a pass over all rows: a power of two."""
-        most = VALUES_OF_A_BLOCK // max(1, self.shape[1])
-        return max(LEAST_ROWS_OF_A_BLOCK, 1 << most.bit_length() >> 1)
+    def rows_of_a_block(self, dtype: np.dtype[Any]) -> int:
+        """Return the rows of a block of a pass over all rows: a power of two."""
+        most = BYTES_OF_A_BLOCK // (dtype.itemsize * max(1, self.shape[1]))
+        return max(LEAST_ROWS_OF_A_BLOCK, int(2 ** (most.bit_length() - 1)))
 
     def part(self, rows: slice | NDArray[np.int64]) -> DenseRows:
         """Return some rows: a view for a slice, copies in the order given for indices ``(m,)``."""

@@ -68,12 +68,12 @@ class Rows(ABC):
     def bytes_of_a_float64_row(self) -> int:
         """Memory that a row takes on average if its values are float64."""
 
-    @property
     @abstractmethod
-    def rows_of_a_block(self) -> int:
-        """Rows of a block of a pass over all rows, :mod:`fastlin.solvers.full_pass`.
+    def rows_of_a_block(self, dtype: np.dtype[Any]) -> int:
+        """Return the rows of a block of a pass over all rows by weights of ``dtype``.
 
-        The number decides how sums round, so it depends on ``d``, the type and the form alone.
+        The number decides how the sums of ``fastlin.solvers.full_pass`` round, so it depends on
+        ``d``, the weights' type and the form of the rows alone.
         """
 
     @abstractmethod

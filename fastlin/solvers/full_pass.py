@@ -1,7 +1,7 @@
 r"""Passes over all rows: sums over fixed blocks, joined in an order that nothing else decides.
 
 A kernel sums up one block. Blocks are counted from the first row, and their size
-(:attr:`fastlin.rows.interface.Rows.rows_of_a_block`) depends on the number of features, the types
+(:meth:`fastlin.rows.interface.Rows.rows_of_a_block`) depends on the number of features, the types
 and the form of the rows alone. Their sums are joined by a fixed tree of pairs::
 
     0   1   2   3   4
@@ -58,7 +58,7 @@ def blocks(samples: Samples, dtype: np.dtype[Any]) -> Iterator[Samples]:
 
     There is at least one, which is empty if there are no rows.
     """
-    size = samples.rows.rows_of_a_block
+    size = samples.rows.rows_of_a_block(dtype)
     for first in range(0, max(1, len(samples.rows)), size):
         block = samples.part(slice(first, first + size))
         yield replace(block, rows=block.rows.for_weights(dtype))

@@ -121,9 +121,8 @@ class Objective:
     ) -> tuple[float, NDArray[np.float64]]:
         """Return the mean loss and its gradient by a point."""
         self.n_passes += 1
-        problem = self.problem
         loss, gradient, intercept_gradient = full_pass.loss_gradient(
-            problem.backend, samples, weights, intercept, problem.n_threads
+            self.problem.backend, samples, weights, intercept, self.problem.n_threads
         )
         joined = np.column_stack([gradient, intercept_gradient])
         return loss / self.n_rows, joined * (self.scale / self.n_rows)

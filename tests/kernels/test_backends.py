@@ -17,7 +17,7 @@ import numpy as np
 import oracles
 import pytest
 from agreement import STEP_OPTIONS, all_bits, check, check_passes, check_steps, run_steps
-from problems import Problem, make_problem
+from problems import Problem, make_problem, make_sparse_problem
 from tolerances import ELEMENTARY, EPSILON, assert_within
 
 from fastlin.errors import InputError
@@ -292,6 +292,24 @@ def test_kernels_change_nothing_but_their_outputs(name: str) -> None:
     np.testing.assert_array_equal(problem.intercept, before.intercept)
 
 
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+@pytest.mark.parametrize("name", BACKEND_NAMES)
+def test_logits_need_no_labels(name: str, kind: str) -> None:
+    """Also those of rows that have weights and a shift."""
+    problem = (
+        make_problem(140, 35, 10, weighted=True, shifted=True)
+        if kind == "dense"
+        else make_sparse_problem(140, 30, 3, weighted=True)
+    )
+    bare = replace(problem.samples, labels=np.zeros(0, np.int32))
+    backend = backend_or_skip(name)
+    for n_threads in (1, 3):
+        np.testing.assert_array_equal(
+            backend.logits(bare, *problem.model, n_threads),
+            backend.logits(problem.samples, *problem.model, n_threads),
+        )
+
+
 def test_c_says_which_types_it_lacks() -> None:
     backend = backend_or_skip("c")
     samples = Samples(np.ones((3, 2)), np.zeros(3, np.int32))
@@ -372,7 +390,7 @@ FORK = """
 import os, sys
 from agreement import all_bits
 from fastlin.kernels import get_backend
-from problems import make_problem
+from problems import make_sparse_problem, make_problem
 problem = make_problem(333, 784, 10, "uint8", "float32", weighted=True, shifted=True)
 backend = get_backend(sys.argv[1])
 before = all_bits(backend, problem, 4) if sys.argv[2] == "trained" else None
@@ -404,7 +422,7 @@ def test_a_pool_of_forked_workers_trains(name: str) -> None:
 import multiprocessing, sys
 from agreement import all_bits
 from fastlin.kernels import get_backend
-from problems import make_problem
+from problems import make_sparse_problem, make_problem
 problem = make_problem(333, 784, 10, "uint8", "float32", weighted=True, shifted=True)
 def train(_):
     return all_bits(get_backend(sys.argv[1]), problem, 4)
@@ -423,7 +441,7 @@ def test_two_threads_on_numba_s_workqueue() -> None:
 import threading
 from agreement import all_bits
 from fastlin.kernels import get_backend
-from problems import make_problem
+from problems import make_sparse_problem, make_problem
 problem = make_problem(333, 784, 10, "uint8", "float32", weighted=True, shifted=True)
 backend = get_backend("numba")
 assert backend.threading_layer == "workqueue"

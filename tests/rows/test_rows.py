@@ -85,6 +85,29 @@ def test_blocks_cover_the_rows(rows: Rows) -> None:
     np.testing.assert_array_equal(joined, array_of())
 
 
+@pytest.mark.parametrize(
+    ("d", "dense", "dense_float64", "sparse"),
+    [
+        (1, 2**25, 2**24, 32768),
+        (784, 32768, 16384, 32768),
+        (10**5, 1024, 1024, 4 * 10**5),
+        (2**28, 1024, 1024, 2**30),
+    ],
+)
+def test_blocks_depend_on_features_type_and_form(
+    d: int, dense: int, dense_float64: int, sparse: int
+) -> None:
+    """However many rows there are: else rows in pieces would be summed in another order."""
+    float32, float64 = np.dtype("float32"), np.dtype("float64")
+    for n in (0, 3):
+        rows = DenseRows(np.broadcast_to(np.uint8(0), (n, d)))
+        assert rows.rows_of_a_block(float32) == dense
+        assert rows.rows_of_a_block(float64) == dense_float64
+        starts = np.zeros(n + 1, np.int32)
+        nothing = CsrRows(np.zeros(0), np.zeros(0, np.int32), starts, d)
+        assert {nothing.rows_of_a_block(dtype) for dtype in (float32, float64)} == {sparse}
+
+
 @pytest.mark.parametrize("kind", ["dense", "csr"])
 def test_kernels_can_read_what_is_made_for_their_weights(kind: str) -> None:
     wide = rows_of(kind)

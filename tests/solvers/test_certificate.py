@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 
 from fastlin import LogisticRegression
 from fastlin.errors import DivergenceError
-from fastlin.kernels import BACKEND_NAMES, backends
+from fastlin.kernels import BACKEND_NAMES, CsrRows, DenseRows, backends
 from fastlin.solvers import certificate
 from fastlin.solvers.convergence import LOOSE
 from fastlin.solvers.exact import cross_entropy, entropy
@@ -227,7 +227,8 @@ def test_the_kernel_s_certificate_is_that_of_few_rows(
         gaps = []
         for many in (np.inf, 0):
             monkeypatch.setattr(certificate, "MANY", many)
-            monkeypatch.setattr(certificate, "ROWS_OF_A_CALL", 64)
+            for kind in (DenseRows, CsrRows):
+                monkeypatch.setattr(kind, "rows_of_a_block", lambda rows, dtype: 64)
             monkeypatch.setattr(certificate, "MOST_UNKNOWNS", 0)
             gaps.append(LogisticRegression(**options).fit(form(rows), y, of_rows).history_.gap[-1])
         assert gaps[1] == pytest.approx(gaps[0], rel=1e-3, abs=1e-13)

@@ -13,6 +13,7 @@ from problems import Problem, make_problem, make_sparse_problem
 
 from fastlin.kernels import BACKEND_NAMES, Backend, CsrRows, DenseRows, backends, reference
 from fastlin.solvers import full_pass
+from fastlin.solvers.evaluation import mean_score
 
 N = 1000
 
@@ -36,7 +37,7 @@ def problem(request: pytest.FixtureRequest) -> Problem:
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let 1000 rows make 8 blocks, the last of them shorter."""
     for kind in (DenseRows, CsrRows):
-        monkeypatch.setattr(kind, "rows_of_a_block", 128)
+        monkeypatch.setattr(kind, "rows_of_a_block", lambda rows, dtype: 128)
 
 
 def bits(results: tuple[Any, ...]) -> bytes:
@@ -132,3 +133,20 @@ def test_no_rows_make_one_empty_block(backend: Backend, problem: Problem) -> Non
     assert not intercept.any()
     assert weights.shape == problem.weights.shape
     assert full_pass.score(backend, nothing, *problem.model, 2) == (0, 0)
+
+
+# ------------------------------------------------------------------ who uses them
+
+
+def test_the_score_of_weighted_rows_is_that_of_repeated_ones(
+    backend: Backend, problem: Problem
+) -> None:
+    """Blocks of both are different rows: that their sums are joined right shows."""
+    times = 1 + np.arange(N) % 3
+    weighted = replace(problem.samples, sample_weight=times.astype(float))
+    repeated = replace(problem.samples.part(np.arange(N).repeat(times)), sample_weight=None)
+    results = [mean_score(backend, samples, *problem.model, 2) for samples in (weighted, repeated)]
+    assert results[0] == pytest.approx(results[1], rel=1e-12)
+    assert 0.1 < results[0][1] < 0.9
+    again = {mean_score(backend, weighted, *problem.model, n) for n in range(1, 6)}
+    assert again == {results[0]}
