@@ -48,7 +48,7 @@ def interpreter(folder: Path, without_c: bool) -> Interpreter:
             if not path.name.startswith((*NUMBA, "fastlin", "__editable__")):
                 (folder / path.name).symlink_to(path)
     (folder / "fastlin").mkdir()
-    for path in fastlin.iterdir():
+    for path in FASTLIN.iterdir():
         if not (without_c and path.name.startswith("_native")):
             (folder / "fastlin" / path.name).symlink_to(path)
     return Interpreter(folder)
@@ -103,7 +103,7 @@ def with_another_library(folder: Path, name: bytes) -> Interpreter:
     if not fastlin.backends()["c"].available:
         pytest.skip("the C backend was not built here")
     found = interpreter(folder, without_c=True)
-    (library,) = fastlin.glob("_native*.so")
+    (library,) = FASTLIN.glob("_native*.so")
     content = library.read_bytes()
     needed = b"\0libc.so.6\0"  # every C extension asks for it
     if content.count(needed) != 1 or len(name) > len(needed) - 2:

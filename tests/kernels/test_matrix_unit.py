@@ -123,10 +123,10 @@ def without_matrix_unit(backend: Backend) -> Iterator[None]:
         finally:
             lib.fastlin_choose_instruction_set(b"amx")
         return
-    from fastlin.kernels.jit import backend as jit
+    from fastlin.kernels.jit.dense import kernels
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jit, "instruction_set", lambda: "avx512")
+        patch.setattr(kernels, "instruction_set", lambda: "avx512")
         yield
 
 
@@ -188,7 +188,7 @@ def test_the_matrix_unit_of_this_machine_is_found(name: str) -> None:
 def test_numba_asks_for_each_instruction(
     missing: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jit = pytest.importorskip("fastlin.kernels.jit.backend")
+    launch = pytest.importorskip("fastlin.kernels.jit.launch")
     from fastlin.kernels.jit import compiled
     from fastlin.kernels.jit.matrix_unit import detection
 
@@ -199,7 +199,7 @@ def test_numba_asks_for_each_instruction(
         monkeypatch.setattr(detection, "permitted", lambda permitted=permitted: permitted)
         unit = missing is None and permitted
         vectors = "baseline" if missing in VECTORS else "avx512"
-        assert jit.instruction_set.__wrapped__() == ("amx" if unit else vectors)
+        assert launch.instruction_set.__wrapped__() == ("amx" if unit else vectors)
 
 
 def test_other_systems_have_no_matrix_unit(monkeypatch: pytest.MonkeyPatch) -> None:

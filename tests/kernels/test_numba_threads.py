@@ -72,7 +72,7 @@ def test_a_layer_that_runs_the_threads_in_turn_gives_the_same_bits(
 ) -> None:
     import numba
 
-    from fastlin.kernels.jit import backend as jit
+    from fastlin.kernels.jit import launch
 
     asked = []
 
@@ -90,7 +90,7 @@ def test_a_layer_that_runs_the_threads_in_turn_gives_the_same_bits(
         pytest.skip("Numba has one thread here")
     backend = get_backend("numba")
     right = gradients(backend, problem, 2)
-    monkeypatch.setattr(jit, "_threads", only_one)
+    monkeypatch.setattr(launch, "_threads", only_one)
     in_turn = gradients(backend, problem, 2)
     assert asked == [2]
     for one, other in zip(right, in_turn, strict=True):

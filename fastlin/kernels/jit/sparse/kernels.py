@@ -1,4 +1,4 @@
-"""The Numba backend over sparse rows: the kernels' functions over :mod:`.jit_sparse_loops`.
+"""The Numba backend over sparse rows: the kernels' functions over :mod:`.sparse.phases`.
 
 Same contract. This module lays out the memory of a call: weights lie feature by feature and are
 copied into that order and back.
@@ -15,11 +15,12 @@ import numpy as np
 from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
 from fastlin.kernels.blocking import REGISTERS, SPARSE_PANEL, sparse_blocking
 from fastlin.kernels.interrupts import stop_word
-from fastlin.kernels.jit import backend as jit
 from fastlin.kernels.jit.barrier import MEETING_WORDS
+from fastlin.kernels.jit.call_memory import Memory, aligned
 from fastlin.kernels.jit.kind import Kind
+from fastlin.kernels.jit.launch import instruction_set, start
 from fastlin.kernels.jit.memory import words_of
-from fastlin.kernels.jit.sparse import phases as jit_sparse_loops
+from fastlin.kernels.jit.sparse import phases
 from fastlin.kernels.jit.sparse.phases import GROUP, SparseArguments, SparseShape
 from fastlin.kernels.threads import safe_n_threads
 
@@ -139,11 +140,11 @@ def _pass(
         logits=layout.address(logits_out) if logits_out.size else 0,
     )
     words = words_of(shape, arguments)
-    jit.start(jit_sparse_loops.one_pass, layout.kind, words, layout.n_threads)
+    start(phases.one_pass, layout.kind, words, layout.n_threads)
     return losses, n_correct
 
 
-class _Layout(jit.Memory):
+class _Layout(Memory):
     """Shapes and memory of one call."""
 
     def __init__(
@@ -158,7 +159,7 @@ class _Layout(jit.Memory):
         self.samples, self.rows = samples, cast(CsrRows, samples.rows)
         self.k, self.d = weights.shape
         self.batch_size, self.n_order = min(batch_size, n_order), n_order
-        registers = REGISTERS[jit.instruction_set()]
+        registers = REGISTERS[instruction_set()]
         of_numba = min(n_threads, numba.config.NUMBA_NUM_THREADS)
         self.blocking = sparse_blocking(
             self.rows, self.k, n_order, batch_size, registers, safe_n_threads(of_numba)
@@ -201,14 +202,14 @@ class _Layout(jit.Memory):
 
     def state(self, arrays: list[FloatArray]) -> NDArray[Any]:
         """Return arrays ``(k, d)`` feature by feature."""
-        out = jit.aligned((self.d, len(arrays), self.blocking.k_padded), self.dtype)
+        out = aligned((self.d, len(arrays), self.blocking.k_padded), self.dtype)
         for array, values in enumerate(arrays):
             out[:, array, : self.k] = values.T
         return out
 
     def intercepts(self, rows: list[FloatArray | None]) -> NDArray[Any]:
         """Return each thread's copies of the intercept, its velocity and its average."""
-        out = jit.aligned((self.n_threads, 3, self.blocking.k_padded), self.dtype)
+        out = aligned((self.n_threads, 3, self.blocking.k_padded), self.dtype)
         out[:, 0, self.k :] = -np.inf
         for row, values in enumerate(rows):
             if values is not None:
@@ -234,7 +235,7 @@ class _Layout(jit.Memory):
         )
         tiles = (1, self.n_threads) if a_pass else (2, shape.n_slices)
         kept = (shape.updates and not shape.in_place) or gradient_out is not None
-        is_class = jit.aligned((k_padded,), self.dtype)
+        is_class = aligned((k_padded,), self.dtype)
         is_class[: self.k] = 1
         if gain is None:
             gain = np.ones(1, self.dtype)
@@ -283,4 +284,4 @@ class _Layout(jit.Memory):
             nesterov=nesterov,
             losses=self.address(losses_out),
         )
-        jit.start(jit_sparse_loops.run, self.kind, words_of(shape, arguments), self.n_threads)
+        start(phases.run, self.kind, words_of(shape, arguments), self.n_threads)

@@ -1,6 +1,6 @@
 """The loops of the Numba backend over sparse rows: slices of the features, phases, threads.
 
-A step has the same three phases as with dense rows (:mod:`.jit_loops`): A partial logits of each
+A step has the same three phases as with dense rows (:mod:`.dense.phases`): A partial logits of each
 slice of the features, B residual, C update. Slices hold about as many stored values each; a thread
 keeps the same features in A and C, so their weights stay in its core's cache. In C each feature
 gets its changes in the order of the rows, whatever the number of threads.

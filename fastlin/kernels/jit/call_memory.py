@@ -1,0 +1,49 @@
+"""The arrays of one call of a kernel, which gets them by their addresses."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Memory:
+    """The arrays of one call, which kernels get by their addresses.
+
+    ``dtype``: of the weights.
+    """
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self._kept: list[NDArray[Any]] = []
+
+    def zeros(self, *shape: int, dtype: np.dtype[Any] | None = None) -> int:
+        """Return the address of zeros, 0 if there are none."""
+        if 0 in shape:
+            return 0
+        array = aligned(shape, dtype or self.dtype)
+        self._kept.append(array)
+        return int(array.ctypes.data)
+
+    def address(self, array: NDArray[Any] | None, dtype: Any = None) -> int:
+        """Return where an array lies, C-ordered and aligned, 0 for None; it lives as long as this.
+
+        It is copied if it is not of that type, C-ordered or aligned.
+        """
+        if array is None:
+            return 0
+        flags = array.flags
+        if not (flags.c_contiguous and flags.aligned and dtype in (None, array.dtype)):
+            array = np.require(array, dtype, ["C", "A"])
+        self._kept.append(array)
+        return int(array.ctypes.data)
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return zeros that start on a cache line."""
+    size = math.prod(shape) * dtype.itemsize
+    block = np.zeros(size + 64, np.uint8)
+    start = -block.ctypes.data % 64
+    return block[start : start + size].view(dtype).reshape(shape)
