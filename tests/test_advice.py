@@ -159,6 +159,15 @@ def test_which_features_count() -> None:
         assert model(**options).fit(rows[:, :4], Y).score(rows[:, :4], Y) > 0.7
 
 
+def test_the_narrowest_tenth_may_be_rare_events() -> None:
+    rows = np.random.default_rng(0).standard_normal((200, 30))
+    rows[:, :2] *= 1e-6
+    model().fit(rows, Y)
+    rows[:, :4] *= 1e-6
+    with one_warning(ScalingWarning, "differ by orders of magnitude"):
+        model(tol=None).fit(rows, Y)
+
+
 # ------------------------------------------------------------------ separation
 
 

@@ -255,6 +255,9 @@ def test_rows_drawn_by_weight_are_those_drawn_of_repeated_rows() -> None:
         expected = of_repeated[np.searchsorted(ends, marks, side="right")]
         np.testing.assert_array_equal(evenly_by_weight(times.astype(float), size), expected)
         np.testing.assert_array_equal(evenly_by_weight(0.1 * times, size), expected)
+    np.testing.assert_array_equal(
+        evenly_by_weight(times.astype(float), len(of_repeated)), of_repeated
+    )
     equal = np.array([0.0, 2, 2, 0, 2, 2, 2, 2, 0])
     assert evenly_by_weight(equal, 3).tolist() == [1, 4, 6]
 

@@ -23,6 +23,7 @@ from fastlin.rows.scaling import InputScale
 from fastlin.solvers import curvature
 from fastlin.solvers.curvature import Curvature
 from fastlin.solvers.lbfgs import minimize
+from fastlin.solvers.newton_bound import _reach
 from fastlin.solvers.objective import Objective
 from fastlin.solvers.problem import Problem
 from fastlin.solvers.progress import Progress
@@ -142,6 +143,35 @@ def test_the_lower_bound_is_below_the_optimum_and_meets_it_there(k: int, interce
                 assert bound == pytest.approx(least, rel=1e-5)
             elif size == 1e-4:
                 assert bound > 0.99 * least
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_the_moments_are_means_over_the_weighted_rows(k: int) -> None:
+    objective, rows, labels, weight = objective_of(k, "free")
+    of_class = np.eye(k)[labels][:, -objective.n_models :] * weight[:, np.newaxis]
+    mean_row, labels_rows, share = objective.moments
+    np.testing.assert_allclose(mean_row, weight @ rows / len(rows), rtol=1e-10)
+    np.testing.assert_allclose(labels_rows, of_class.T @ rows / len(rows), rtol=1e-9)
+    np.testing.assert_allclose(share, of_class.mean(axis=0), rtol=1e-14)
+    assert np.ptp(np.bincount(labels, weight)) > 1  # the classes can be told apart by their share
+
+
+@pytest.mark.parametrize("k", [2, 3, 4])
+def test_no_step_changes_two_logits_by_more_than_the_reach(k: int) -> None:
+    """By logits less one another, which the softmax depends on; of two classes there is one."""
+    objective, rows, _, _ = objective_of(k, "free")
+    x = np.column_stack([rows, np.ones(len(rows))])
+    half = np.random.default_rng(0).standard_normal((objective.n_models, x.shape[1], 7))
+    reach = _reach(objective, half, np.ones(len(rows), bool))
+    changes = np.einsum("nd,kdm->nkm", x, half)
+    if k == 2:
+        np.testing.assert_allclose(reach, np.linalg.norm(changes[:, 0], axis=1), rtol=1e-12)
+        return
+    largest = np.zeros(len(rows))
+    for a, b in product(range(k), repeat=2):
+        largest = np.maximum(largest, np.linalg.norm(changes[:, a] - changes[:, b], axis=1))
+    assert (largest <= reach * (1 + 1e-12)).all()
+    assert (reach < 2 * largest).all()
 
 
 def test_without_a_penalty_the_bound_is_zero() -> None:

@@ -114,6 +114,13 @@ def test_huge_numbers_that_cancel_are_no_nan() -> None:
         np.testing.assert_allclose(model.predict_proba(rows), expected, rtol=1e-6)
 
 
+def test_products_that_float64_cannot_hold_may_cancel_too() -> None:
+    model = LogisticRegression(backend="numpy")
+    model.classes_, model.n_features_in_ = np.array([0, 1]), 2
+    model.coef_, model.intercept_ = np.array([[1e200, -1e200]]), np.array([0.0])
+    assert model.decision_function([[1e200, 1e200], [0, 0]]).tolist() == [0, 0]
+
+
 def test_assigned_weights_predict() -> None:
     model = LogisticRegression(backend="numpy")
     model.classes_, model.n_features_in_ = np.array([0, 1]), 2

@@ -15,6 +15,7 @@ from problems import make_problem
 from fastlin.errors import InputError
 from fastlin.kernels import Samples, reference
 from fastlin.rows.scaling import InputScale
+from fastlin.solvers import schedules
 from fastlin.solvers.schedules import (
     DENSE_FEATURES,
     INTERCEPT_SHARE,
@@ -95,6 +96,35 @@ def test_with_one_row_in_a_batch_it_is_that_of_single_steps() -> None:
     squares = (samples.rows.values**2).sum(axis=1)
     assert 1 / rate == pytest.approx(0.25 * np.mean(squares**2) / np.mean(squares), rel=1e-12)
     assert 1 / rate < 0.25 * squares.max()
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 200])
+def test_a_batch_of_a_stream_is_few_of_all_rows(batch_size: int) -> None:
+    """Its noise falls with its size alone, even if it holds all rows of its block."""
+    samples = make_problem(200, 6, 1).samples
+    one, all_rows = (
+        1 / rate_of(samples, unscaled(6), 1, size, 0.0, fit_intercept=False) for size in (1, 200)
+    )
+    got = rate_of(samples, unscaled(6), 1, batch_size, 0.0, fit_intercept=False, in_stream=True)
+    expected = (1 - 1 / batch_size) * all_rows + one / batch_size
+    assert 1 / got == pytest.approx(expected, rel=1e-12)
+    assert one > 1.1 * all_rows
+
+
+def test_single_steps_on_heavy_rows_are_as_short_if_a_part_of_the_rows_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    n, d = 4000, 6
+    samples = make_problem(n, d, 1).samples
+    weight = np.where(np.arange(n) % 4 == 0, 9.0, 1.0)
+    weighted = replace(samples, sample_weight=weight / weight.mean())
+    arguments = (unscaled(d), 1, 1, 0.0, False)
+    of_all = rate_of(weighted, *arguments)
+    monkeypatch.setattr(schedules, "PROBE_BYTES", 0)  # which leaves 256 rows
+    of_part = rate_of(weighted, *arguments)
+    assert of_part != of_all
+    assert of_part == pytest.approx(of_all, rel=0.2)
+    assert rate_of(samples, *arguments) > 1.5 * of_all
 
 
 def test_momentum_divides_the_noise_and_leaves_the_curvature() -> None:
