@@ -1,7 +1,7 @@
-"""Compile every kind of kernel of the Numba backend, in an order that a seed gives.
+"""Compile every kind of kernel of the Numba backend, or a share of them, in an order of a seed.
 
-Run as a script. Prints a line of JSON: for each kernel its name, the symbols that its object file
-defines, and whether its code may raise exceptions.
+``python compile_kernels.py SEED unit|vectors SHARE`` prints a line of JSON: for each kernel its name,
+the symbols that its object file defines, and whether its code may raise exceptions.
 """
 
 from __future__ import annotations
@@ -53,9 +53,10 @@ def defined_symbols(code: bytes) -> list[str]:
     return [line.split()[-1] for line in done.stdout.splitlines()]
 
 
-def main(seed: int, with_unit: bool) -> None:
+def main(seed: int, with_unit: bool, share: float) -> None:
     todo = kernels(with_unit)
     random.Random(seed).shuffle(todo)
+    todo = todo[: round(share * len(todo))]
     results = []
     for body, kind in todo:
         name = compiled.kernel_name(body, kind)
@@ -73,4 +74,4 @@ def main(seed: int, with_unit: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2] == "unit")
+    main(int(sys.argv[1]), sys.argv[2] == "unit", float(sys.argv[3]))

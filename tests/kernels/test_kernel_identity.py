@@ -21,8 +21,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def compile_all(seed: int) -> list[dict[str, Any]]:
-    """Compile every kind of kernel in a process of its own, in an order of its own."""
+def compile_kernels(seed: int, share: float) -> list[dict[str, Any]]:
+    """Compile a share of all kinds of kernel in a process of its own, in an order of its own."""
     from fastlin.kernels.jit import compiled
     from fastlin.kernels.jit.matrix_unit import detection as matrix_unit
 
@@ -33,7 +33,7 @@ def compile_all(seed: int) -> list[dict[str, Any]]:
         features = ",".join([features, *(f"+{feature}" for feature in wanted)])
         environment |= {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
     script = Path(__file__).parents[1] / "compile_kernels.py"
-    command = [sys.executable, script, str(seed), "unit" if has_unit else "vectors"]
+    command = [sys.executable, script, str(seed), "unit" if has_unit else "vectors", str(share)]
     done = subprocess.run(
         command, capture_output=True, text=True, env=environment, timeout=600, check=False
     )
@@ -45,11 +45,12 @@ def compile_all(seed: int) -> list[dict[str, Any]]:
 @pytest.mark.skipif(shutil.which("nm") is None, reason="nm is not installed")
 def test_kernels_are_named_by_their_content_in_every_process() -> None:
     with ThreadPoolExecutor(2) as pool:
-        one, other = pool.map(compile_all, (1, 2))
-    assert [kernel["kernel"] for kernel in one] != [kernel["kernel"] for kernel in other]
-    for kernels in (one, other):
+        one, other = pool.map(compile_kernels, (1, 2), (1.0, 0.5))
+    # Half of them, after others than in the first process, tell whether names depend on an order.
+    assert [kernel["kernel"] for kernel in one][: len(other)] != [k["kernel"] for k in other]
+    for kernels, least in ((one, 20), (other, 10)):
         names = [kernel["name"] for kernel in kernels]
-        assert len(set(names)) == len(names) >= 20
+        assert len(set(names)) == len(names) >= least
         for kernel in kernels:
             # Nothing else that a linker could take for another kernel's.
             assert kernel["symbols"] == [kernel["name"]]
@@ -58,7 +59,7 @@ def test_kernels_are_named_by_their_content_in_every_process() -> None:
     by_kernel = [
         {kernel["kernel"]: kernel["name"] for kernel in kernels} for kernels in (one, other)
     ]
-    assert by_kernel[0] == by_kernel[1]
+    assert by_kernel[1].items() <= by_kernel[0].items()
 
 
 def test_another_version_processor_or_option_gives_other_names(

@@ -109,16 +109,12 @@ CASES = {
     "layer nonsense": variable("NUMBA_THREADING_LAYER", "nonsense", must_fail=True),
     "layer workqueue": works("NUMBA_THREADING_LAYER", "workqueue"),
     "layer omp": variable("NUMBA_THREADING_LAYER", "omp"),
-    "layer safe": variable("NUMBA_THREADING_LAYER", "safe"),
     "layer threadsafe": variable("NUMBA_THREADING_LAYER", "threadsafe"),
-    "layer forksafe": variable("NUMBA_THREADING_LAYER", "forksafe"),
     "layer tbb, set by a library": Case(before=SET_LAYER + "'tbb'", named="THREADING_LAYER"),
     "layer nonsense, set by a library": Case(
         before=SET_LAYER + "'nonsense'", named="THREADING_LAYER", must_fail=True
     ),
-    "layer workqueue, set by a library": Case(before=SET_LAYER + "'workqueue'"),
     "priority tbb": variable("NUMBA_THREADING_LAYER_PRIORITY", "tbb"),
-    "priority workqueue": variable("NUMBA_THREADING_LAYER_PRIORITY", "workqueue"),
     "priority workqueue tbb omp": works("NUMBA_THREADING_LAYER_PRIORITY", "workqueue tbb omp"),
     "priority nonsense": variable("NUMBA_THREADING_LAYER_PRIORITY", "a b c"),
     "one thread": works("NUMBA_NUM_THREADS", "1"),
@@ -135,7 +131,6 @@ CASES = {
     "unknown processor": variable("NUMBA_CPU_NAME", "nonsense"),
     "unknown feature": variable("NUMBA_CPU_FEATURES", "nonsense"),
     "no optimisation": works("NUMBA_OPT", "0"),
-    "most optimisation": works("NUMBA_OPT", "max"),
     "optimisation nonsense": variable("NUMBA_OPT", "nonsense"),
     "bounds checked": works("NUMBA_BOUNDSCHECK", "1"),
     "debugging": works("NUMBA_DEBUGINFO", "1"),
@@ -144,6 +139,11 @@ CASES = {
 }
 if LONG:
     CASES |= {
+        "layer safe": variable("NUMBA_THREADING_LAYER", "safe"),
+        "layer forksafe": variable("NUMBA_THREADING_LAYER", "forksafe"),
+        "layer workqueue, set by a library": Case(before=SET_LAYER + "'workqueue'"),
+        "priority workqueue": variable("NUMBA_THREADING_LAYER_PRIORITY", "workqueue"),
+        "most optimisation": works("NUMBA_OPT", "max"),
         "unknown feature after known ones": variable("NUMBA_CPU_FEATURES", "+sse,+sse2,+nonsense"),
         "no features": variable("NUMBA_CPU_FEATURES", ""),
         "empty layer": variable("NUMBA_THREADING_LAYER", ""),
