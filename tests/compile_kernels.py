@@ -1,7 +1,7 @@
 """Compile every kind of kernel of the Numba backend, or a share of them, in an order of a seed.
 
-``python compile_kernels.py SEED unit|vectors SHARE`` prints a line of JSON: for each kernel its name,
-the symbols that its object file defines, and whether its code may raise exceptions.
+``python compile_kernels.py SEED unit|vectors SHARE`` prints a line of JSON: for each kernel its
+name, the symbols that its object file defines, and whether its code may raise exceptions.
 """
 
 from __future__ import annotations
