@@ -199,7 +199,7 @@ def test_records_show_the_limit_of_the_moment(monkeypatch: pytest.MonkeyPatch, n
 
 def threads_of_a_fit(monkeypatch: pytest.MonkeyPatch, n_threads: int | None) -> int:
     """Return the number of threads with which a fit calls its kernel."""
-    from fastlin.kernels import reference
+    from fastlin.kernels import reference, table
 
     asked = []
     steps = reference.sgd_steps
@@ -210,8 +210,10 @@ def threads_of_a_fit(monkeypatch: pytest.MonkeyPatch, n_threads: int | None) -> 
 
     with monkeypatch.context() as patched:
         patched.setattr(reference, "sgd_steps", sgd_steps)
+        table.load_backend.cache_clear()  # the record holds the kernels
         model = fastlin.LogisticRegression(backend="numpy", max_epochs=1, n_threads=n_threads)
         model.fit(np.arange(8.0).reshape(4, 2), [0, 1, 0, 1])
+    table.load_backend.cache_clear()
     (n,) = set(asked)
     return n
 
