@@ -93,12 +93,12 @@ def kill(n: int, seed: int, words: list[str]) -> int:
 def main() -> int:
     warnings.simplefilter("ignore")
     # What a fit imports; neither compiles a kernel nor starts a thread.
-    import sklearn.linear_model  # noqa: F401
+    import sklearn.linear_model  # noqa: F401  # its import is not what is timed
 
     import fastlin.estimator
     import fastlin.kernels.jit.sparse.kernels
     import fastlin.solvers.lbfgs
-    import fastlin.solvers.sgd  # noqa: F401
+    import fastlin.solvers.sgd  # noqa: F401  # as above
 
     hunt.fit(hunt.Task.read("sgd,float64,k=2,d=3"), "numpy")
     action, n, *rest = sys.argv[1:]
