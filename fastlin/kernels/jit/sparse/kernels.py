@@ -6,7 +6,6 @@ copied into that order and back.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numba
@@ -20,6 +19,7 @@ from fastlin.kernels.jit.call_memory import Memory, aligned
 from fastlin.kernels.jit.kind import Kind
 from fastlin.kernels.jit.launch import instruction_set, start
 from fastlin.kernels.jit.memory import words_of
+from fastlin.kernels.jit.passes import logits_by, score_by
 from fastlin.kernels.jit.sparse import phases
 from fastlin.kernels.jit.sparse.phases import GROUP, SparseArguments, SparseShape
 from fastlin.kernels.threads import safe_n_threads
@@ -96,27 +96,6 @@ def loss_gradient(
     return float(loss_sum[0]), gradient, residual_sum[0, : layout.k].copy()
 
 
-def score(
-    samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int = 1
-) -> tuple[float, int]:
-    """See :func:`fastlin.kernels.reference.score`."""
-    nothing = np.empty((0, 0), weights.dtype)
-    losses, n_correct = _pass(samples, weights, intercept, nothing, n_threads)
-    return float(losses.sum()), int(n_correct.sum())
-
-
-def logits(
-    samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int = 1
-) -> FloatArray:
-    """See :func:`fastlin.kernels.reference.logits`."""
-    n = len(samples.rows)
-    if not samples.has_labels:  # whose losses the pass computes all the same
-        samples = replace(samples, labels=np.zeros(n, np.int32))
-    out = np.empty((n, len(weights)), weights.dtype)
-    _pass(samples, weights, intercept, out, n_threads)
-    return out
-
-
 def _pass(
     samples: Samples,
     weights: FloatArray,
@@ -142,6 +121,9 @@ def _pass(
     words = words_of(shape, arguments)
     start(phases.one_pass, layout.kind, words, layout.n_threads)
     return losses, n_correct
+
+
+score, logits = score_by(_pass), logits_by(_pass)
 
 
 class _Layout(Memory):
