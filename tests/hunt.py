@@ -1,9 +1,11 @@
 """Hunt for wrong models in short processes that share one cache, as the scripts of a user do.
 
-A trial is an empty cache and some processes, one after the other, each of which fits one to three
-small problems with the Numba backend and compares what it gets with the NumPy backend. A process
-that dies, a wrong model, and a model whose bits are not those that another process got end the
-hunt. ``make soak`` hunts for hours; by hand, from the folder of the sources::
+A trial is some processes, one after the other, each of which fits one to three small problems with
+the Numba backend and compares what it gets with the NumPy backend. They share a cache, which is
+empty at first, or which the trials before left full: the fuller it is, the more kernels could be
+taken for each other. A process that dies, a wrong model, and a model whose bits are not those that
+another process got end the hunt. ``make soak`` hunts for hours; by hand, from the folder of the
+sources::
 
     python tests/hunt.py [SEED] [TRIALS]       # trials without end unless told how many
     python tests/hunt.py [SEED] --hours 2
@@ -40,6 +42,8 @@ FAR = 1e-3
 """Of the largest weight, and of 1 for probabilities; see above."""
 
 N_ROWS = 320
+GOES_ON = 0.75
+"""Chance that a trial goes on in the cache of the one before it, as a user's next script does."""
 SOLVERS = ("sgd", "sgd", "lbfgs")
 SPARSE = tuple(
     f"csr{values}{columns}" for values in ("float32", "float64") for columns in ("", "int64")
@@ -227,11 +231,13 @@ class Hunt:
 
     def __init__(self) -> None:
         self.bits: dict[str, tuple[str, str]] = {}
+        self.ran_in: dict[Path, list[str]] = {}
+        """The tasks of each process that used a cache, in order."""
         self.n_processes = 0
 
     def run(self, cache: Path, processes: list[list[str]]) -> str | None:
         """Run processes one after the other in a cache; return the fault, if there was one."""
-        before: list[str] = []
+        before = self.ran_in.setdefault(cache, [])
         for words in processes:
             before.append(" ".join(words))
             done = run_python(__file__, "--fit", *words, variables={"NUMBA_CACHE_DIR": str(cache)})
@@ -288,15 +294,17 @@ def hunt(seed: int, n_trials: int | None, seconds: float, one: Hunt) -> bool:
     """Run trials until they are through, the time is up or one has a fault; print a line each."""
     started = time.monotonic()
     trial = 0
+    cache: Path | None = None
     while trial != n_trials and time.monotonic() - started < seconds:
         generator = random.Random(f"{seed} {trial}")
         processes = draw_trial(generator, generator.choice((3, 6, 9)), generator.randint(2, 6))
-        cache = Path(tempfile.mkdtemp(prefix="fastlin-hunt-"))
+        if cache is None or generator.random() > GOES_ON:
+            discard(cache)
+            cache = Path(tempfile.mkdtemp(prefix="fastlin-hunt-"))
         fault = one.run(cache, processes)
         if fault:
             print(f"seed {seed}, trial {trial}: {fault}", flush=True)
             return False
-        shutil.rmtree(cache)
         trial += 1
         print(
             f"seed {seed}, trial {trial}: {len(processes)} processes, "
@@ -304,7 +312,14 @@ def hunt(seed: int, n_trials: int | None, seconds: float, one: Hunt) -> bool:
             f"{(time.monotonic() - started) / 60:.1f} minutes",
             flush=True,
         )
+    discard(cache)
     return True
+
+
+def discard(cache: Path | None) -> None:
+    """Remove a cache that held no fault."""
+    if cache is not None:
+        shutil.rmtree(cache)
 
 
 def main() -> int:
