@@ -23,7 +23,7 @@ FLOORS = (
     ("rows", "results.history", "results.model_file"),
     ("kernels",),
     ("solvers",),
-    ("callbacks", "replacement", "results.scores", "train"),
+    ("batches", "callbacks", "replacement", "results.scores", "train"),
     ("training_set",),
     ("fitting",),
     ("estimator",),
