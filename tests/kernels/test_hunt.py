@@ -178,6 +178,12 @@ def test_a_wrong_model_is_noticed(solver: str, rows: str, monkeypatch: pytest.Mo
     for wrong in (scaled, zero):
         change["numba"] = wrong
         assert hunt.faults_of(task)[0], wrong
+    change["numpy"] = zero  # not far in the other's weights
+    change["numba"] = lambda model: model
+    assert hunt.faults_of(task)[0]
+    change["numba"] = zero  # both are the constant model
+    assert hunt.faults_of(task)[0] == []
+    del change["numpy"]
     change["numba"] = not_a_number  # which ends the process, and that is a fault too
     with pytest.raises(FastlinError, match="logits"):
         hunt.faults_of(task)
