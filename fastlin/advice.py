@@ -1,4 +1,4 @@
-"""The warnings that fastlin gives, and the line of code that they point to.
+"""The warnings that fastlin gives, and the line of code to which they point.
 
 Each is a :class:`FastlinWarning`, so that ``warnings.simplefilter("ignore", FastlinWarning)``
 silences all of them. :mod:`fastlin.solvers.diagnosis` decides when a fit gives one.

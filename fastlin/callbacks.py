@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks, from 1.9 on: a fit is a task, and so is each epoch in it."""
+"""scikit-learn's callbacks, from version 1.9 on: a fit is a task, and each epoch a subtask."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ try:
 except ImportError:  # an older scikit-learn
 
     class CallbackSupportMixin:  # type: ignore[no-redef]  # the import above failed
-        """Nothing: without scikit-learn's callbacks there is no ``set_callbacks``."""
+        """An empty class: without scikit-learn's callbacks there is no ``set_callbacks``."""
 
     def with_callbacks(method: Any) -> Any:
         """Return the method as it is."""
@@ -26,17 +26,17 @@ __all__ = ["CallbackSupportMixin", "FitTasks", "print_epoch", "with_callbacks"]
 
 
 class FitTasks:
-    """Tells an estimator's callbacks what is being done, and passes on that one of them says stop.
+    """Tells an estimator's callbacks what happens, and passes on a callback's request to stop.
 
     Parameters
     ----------
     estimator : LogisticRegression
     n_epochs : int
-        The most there will be.
+        Maximum number of epochs.
     data : dict
-        ``X``, ``y`` and ``sample_weight`` of the training, as callbacks are to see them.
+        ``X``, ``y`` and ``sample_weight`` of the training, as callbacks see them.
     attributes : callable
-        Returns by name the learned attributes of a model that stopped now.
+        Returns, by name, the learned attributes that a model stopped now would have.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class FitTasks:
         self._said = {"estimator": estimator, "X": data["X"], "y": data["y"], "metadata": None}
         if data["sample_weight"] is not None:
             self._said["metadata"] = {"sample_weight": data["sample_weight"]}
-        # Of its own memory: training goes on in the model's.
+        # A copy, because training goes on in the model's own arrays.
         self._attributes = lambda: deepcopy(attributes())
         self._name = "epoch" if estimator.solver == "sgd" else "iteration"
         self._epoch: Any = None
@@ -62,11 +62,11 @@ class FitTasks:
         self._epoch.call_on_fit_task_begin(**self._said, reconstruction_attributes=self._attributes)
 
     def __call__(self, progress: Progress) -> bool:
-        """Announce the end of an epoch; return whether a callback wants to stop here."""
+        """Announce the end of an epoch; return whether a callback asks to stop."""
         return progress.end_of_epoch and self._end_epoch()
 
     def end(self) -> None:
-        """Announce the end of the fit, and of an epoch that it cut short."""
+        """Announce the end of the fit, and of an unfinished epoch."""
         if self._epoch is not None:
             self._end_epoch()
         self._fit.call_on_fit_task_end(**self._said, reconstruction_attributes=self._attributes)
@@ -79,7 +79,7 @@ class FitTasks:
 
 
 def print_epoch(progress: Progress) -> None:
-    """Print a line at the end of an epoch, as ``verbose=1`` asks."""
+    """Print a line at the end of an epoch, for ``verbose=1``."""
     if not progress.end_of_epoch:
         return
     line = f"epoch {progress.epoch + 1}/{progress.max_epochs}  loss {progress.train_loss:.4f}"

@@ -1,6 +1,6 @@
-"""``LogisticRegression``: the scikit-learn estimator, its face alone.
+"""``LogisticRegression``, the scikit-learn interface of fastlin.
 
-The file is long since each of its many parameters is documented, constrained and assigned.
+The file is long because each of its many parameters is documented, constrained and assigned.
 """
 
 from __future__ import annotations
@@ -65,96 +65,97 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     Parameters
     ----------
     solver : {"sgd", "lbfgs"}
-        Mini-batch gradient descent, or L-BFGS on all rows to the optimum; a
-        ``ConvergenceWarning`` says if it did not get there.
+        Mini-batch gradient descent, or L-BFGS on all rows, which goes to the optimum. A
+        ``ConvergenceWarning`` says if training ended too early.
     backend : {"auto", "numba", "c", "numpy"}
-        Which kernels run; ``"auto"`` takes the first available in that order.
+        Which kernels run; ``"auto"`` takes the first available one, in this order.
     l2 : float
-        Weight of the penalty, >= 0.
+        Strength of the L2 penalty, >= 0.
     learning_rate : float or "auto"
-        Size of a step of ``batch_size`` rows; one of fewer rows is as much smaller. ``"auto"``
-        measures a safe one, see :func:`fastlin.solvers.schedules.safe_step_size`, lets it fall to 0
-        in the last epochs if the loss is at rest, so that noisy labels leave no noisy model, and
-        with a free intercept subtracts the features' means unless these are mostly 0, which
-        changes the pace but not the minimum.
+        Step size for a batch of ``batch_size`` rows; a smaller batch makes a proportionally smaller
+        step. ``"auto"`` measures a safe step size, see
+        :func:`fastlin.solvers.schedules.safe_step_size`, and lowers it to 0 in the last epochs if
+        the loss no longer falls, so that noisy labels do not leave a noisy model. If the intercept
+        is free and the features are not mostly 0, it also subtracts their means, which changes the
+        speed but not the minimum.
     schedule : {"constant", "invscaling", "cosine"}
         How the step size changes, see :func:`fastlin.solvers.schedules.rates`.
     momentum : float
-        Factor of the velocity in [0, 1).
+        Factor of the velocity, in [0, 1).
     nesterov : bool
         Use Nesterov's momentum.
     average : bool
-        Return the running average of the iterates, later ones weighing more.
+        Return a running average of the iterates, in which later ones weigh more.
     batch_size : int
-        Rows of a mini-batch.
+        Rows in a mini-batch.
     drop_last : bool
         Leave out the last batch of an epoch if it is not full.
     max_epochs : int
-        Most passes over the data; with ``"lbfgs"`` most iterations.
+        Maximum number of passes over the data; with ``"lbfgs"``, of iterations.
     shuffle : bool
         Draw a new order of the rows for every epoch.
     tol : float or None
-        Stop when the training loss of an epoch improved by less than this ``patience`` epochs in a
-        row; with ``"lbfgs"`` when the objective is above its optimum by an estimated ``tol`` of it
-        or less, see :func:`fastlin.solvers.lbfgs.minimize`. 0 or None never stops.
+        Stop when the training loss improved by less than ``tol`` in each of ``patience`` epochs in
+        a row; with ``"lbfgs"``, when the objective is within an estimated fraction ``tol`` of its
+        optimum, see :func:`fastlin.solvers.lbfgs.minimize`. 0 or None never stops.
     early_stopping : bool
         Stop when ``patience`` checks in a row did not improve the best validation loss, and return
-        the weights of the best check. Needs ``X_val``, or splits ``validation_fraction`` off.
+        the weights of the best check. Uses ``X_val``, or splits off ``validation_fraction``.
     patience : int
         See ``tol`` and ``early_stopping``.
     checks_per_epoch : int
-        Evaluations on the validation and training rows in each epoch, made right after every step
-        that is a multiple of ``steps_per_epoch // checks_per_epoch``; with ``"lbfgs"`` after every
-        iteration.
+        Evaluations on the validation and training rows in each epoch, each right after a step whose
+        number is a multiple of ``steps_per_epoch // checks_per_epoch``; ``"lbfgs"`` evaluates after
+        every iteration.
     validation_fraction : float
-        Share of the training rows split off by ``early_stopping`` if ``fit`` gets no ``X_val``.
+        Fraction of the training rows that ``early_stopping`` splits off if ``fit`` gets no
+        ``X_val``.
     fit_intercept : bool
         Train an intercept.
     regularize_intercept : bool
-        Let the penalty cover the intercept too.
+        Penalise the intercept too.
     input_scale : None, "minmax", "standard" or (shift, scale)
         Scaling of the inputs, folded into the weights; see
         :meth:`fastlin.rows.scaling.InputScale.from_option`.
     class_weight : None, "balanced" or dict
         Factor of the loss of each class.
     warm_start : bool
-        Start ``fit`` from the present weights, also if they were assigned.
+        Start ``fit`` from the present weights, whether trained or assigned.
     random_state : None, int or numpy.random.RandomState
-        Seed of the order of rows and of the split.
+        Seed of the order of the rows and of the split.
     n_threads : int or None
-        Threads of the kernels; None is every core this process may use.
+        Threads of the kernels; None uses every core that this process may use.
     dtype : {"auto", "float32", "float64"}
         Type of the weights; ``"auto"`` is float64 for float64 rows, else float32.
     verbose : int
-        1 prints a line an epoch.
+        1 prints a line for each epoch.
     callbacks : list of callable or None
         Each is called with a :class:`fastlin.train.Progress` after every check and at the end of
-        every epoch; returning True stops the training, as does NumPy's. Whatever else is returned,
-        a number such as 1 among it, does not. An exception ends the fit and leaves the model as it
-        was before.
+        every epoch. Training stops if one returns True, Python's or NumPy's; any other value, even
+        1, has no effect. An exception ends the fit and leaves the model as it was before.
 
     Attributes
     ----------
     classes_ : (k,)
         Labels in sorted order.
-    coef_ : (k, d) or (1, d) with two classes
-        Weights that act on the rows as they are given, unscaled.
-    intercept_ : (k,) or (1,) with two classes
-        What is added to the weighted rows. Of the weights' type; float64 if features so far from
-        zero were scaled that float32 would round away what is left of it in the sum.
+    coef_ : (k, d), or (1, d) with two classes
+        Weights for the rows as they are given, unscaled.
+    intercept_ : (k,), or (1,) with two classes
+        The intercept, in the weights' type; float64 if scaled features lie so far from zero that
+        float32 would lose it to rounding.
     n_iter_ : int
-        Epochs (``"sgd"``) or iterations (``"lbfgs"``) made.
+        Epochs (``"sgd"``) or iterations (``"lbfgs"``) run.
     history_ : fastlin.results.history.History
         Losses, accuracies, times and why training ended.
     backend_ : str
         Name of the backend that trained.
     learning_rate_ : float
-        Step size used. With ``learning_rate="auto"`` that of the intercept is another, see
-        :func:`fastlin.solvers.schedules.safe_step_size`, and it is nan with ``"lbfgs"``.
+        Step size used; nan with ``"lbfgs"`` and ``learning_rate="auto"``. With ``"auto"`` the
+        intercept has its own, see :func:`fastlin.solvers.schedules.safe_step_size`.
     n_features_in_ : int
-        Features of the rows, ``d``.
+        Number of features, ``d``.
     feature_names_in_ : (d,) of str
-        Only if the rows had names, as data frames do.
+        The features' names; only if the rows had them, as data frames do.
 
     Examples
     --------
@@ -168,7 +169,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
 
     classes_: NDArray[Any]
     _state: State = State()
-    """What was learned, or assigned."""
+    """What was learned or assigned."""
     _data_layout: dict[str, Any] | None = None
     """How the command line read the text file that this model was trained on."""
 
@@ -265,7 +266,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
 
     @property
     def coef_(self) -> Any:
-        """Weights that act on the rows as they are given, unscaled: (k, d), or (1, d)."""
+        """Weights for the rows as they are given, unscaled: (k, d), or (1, d) for two classes."""
         return self._learned("coef")
 
     @coef_.setter
@@ -274,7 +275,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
 
     @property
     def intercept_(self) -> Any:
-        """What is added to the weighted rows: (k,), or (1,) with two classes."""
+        """The intercept: (k,), or (1,) with two classes."""
         return self._learned("intercept")
 
     @intercept_.setter
@@ -305,21 +306,22 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     ) -> LogisticRegression:
         """Train on rows and their labels.
 
-        A call that raises, Ctrl-C included, leaves the model as it was before, or none.
+        If the call raises, even at Ctrl-C, the model stays as it was before.
 
         Parameters
         ----------
         X : (n, d)
-            Rows. C-ordered uint8, float32 and float64 rows are read where they lie, and so are
-            SciPy's CSR matrices and arrays of float32 or float64 whose columns ascend; other
+            Rows. C-ordered uint8, float32 and float64 rows are read without a copy, and so are
+            SciPy's CSR matrices and arrays of float32 or float64 with sorted column indices; other
             sparse formats are converted.
         y : (n,)
-            Label of each row: numbers or strings, two different ones at least.
+            Label of each row: numbers or strings, of at least two different values.
         sample_weight : (n,), optional
-            Factor of each row's loss, >= 0; a row of weight 2 counts as two rows, one of 0 as none.
+            Factor of each row's loss, >= 0: a row of weight 2 counts as two rows, and a row of
+            weight 0 does not count.
         X_val, y_val : (m, d) and (m,), optional
-            Validation set, on which every check is made. It may be of another kind than ``X`` and
-            ``y``, such as sparse beside dense rows; data frames must have the same columns.
+            Validation set, on which every check is made. Its form may differ from that of ``X`` and
+            ``y``, as with sparse and dense rows; data frames must have the same columns.
 
         Returns
         -------
@@ -348,7 +350,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         X_val: ArrayLike | None,
         y_val: ArrayLike | None,
     ) -> None:
-        """Do what :meth:`fit` of ``owner`` says; this is a copy of it."""
+        """Run :meth:`fit` of ``owner`` on this copy of it."""
         options = Options(self)
         with input_errors():
             backend = check_options(self)
@@ -368,7 +370,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
                 require_same_model(data.classes, d, old_classes, shape[1] if len(shape) == 2 else d)
                 epochs = self._state.seen.epochs if isinstance(self.random_state, Integral) else 0
                 if epochs:
-                    generator = options.generator(epochs)  # orders that are new ones
+                    generator = options.generator(epochs)  # draws new orders
                 before = self._state.begun_anew(epochs)
             elif options.descends and self.input_scale is None:
                 look_at_features(data.rows, data.weights)
@@ -388,7 +390,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             tell_what_was_seen(options, backend, data, learned)
 
     def _adopt(self, learned: Learned, classes: NDArray[Any]) -> None:
-        """Become what was learned of some classes."""
+        """Take over what was learned, for these classes."""
         self.classes_ = classes
         self._state, self.history_ = learned.state, learned.history
         self.n_iter_ = learned.history.stopped_epoch + 1
@@ -404,15 +406,15 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> LogisticRegression:
-        """Make one epoch over some rows, starting from the present weights.
+        """Run one epoch over some rows, starting from the present weights.
 
-        The input scale is that of the first call's rows, and so is an automatic learning rate
-        unless they are few. Momentum, average and schedule go on where the last call, or ``fit``,
-        left them; a block smaller or lighter than those before makes smaller steps. An option that
-        has changed since takes effect now; the guide's page on training on says how each does.
-        L-BFGS, which uses all rows at once, has no such method.
+        The first call's rows set the input scale and, unless they are few, an automatic learning
+        rate. Momentum, average and schedule continue from where the last call, or ``fit``, left
+        them; a block with fewer rows or less weight than earlier ones makes smaller steps. An
+        option that has changed since then takes effect now, as the guide's page on continuing a fit
+        describes. L-BFGS has no such method, because it uses all rows at once.
 
-        A call that raises, Ctrl-C included, leaves the model as it was before.
+        If the call raises, even at Ctrl-C, the model stays as it was before.
 
         Parameters
         ----------
@@ -421,9 +423,9 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         y : (n,)
             Label of each row.
         classes : (k,), optional
-            All labels that will ever come; required by the first call.
+            All labels that any call will bring; required by the first call.
         sample_weight : (n,), optional
-            Factor of each row's loss, >= 0, next to the weights of earlier calls.
+            Factor of each row's loss, >= 0, on the same scale as the weights of earlier calls.
 
         Returns
         -------
@@ -450,7 +452,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         classes: ArrayLike | None,
         sample_weight: ArrayLike | None,
     ) -> None:
-        """Do what :meth:`partial_fit` says; this is a copy of the estimator that was asked."""
+        """Run :meth:`partial_fit` on this copy of the estimator."""
         options = Options(self)
         with input_errors():
             backend = check_options(self)
@@ -505,13 +507,13 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         Returns
         -------
         (n, k), or (n,) with two classes
-            With two classes the logit of ``classes_[1]``. Of the weights' type; float64 if that is
-            float32 and cannot hold them.
+            With two classes, the logit of ``classes_[1]``. They have the weights' type, or float64
+            if float32 cannot hold them.
 
         Raises
         ------
         InputError
-            The rows cannot be used, or the logits of one overflow; also a ValueError.
+            The rows cannot be used, or the logits of a row overflow; also a ValueError.
         """
         check_is_fitted(self)
         with input_errors():
@@ -556,7 +558,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
 
     @numpys_defaults
     def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
-        """Return the natural logarithm of :meth:`predict_proba`, finite if that is 0.
+        """Return the natural logarithm of :meth:`predict_proba`, finite even if that is 0.
 
         Parameters
         ----------
@@ -580,16 +582,16 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
 
     @numpys_defaults
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Return the accuracy, the share of rows whose label is predicted.
+        """Return the accuracy, the fraction of rows whose label is predicted.
 
         Parameters
         ----------
         X : (n, d)
             Rows, as in :meth:`fit`.
         y : (n,)
-            Label of each row; one that training has not seen is never predicted.
+            Label of each row; a label that training has not seen always counts as wrong.
         sample_weight : (n,), optional
-            How much each row counts.
+            Weight of each row in the average.
 
         Returns
         -------
@@ -604,7 +606,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         return float(np.average(right, weights=weights))
 
     def __sklearn_tags__(self) -> Tags:
-        """Tell scikit-learn that sparse rows are welcome."""
+        """Tell scikit-learn that rows may be sparse."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
@@ -617,7 +619,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         Parameters
         ----------
         path : str or Path
-            Exactly this file; one that is there is replaced.
+            Name of the file, used as it is; an existing file is replaced.
 
         Raises
         ------
@@ -657,7 +659,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         Returns
         -------
         LogisticRegression
-            It predicts, and trains on, as the saved one would.
+            A model that predicts and continues to train as the saved one would.
 
         Raises
         ------

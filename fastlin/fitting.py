@@ -1,4 +1,4 @@
-"""Options and arrays become a problem, which is solved, and what is learned is a state."""
+"""Turns options and arrays into a problem, solves it, and returns what was learned as a state."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Learned:
-    """What a run brought."""
+    """The result of a run."""
 
     state: State
     history: History
@@ -54,10 +54,10 @@ class Learned:
 
 @dataclass(frozen=True)
 class Start:
-    """A problem, and the parameters from which a solver goes on.
+    """A problem, and the parameters at which a solver starts.
 
-    ``is_resumed`` says whether they are where an earlier run stopped; ``keeps_scale``, whether the
-    inputs are scaled as they were then.
+    ``is_resumed`` says whether they are those at which an earlier run stopped; ``keeps_scale``,
+    whether the inputs are scaled as they were then.
     """
 
     problem: Problem
@@ -69,11 +69,11 @@ class Start:
 def prepare(
     options: Options, backend: Backend, data: TrainingSet, before: State | None = None
 ) -> Start:
-    """Turn options and arrays into a problem, and begin at zero or at an earlier state."""
+    """Turn options and arrays into a problem that starts at zero or at an earlier state."""
     rows, n_features = data.rows, data.rows.shape[1]
     dtype = weight_type(rows, options.dtype)
     if before is not None and before.trained_with.get("weights") == "float64":
-        # One block of float32 must not round a model of float64.
+        # A float64 model must not be rounded by one block of float32 rows.
         dtype = np.dtype(np.float64) if options.dtype == "auto" else dtype
     require_penalty(options.l2, dtype)
     scale = _scale(options, data, dtype, before)
@@ -137,14 +137,14 @@ def learn(
     backend : Backend
     data : TrainingSet
     before : State or None
-        What to go on from; no array of it is written to.
+        Where training starts; its arrays are not written to.
     generator : numpy.random.Generator
-        Draws the orders of rows.
+        Draws the orders of the rows.
     is_part : bool
-        Whether the rows are some of those of a stream, of which one epoch is made.
+        Whether the rows are one block of a stream, which gets one epoch.
     tasks_of : callable or None
-        Returns the tasks that scikit-learn's callbacks are told of, given what returns the state of
-        a run that stopped now.
+        Returns the tasks that scikit-learn's callbacks are told about; its argument is a function
+        that returns the state if the run stopped now.
     """
     start = prepare(options, backend, data, before)
     problem, parameters, tasks = start.problem, start.parameters, None
@@ -170,7 +170,7 @@ def learn(
 
 
 def solved(options: Options, problem: Problem, parameters: Parameters, history: History) -> Learned:
-    """Return what L-BFGS brought, which went to ``parameters``."""
+    """Return the result of L-BFGS, which has changed ``parameters``."""
     weights, intercept = parameters.weights, parameters.intercept
     state = State(
         weights,
@@ -217,7 +217,8 @@ def _descend(
                 in_stream=is_part and n_counted < BATCHES_OF_A_WHOLE * full_batch,
             ),
         )
-    steps_done = before.steps_done if start.is_resumed else 0  # an average begins, no schedule does
+    # If it is not resumed, an average starts anew, but the schedule continues.
+    steps_done = before.steps_done if start.is_resumed else 0
     descent = Descent(
         batches=Batches(
             n_counted,
@@ -259,7 +260,7 @@ def _descend(
 def tell_what_was_seen(
     options: Options, backend: Backend, data: TrainingSet, learned: Learned
 ) -> None:
-    """Warn of rows that a plane separates, or of a descent that has not arrived."""
+    """Warn if a hyperplane separates the rows, or if gradient descent has not converged."""
     if options.l2 == 0 and _separates(options, backend, data, learned.state):
         tell_of_separation(len(data.labels))
     elif options.descends:
@@ -271,9 +272,9 @@ def tell_what_was_seen(
 def _scale(
     options: Options, data: TrainingSet, dtype: np.dtype[Any], before: State | None
 ) -> InputScale:
-    """Return the scale of the inputs: that of before if it still is as the options say."""
-    # Rows in sparse form cannot be shifted, and if the intercept is not free, the features' origin
-    # makes another model.
+    """Return the inputs' scale: the earlier one if the options that determine it are the same."""
+    # Sparse rows cannot be shifted, and unless the intercept is free, shifting the features changes
+    # the model.
     rows = data.rows
     may_centre = options.may_centre and rows.can_be_shifted
     before = before or State()
@@ -282,7 +283,7 @@ def _scale(
     scale = InputScale.from_option(options.input_scale, rows, data.weights)
     if may_centre:
         centred = scale.centred(rows, data.weights)
-        # L-BFGS finds the intercept by itself unless that would cost digits.
+        # L-BFGS needs centred features only if they would otherwise lose digits.
         if options.descends or centred.loses_digits(rows, dtype, data.weights):
             return centred
     return scale
@@ -291,7 +292,7 @@ def _scale(
 def _validation_samples(
     data: TrainingSet, scale: InputScale, dtype: np.dtype[Any]
 ) -> tuple[Samples | None, bool]:
-    """Return the validation rows, if there are any, and whether they are shifted as the others."""
+    """Return the validation rows, if any, and whether they are shifted like the training rows."""
     if data.validation is None:
         return None, True
     rows, labels, weights = data.validation
@@ -307,7 +308,7 @@ def _trained_with(options: Options, problem: Problem) -> dict[str, Any]:
 
 
 def _separates(options: Options, backend: Backend, data: TrainingSet, state: State) -> bool:
-    """Whether a model is right about every row that counts."""
+    """Whether a model classifies every row of positive weight correctly."""
     index = encode_labels(data.labels, data.classes)
     n_threads, model = options.threads(backend), (state.coef, state.intercept)
     assert state.scale is not None, "it was trained"

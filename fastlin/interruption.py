@@ -1,7 +1,7 @@
-"""Ctrl-C and termination of the command ``fastlin``: one line, no traceback, no temporary files.
+"""Ends the command ``fastlin`` at Ctrl-C with one line, no traceback and no temporary files.
 
-During imports a module could turn the exception into an error of its own or swallow it, and there
-is nothing to clean up, so a signal ends the process at once. Afterwards a signal raises an
+During imports a module could swallow an exception or turn it into another error, and there is
+nothing to clean up, so a signal ends the process at once. Afterwards a signal raises an
 exception, so that temporary files are removed. Signals that a shell's ``&`` or ``nohup`` ignores
 stay ignored.
 """
@@ -22,7 +22,7 @@ received: int | None = None
 
 
 def begin() -> None:
-    """End the process at once at Ctrl-C, as at the very start and the very end of a process."""
+    """Let Ctrl-C end the process at once; called at the start and at the end of the process."""
     global begun
     begun = True
     if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, _raise):
@@ -45,7 +45,7 @@ def raise_from_now_on() -> None:
 
 
 def word() -> str:
-    """Return the word for the end of this process."""
+    """Return the word that says how this process ended."""
     return _WORDS[signal.Signals(received or signal.SIGINT)]
 
 

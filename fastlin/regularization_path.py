@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fastlin.solvers.problem import Problem
 
 DEFAULT_L2 = tuple(10.0 ** (-half / 2) for half in range(13))
-"""1 to 1e-6, two a decade."""
+"""1 to 1e-6, two in each decade."""
 
 
 @dataclass(frozen=True)
@@ -35,21 +35,21 @@ class RegularizationPath:
     Attributes
     ----------
     l2 : (p,) float64
-        Weight of each fit's penalty, falling.
-    coef : (p, k, d) or (p, 1, d) with two classes
-        Weights that act on the rows as they are given, unscaled.
-    intercept : (p, k) or (p, 1)
+        Strength of each fit's penalty, in falling order.
+    coef : (p, k, d), or (p, 1, d) with two classes
+        Weights for the rows as they are given, unscaled.
+    intercept : (p, k), or (p, 1) with two classes
     objective : (p,) float64
         Mean cross-entropy plus penalty that each fit reached.
     gap : (p,) float64
-        The optimum's objective is not lower by more than this; see
+        Upper bound on the distance of ``objective`` from its optimum; see
         :class:`~fastlin.results.history.History`.
     n_iter : (p,) int64
-        Iterations that each fit took, starting from the one before.
+        Iterations of each fit, which starts from the previous one.
     stop_reason : tuple of str
         Why each fit ended.
     val_loss, val_accuracy : (p,) float64, or None without a validation set
-        Mean cross-entropy in nats, and the fraction of rows predicted right.
+        Mean cross-entropy in nats, and the fraction of rows predicted correctly.
     best : LogisticRegression or None
         The fit with the least ``val_loss``, as an estimator; None without a validation set.
     """
@@ -90,13 +90,14 @@ def path(
     y : (n,)
         Label of each row.
     l2 : sequence of float
-        Weights of the penalty, >= 0, in any order; by default 13 from 1 to 1e-6.
+        Strengths of the penalty, >= 0, in any order; by default 13 from 1 to 1e-6.
     sample_weight : (n,), optional
         Factor of each row's loss, >= 0.
     X_val, y_val : (m, d) and (m,), optional
-        Without them there is no ``best``.
+        Validation set; without it ``best`` is None.
     **parameters
-        Of :class:`LogisticRegression`, but for ``solver``, ``warm_start`` and ``early_stopping``.
+        Those of :class:`LogisticRegression` except ``solver``, ``warm_start`` and
+        ``early_stopping``.
 
     Returns
     -------
@@ -158,7 +159,7 @@ def path(
 
 @dataclass(frozen=True)
 class _Fit:
-    """One penalty's problem, what solves it, and its score on the validation rows."""
+    """The problem of one penalty, its solution, and the score on the validation rows."""
 
     problem: Problem
     solution: Solution
@@ -175,8 +176,8 @@ class _Fit:
 def _solve_all(
     problem: Problem, parameters: Parameters, penalties: NDArray[np.float64]
 ) -> list[_Fit]:
-    """Solve a problem under each penalty, in turn from ``parameters``, which change."""
-    # Scores are made once a fit, not after every iteration.
+    """Solve a problem for each penalty in turn; ``parameters`` hold the start and are changed."""
+    # The validation rows are scored once for each fit, not after every iteration.
     objective = Objective(replace(problem, validation=None))
     curvature = Curvature(objective)
     fits = []
@@ -193,7 +194,7 @@ def _solve_all(
 
 
 def _warn_of_shortfall(fits: list[_Fit]) -> None:
-    """Name in one warning the fits that ended short of ``tol``."""
+    """Give one warning that names the fits that did not reach ``tol``."""
     short = [fit for fit in fits if fit.solution.shortfall]
     if short:
         listed = ", ".join(f"{fit.problem.l2:g}" for fit in short)

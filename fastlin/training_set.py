@@ -1,4 +1,4 @@
-"""What training is given: an estimator's options, and rows with all that goes with them."""
+"""The inputs of training, checked: an estimator's options, and rows with labels and weights."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 COUNTED = ("batch_size", "max_epochs", "patience", "checks_per_epoch", "n_threads")
 MOST_COUNTED = 2**31 - 1
-"""More rows, epochs, checks or threads there never are, and the kernels count in 64 bits."""
+"""Larger counts are cut to this, which no number of rows, epochs or threads exceeds in practice."""
 
 
 class Options:
-    """An estimator's parameters, numbers as Python's own: NumPy's small ones overflow in sums."""
+    """An estimator's parameters as Python numbers: NumPy's small integers overflow in sums."""
 
     def __init__(self, estimator: Any) -> None:
         self._estimator = estimator
@@ -53,43 +53,43 @@ class Options:
 
     @property
     def descends(self) -> bool:
-        """Whether gradient descent trains, and not L-BFGS."""
+        """Whether the solver is gradient descent rather than L-BFGS."""
         return bool(self.solver == "sgd")
 
     @property
     def may_centre(self) -> bool:
-        """Whether a solver may choose the features' origin, as well as its own pace."""
+        """Whether the solver chooses its own step size and may also shift the features."""
         has_own_pace = not self.descends or self.learning_rate == "auto"
-        # Which can take up any shift of the features at no cost.
+        # A free intercept absorbs any shift of the features without changing the objective.
         intercept_is_free = self.fit_intercept and not self.regularize_intercept
         return bool(has_own_pace and intercept_is_free)
 
     @property
     def all_callbacks(self) -> list[Callback]:
-        """The callbacks, with the one that ``verbose`` asks for."""
+        """The callbacks, and the printing one if ``verbose`` asks for it."""
         return [*(self.callbacks or ()), *([print_epoch] if self.verbose else ())]
 
     def threads(self, backend: Backend) -> int:
-        """Return how many threads a backend's kernels are to use."""
+        """Return how many threads a backend's kernels use."""
         return int(self.n_threads or backend.n_threads)
 
     def generator(self, epochs: int = 0) -> np.random.Generator:
-        """Return what draws the orders of rows; after some ``epochs`` of a seed, others."""
+        """Return the generator of the rows' orders; past ``epochs`` of a seed give others."""
         seed = check_random_state(self._estimator.random_state).randint(2**31 - 1)
         return np.random.default_rng([seed, epochs] if epochs else seed)
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Rows that were checked, with all that goes with them.
+    """Rows that were checked, with their labels, weights and validation set.
 
     Attributes
     ----------
     rows : (n, d)
     labels : (n,)
-        As they were given.
+        As the caller gave them.
     classes : (k,)
-        All labels there are, in sorted order.
+        All different labels, in sorted order.
     weights : (n,) float64 or None
         Factor of each row's loss.
     validation : tuple or None
@@ -104,14 +104,14 @@ class TrainingSet:
 
 
 def check_options(estimator: Any) -> Backend:
-    """Return the backend that an estimator names, once all its parameters were checked."""
+    """Check all parameters of an estimator, and return the backend that it names."""
     check_parameters(estimator)
     require_callables(estimator.callbacks or ())
     return get_backend(estimator.backend)
 
 
 def read(estimator: Any, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any) -> TrainingSet:
-    """Check what ``fit`` was given; the estimator learns the number and names of the features."""
+    """Check the arguments of ``fit``, and set the estimator's number and names of the features."""
     rows, labels = check_rows_and_labels(estimator, X, y, reset=True)
     weights = check_weights(rows, labels, sample_weight, estimator.class_weight)
     classes = np.unique(labels)
@@ -128,7 +128,7 @@ def read(estimator: Any, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: 
 def split(
     data: TrainingSet, fraction: float, generator: np.random.Generator
 ) -> tuple[TrainingSet, NDArray[np.int64]]:
-    """Split a validation set off; return what is left, and which rows these are."""
+    """Split off a validation set; return the rest, and the indices of its rows."""
     part, val_part = split_validation_set(data.labels, fraction, generator, data.weights)
     weights = val_weights = data.weights
     if data.weights is not None:
