@@ -1,4 +1,4 @@
-"""Which rows make which batch, and how many steps an epoch has."""
+"""Assigns rows to batches, and counts the steps of an epoch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 LONGEST_STEP = 2.0
-"""Most that the weight of a block may lengthen a step; with a safe rate 2 is not unstable yet."""
+"""Upper limit of the factor by which a block's weight lengthens steps; up to 2, a safe rate stays
+stable."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,13 @@ class Batches:
     """The plan of an epoch: ``n_rows`` rows in batches of ``batch_size``.
 
     Steps are counted over all epochs from 0. A check falls on every step that is a multiple of
-    ``steps_per_epoch // checks_per_epoch`` (at least 1), the very first included.
+    ``steps_per_epoch // checks_per_epoch`` (at least 1), including the very first.
 
-    A batch makes a whole step if it holds ``full_batch`` rows, by default as many as the largest
-    of the epoch, and else its share of one: so every row moves the model alike, in whichever batch
-    it lies. ``row_weight`` is the weight of these rows next to those of earlier epochs.
-    ``counted (n_rows,)`` are the rows that are used, by default the first ``n_rows``.
+    A batch of ``full_batch`` rows, by default the size of the epoch's largest batch, makes a whole
+    step; a smaller batch makes a proportionally smaller step, so that every row moves the model
+    equally whichever batch it is in. ``row_weight`` is the mean weight of these rows relative to
+    those of all calls. ``counted (n_rows,)`` are the rows that are used, by default the first
+    ``n_rows``.
     """
 
     n_rows: int
@@ -59,7 +61,7 @@ class Batches:
         return max(1, self.steps_per_epoch // self.checks_per_epoch)
 
     def order(self, generator: np.random.Generator) -> NDArray[np.int64]:
-        """Return the rows of one epoch in the order in which they are used, ``(m,)``."""
+        """Return the row indices of one epoch in the order in which they are used, ``(m,)``."""
         if self.shuffle:
             order = generator.permutation(self.n_rows)
         else:
@@ -69,19 +71,19 @@ class Batches:
         return order if self.counted is None else self.counted[order]
 
     def rows_of_steps(self, first: int, stop: int) -> NDArray[np.int64]:
-        """Return the number of rows of some steps of an epoch, ``(stop - first,)``."""
+        """Return the number of rows in each of some steps of an epoch, ``(stop - first,)``."""
         return np.minimum(
             self.batch_size, self.n_rows - np.arange(first, stop, dtype=np.int64) * self.batch_size
         )
 
     def shares(self, first: int, stop: int) -> NDArray[np.float64]:
-        """Return what share of a whole step each of some steps makes, ``(stop - first,)``."""
+        """Return each step's size as a fraction of a whole step, ``(stop - first,)``."""
         full_batch = self.full_batch or min(self.batch_size, self.n_rows)
         shares: NDArray[np.float64] = self.rows_of_steps(first, stop) / full_batch
         return np.minimum(self.row_weight * shares, LONGEST_STEP)
 
     def runs(self, epoch: int, with_checks: bool) -> Iterator[tuple[int, int, bool]]:
-        """Cut an epoch into runs of steps that end at a check or with the epoch.
+        """Split an epoch into runs of steps, each of which ends at a check or with the epoch.
 
         Yields
         ------

@@ -1,13 +1,14 @@
-"""How far a point's objective is above the optimum at most, from one look at all rows in float64.
+"""An upper bound on how far a point's objective is above the optimum, computed in float64.
 
-Two bounds, of which the lower counts. Weak duality (:func:`fastlin.solvers.objective.dual_bound`)
-always holds and is loose by as much as the curvature is above the penalty. The other, Newton's
-(:mod:`fastlin.solvers.newton_bound`), is tight near the optimum but needs the Hessian, so it is for
-problems of few weights.
+It is the smaller of two bounds. Weak duality (:func:`fastlin.solvers.objective.dual_bound`) always
+gives one, which is looser the more the curvature exceeds the penalty. The Newton bound
+(:mod:`fastlin.solvers.newton_bound`) is tight near the optimum but needs the Hessian, so it serves
+problems with few weights.
 
-Nothing here is rounded to the weights' type but the point itself. Of few rows, losses and residuals
-are exact however small (:mod:`fastlin.solvers.exact`); of many, the backend's kernel sums them up
-in float64, which is as quick as an iteration and off by some epsilons of 1.
+Only the point itself is rounded to the weights' type. For few rows, losses and residuals keep their
+relative precision however small they are (:mod:`fastlin.solvers.exact`). For many rows the
+backend's kernel sums them in float64, which takes as long as an iteration and is off by a few
+epsilons of 1.
 """
 
 from __future__ import annotations
@@ -30,25 +31,25 @@ if TYPE_CHECKING:
     from fastlin.solvers.objective import Objective
 
 MOST_UNKNOWNS = 256
-"""Above it the Hessian would cost more than it tells; weights and intercepts of all classes."""
+"""Most weights and intercepts, over all classes, for which the Hessian is worth its cost."""
 
 CHEAP = 1e8
-"""Products for a Hessian that are worth it whatever the passes so far have cost."""
+"""A Hessian of at most this many products is computed however cheap the passes so far were."""
 
 PRODUCTS_OF_A_PASS = 8
-"""Products of the Hessian's rows that cost as much as what a pass does with a weight."""
+"""Products of the Hessian that cost as much as a pass spends on one weight and row."""
 
 MANY = 2e6
-"""Products of a pass from which on the backend's kernel makes it."""
+"""A pass of more products than this is left to the backend's kernel."""
 
 ROUNDING = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
 class Certified:
-    """The objective at a point in float64, and the most by which it is above the optimum.
+    """The objective at a point in float64, and an upper bound on its distance from the optimum.
 
-    ``step`` is Newton's from there, ``(k, d + 1)``, where the Hessian was taken.
+    ``step (k, d + 1)`` is Newton's step from there, if the Hessian was computed.
     """
 
     objective: float
@@ -62,7 +63,7 @@ class Certificate:
     Attributes
     ----------
     takes_hessian : bool
-        Whether the second bound is had; it depends on the passes made so far.
+        Whether the Newton bound is computed; it depends on the number of passes made so far.
     """
 
     def __init__(self, objective: Objective) -> None:
@@ -72,7 +73,7 @@ class Certificate:
 
     @property
     def takes_hessian(self) -> bool:
-        """See the class."""
+        """Whether the Hessian costs less than the passes so far, or little."""
         objective, d = self.objective, self._unknowns
         cheap = objective.n_rows * d * d <= CHEAP or d <= PRODUCTS_OF_A_PASS * objective.n_passes
         return d <= MOST_UNKNOWNS and cheap
@@ -80,9 +81,9 @@ class Certificate:
     @one_blas_thread()
     @np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")
     def at(self, point: NDArray[np.float64], enough: float = np.inf) -> Certified:
-        """Return the bound at the weights that are ``point (k, d + 1)`` in their own type.
+        """Return the bound at ``point (k, d + 1)``, rounded to the weights' type.
 
-        The Hessian is left out if weak duality gives ``enough`` times the objective or less.
+        The Hessian is skipped if weak duality gives at most ``enough`` times the objective.
         """
         objective = self.objective
         point = self._rounded(point)
@@ -94,8 +95,8 @@ class Certificate:
         present = self._share > 0
         free = objective.trains_intercept and objective.decay[-1] == 0
         if free and not present.all():
-            # The intercept of a class that weighs nothing goes to minus infinity. What the others'
-            # objective cannot be below, neither can this; a single class's can be anything.
+            # The intercept of a class without weight goes to minus infinity. A lower bound on the
+            # objective of the other classes holds here too; for a single class that bound is 0.
             if present.sum() == 1 or len(point) == 1:
                 return Certified(value, value)
             point, classes = point[present], np.cumsum(present) - 1
@@ -118,12 +119,12 @@ class Certificate:
 
     @cached_property
     def _share(self) -> NDArray[np.float64]:
-        """Share of each label in the weights."""
+        """Sum of the weights of each label."""
         samples, k = self.objective.samples, max(self.objective.n_models, 2)
         return np.bincount(samples.labels, samples.sample_weight, minlength=k).astype(np.float64)
 
     def _dual_bound(self, point: NDArray[np.float64], sums: _Sums) -> float:
-        """Return the first of the module's bounds, less what rounding may have added to it."""
+        """Return the bound of weak duality, less what rounding may have added to it."""
         objective = self.objective
         moments = None
         if objective.has_free_intercept:
@@ -133,7 +134,7 @@ class Certificate:
         bound = dual_bound(
             sums.entropy, sums.gradient, point, objective.decay, objective.trains_intercept, moments
         )
-        # Sums and the intercept's condition, which no bound of weights makes up for, are rounded.
+        # The sums are rounded, and so is the intercept's optimality, which the bound assumes exact.
         size = sums.loss + self._penalty(point) + float(np.abs(sums.gradient * point).sum())
         size += float(np.abs(point[:, -1]).max(initial=0.0)) + (1 if self._has_many else 0)
         return bound - 8 * ROUNDING * size
@@ -143,7 +144,7 @@ class Certificate:
         return self.objective.n_rows * self._unknowns > MANY
 
     def _sums(self, point: NDArray[np.float64], classes: NDArray[np.int64] | None = None) -> _Sums:
-        """Return the means over the rows, of the labels that ``classes`` makes of theirs."""
+        """Return the means over the rows, whose labels ``classes`` renumbers."""
         self.objective.n_passes += 1
         if self._has_many:
             return self._sums_by_kernel(point, classes)
@@ -162,7 +163,7 @@ class Certificate:
     def _sums_by_kernel(
         self, point: NDArray[np.float64], classes: NDArray[np.int64] | None
     ) -> _Sums:
-        """Do what :meth:`_sums` does, by the backend's kernel with weights in float64."""
+        """Return the same as :meth:`_sums`, by the backend's kernel with float64 weights."""
         objective = self.objective
         samples, problem = objective.samples, objective.problem
         folded = point * objective.scale
@@ -170,7 +171,7 @@ class Certificate:
         labels = samples.labels
         samples = replace(
             samples,
-            # What weighs nothing may be of any class.
+            # A row without weight may have any label.
             labels=labels if classes is None else classes[labels].clip(0).astype(np.int32),
             shift=None if samples.shift is None else samples.shift.astype(np.float64),
         )
@@ -188,7 +189,7 @@ class Certificate:
 
 @dataclass(frozen=True)
 class _Sums:
-    """Mean loss, mean entropy, and the gradient of the former by the point."""
+    """Mean loss, mean entropy, and the gradient of the mean loss by the point."""
 
     loss: float
     entropy: float

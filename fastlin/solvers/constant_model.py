@@ -1,9 +1,9 @@
-"""The model of no features: what a training with an automatic step size never ends worse than.
+"""The constant model, without features: a fit with an automatic step size never ends worse.
 
-With noisy labels and few steps, noisy gradients can leave the weights at a point where the loss is
-above that of the shares of the classes alone. The loss is convex, so that on the way from that
-constant model to where the training ended there is always a point as good as the better of both,
-and a better one if the features tell anything in that direction.
+With noisy labels and few steps, noisy gradients can leave the weights at a point whose loss is
+above that of predicting the class frequencies alone. The loss is convex, so the line from that
+constant model to the trained one always has a point as good as the better of the two, and a better
+one if the features are informative in that direction.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
     from fastlin.solvers.problem import Problem
 
 SAFELY_BETTER, FEW_ROWS = 0.75, 4096
-"""A run whose latest epoch had a loss below this share of the constant model's is not looked at,
-unless it has so few rows that a pass over them is nothing."""
+"""A run is not compared if its latest epoch's loss is below this fraction of the constant model's,
+unless it has so few rows that a pass over them costs nothing."""
 
 ABSENT = (1e-16, 1e-8, 1e-4, 1e-2)
-"""Shares of a class without weight, whose logit would be minus infinity but for the penalty."""
+"""Frequencies tried for a class without weight, whose best logit is minus infinity or, with a
+penalty, finite."""
 
 TRIALS = 20
-"""Points that are tried on the way: they leave a millionth of it."""
+"""Bisections of the line; they narrow the minimum down to a millionth of it."""
 
 
 def constant_model(
@@ -36,8 +37,8 @@ def constant_model(
 ) -> tuple[NDArray[np.float64], float]:
     """Return the intercept ``(k,)`` of a model without features, and its objective.
 
-    It gives each class its share of the weights, or all the same if a penalty of the intercept
-    makes that better. A class without any weight gets one of the shares of :data:`ABSENT`.
+    Each class gets its fraction of the sample weights, or all get the same if a penalty on the
+    intercept makes that better. A class without any weight gets one of :data:`ABSENT`.
     """
     counts = np.bincount(samples.labels, samples.sample_weight, max(2, n_models))
     shares = counts / counts.sum()
@@ -53,11 +54,11 @@ def constant_model(
 
 
 def draw_to_constant(problem: Problem, parameters: Parameters, latest_loss: float) -> None:
-    """Move parameters that are worse than a constant model towards it, to the best on the way.
+    """Move parameters that are worse than the constant model to the best point on the line to it.
 
-    "Worse" by the objective over all training rows: with a penalty the loss is no worse either.
-    ``latest_loss`` is that of the latest steps; if it is far below the constant model's, the
-    pass over many rows is saved.
+    The objective over all training rows decides; with a penalty the loss does not get worse either.
+    ``latest_loss`` is that of the latest steps: if it is far below the constant model's, the pass
+    over many rows is skipped.
     """
     weights, intercept = parameters.to_return()
     constant, constant_value = _best_constant(problem, len(weights))
@@ -70,8 +71,8 @@ def draw_to_constant(problem: Problem, parameters: Parameters, latest_loss: floa
 
     if _objective(problem, weights, intercept) <= constant_value:
         return
-    # The slope changes its sign at the least point. Values of the objective, rounded, are the same
-    # all about it, so that comparing them would leave the point to chance.
+    # The slope changes its sign at the minimum. Rounded values of the objective are all equal near
+    # it, so comparing values would choose a point by chance.
     way = weights, intercept.astype(np.float64) - constant
     low, high = 0.0, 1.0
     for _ in range(TRIALS):
@@ -96,7 +97,7 @@ def draw_to_constant(problem: Problem, parameters: Parameters, latest_loss: floa
 
 
 def _best_constant(problem: Problem, n_models: int) -> tuple[NDArray[np.float64], float]:
-    """Return intercept and objective of a model without features, as the options allow it."""
+    """Return intercept and objective of the best constant model that the options allow."""
     if not problem.fit_intercept:
         return np.zeros(n_models), float(np.log(max(2, n_models)))
     return constant_model(problem.samples, n_models, problem.intercept_decay)
@@ -118,7 +119,7 @@ def _slope(
     point: tuple[NDArray[Any], NDArray[Any]],
     way: tuple[NDArray[Any], NDArray[np.float64]],
 ) -> float:
-    """Return the derivative of the objective at a point along a way; both weights and intercept."""
+    """Return the derivative of the objective at a point along a direction of the parameters."""
     _, by_weights, by_intercept = full_pass.loss_gradient(
         problem.backend, problem.samples, *point, problem.n_threads
     )

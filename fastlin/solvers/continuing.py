@@ -1,7 +1,7 @@
-"""What ``partial_fit``, and ``fit`` with ``warm_start``, go on from if options have changed.
+"""How ``partial_fit``, and ``fit`` with ``warm_start``, continue, even if options have changed.
 
 Options that change between calls take effect for the present model; ``docs/guide/continuing.rst``
-says how for each. What needs a thought is here.
+says how each of them does.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ RATE_DEPENDS_ON = ("l2", "momentum", "batch_size", "fit_intercept", "regularize_
 """Options on which an automatic learning rate depends."""
 
 REMEMBERED = ("input_scale", "average", *RATE_DEPENDS_ON)
-"""Options whose values at the last call the next one compares with its own."""
+"""Options whose values the next call compares with its own."""
 
 
 def remembered(options: Any) -> dict[str, Any]:
-    """Return the values of the options to compare with; a caller may change arrays of his own."""
+    """Return copies of the options to compare with later, since a caller may change the arrays."""
     return {name: copy.deepcopy(getattr(options, name)) for name in REMEMBERED}
 
 
 def unchanged(options: Any, before: Mapping[str, Any], *names: str) -> bool:
-    """Whether options are what they were ``before``; those not remembered count as such."""
+    """Whether options are as they were ``before``; options that it lacks count as unchanged."""
     return all(name not in before or _equal(before[name], getattr(options, name)) for name in names)
 
 
@@ -54,12 +54,12 @@ def _equal(one: Any, other: Any) -> bool:
 def present_model(
     state: State, n_models: int, n_features: int
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return ``coef_ (k, d)`` and ``intercept_ (k,)`` to go on from, as arrays.
+    """Return ``coef_ (k, d)`` and ``intercept_ (k,)``, from which training continues, as arrays.
 
     Raises
     ------
     InputError
-        Somebody has assigned what is not a model of these classes and features.
+        The assigned values are not a model of these classes and features.
     """
     values = []
     for name, given, shape in (
@@ -91,7 +91,7 @@ def present_model(
 
 
 def known_classes(given: Any) -> NDArray[Any]:
-    """Return ``classes_``, which somebody may have assigned, as an array.
+    """Return ``classes_``, which the user may have assigned, as an array.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def begin_from(
     scale: InputScale,
     fit_intercept: bool,
 ) -> None:
-    """Let new ``parameters`` hold a model of unscaled rows; an average begins there."""
+    """Set new ``parameters`` to a model of unscaled rows, at which an average starts."""
     coef, intercept = model
     with np.errstate(over="ignore"):
         parameters.weights[...] = coef
@@ -126,9 +126,9 @@ def begin_from(
 
 
 def go_on_from(parameters: Parameters, state: State) -> bool:
-    """Let new ``parameters`` hold where a run stopped; return whether it can go on from there.
+    """Set new ``parameters`` to those at which a run stopped; return False if that is impossible.
 
-    It cannot after L-BFGS, nor if somebody has assigned another model or written into this one.
+    It is impossible after L-BFGS, and if the user has assigned weights or written into them.
     """
     if state.parameters is None or not state.is_as_handed_out:
         return False

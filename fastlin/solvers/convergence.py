@@ -1,4 +1,4 @@
-"""How near a run of L-BFGS is to the optimum: estimates, certificates, and what to say of it."""
+"""How close a run of L-BFGS is to the optimum: estimates, certificates, and the warning."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ if TYPE_CHECKING:
     from fastlin.solvers.objective import Objective, Value
 
 LATEST = 6
-"""Iterations whose decrease of the objective estimates what is left."""
+"""The decrease of the objective over so many iterations estimates the decrease that is left."""
 
 STALLED = 10
-"""A run ends if the objective did not fall by more than rounding in so many iterations."""
+"""A run ends if the objective fell by no more than rounding in so many iterations."""
 
 LOOSE = 3
-"""A bound certifies ``tol`` if it is at most so many times that."""
+"""A bound of at most this many times ``tol`` counts as a certificate."""
 
 MOST_UNCERTIFIED = 16
-"""Most iterations between two certificates if the earlier one neither was good nor helped."""
+"""Maximum number of iterations between two certificates if the earlier ones did not help."""
 
 REMEDIES = {
     "max_epochs": "raise max_epochs, {}, or raise l2",
     "precision": "raise tol, or {}",
     "line_search": "raise tol, or {}",
 }
-"""What to try if a run ended for such a reason, short of ``tol``."""
+"""What to try, by the reason for which a run ended before ``tol``."""
 
 
 class Convergence:
-    """Tells whether a run has arrived, from its objectives so far and from certificates.
+    """Decides when a run has converged, from its objectives so far and from certificates.
 
     Attributes
     ----------
     objectives : list of float
         The objective after each iteration.
     epsilon : float
-        The epsilon of the weights' type: nothing smaller can be told apart.
+        The epsilon of the weights' type, below which relative differences are rounding.
     """
 
     def __init__(self, objective: Objective, curvature: Curvature) -> None:
@@ -52,15 +52,15 @@ class Convergence:
         self.objectives: list[float] = []
         self._certificate = Certificate(objective)
         self._latest: tuple[NDArray[np.float64], Certified] | None = None
-        # Iteration from which on to ask for a certificate, and how many to wait if it fails.
+        # Iteration of the next certificate, and how many iterations to wait if it fails.
         self._next_certificate, self._wait = 0, 1
-        # Whether a certificate showed that the estimate is too good.
+        # Whether a certificate has shown that the estimate is too optimistic.
         self._misled = False
 
     def finished(
         self, point: NDArray[np.float64], value: Value, direction: NDArray[np.float64]
     ) -> str:
-        """Return why to stop before the next iteration, or nothing."""
+        """Return the reason to stop before the next iteration, or an empty string."""
         made = len(self.objectives)
         near = self._misled or self._estimate(value, direction) <= self.tol
         if near and self._tol_is_true(point):
@@ -76,7 +76,7 @@ class Convergence:
         return ""
 
     def newton_step(self, point: NDArray[np.float64], value: Value) -> NDArray[np.float64] | None:
-        """Return Newton's step if a certificate left one for here and it leads downwards."""
+        """Return the Newton step of the point's certificate if it is a descent direction."""
         if self._latest is None or self._latest[0] is not point or self._latest[1].step is None:
             return None
         step = self._latest[1].step
@@ -86,12 +86,12 @@ class Convergence:
         return None
 
     def newton_failed(self) -> None:
-        """Ask for certificates less often: Newton's step did not help."""
+        """Compute certificates less often, because the Newton step did not help."""
         self._wait = min(2 * self._wait, MOST_UNCERTIFIED)
         self._next_certificate = len(self.objectives) + self._wait
 
     def certified(self, point: NDArray[np.float64]) -> Certified:
-        """Return the certificate of a point, made once for the latest."""
+        """Return the certificate of a point; the latest one is kept."""
         if self._latest is None or self._latest[0] is not point:
             self._latest = point, self._certificate.at(point, LOOSE * self.tol)
         return self._latest[1]
@@ -107,9 +107,9 @@ class Convergence:
         direction: NDArray[np.float64],
         certified: Certified,
     ) -> str:
-        """Say what was seen and what to try if the solver ended short of ``tol``.
+        """Return the warning if the solver ended before ``tol``, else an empty string.
 
-        Nothing if the objective is zero as far as the weights' type can tell.
+        There is none if the objective is zero within the weights' precision.
         """
         tol, problem = self.tol, self.problem
         if stop_reason not in REMEDIES or not tol or value.objective <= self.epsilon:
@@ -130,7 +130,7 @@ class Convergence:
         )
 
     def _tol_is_true(self, point: NDArray[np.float64]) -> bool:
-        """Whether a certificate says that ``tol`` is reached, or there is none that could."""
+        """Whether a certificate confirms that ``tol`` is reached, or none can at this cost."""
         if len(self.objectives) < self._next_certificate:
             return False
         certified = self.certified(point)
@@ -143,13 +143,13 @@ class Convergence:
     def _estimate(
         self, value: Value, direction: NDArray[np.float64], falling: bool = True
     ) -> float:
-        """Return how far the objective may be above the optimum, relative to it.
+        """Return an estimate of the relative distance of the objective from the optimum.
 
-        It is the larger of half the squared Newton decrement and the latest iterations' decrease:
-        the former is too small if steps are not Newton's, the latter if the next ones are better.
-        If the objective is not ``falling`` any more, it is the former alone. The first steps may be
-        short because they went astray, and scale the decrement too; until there are enough of them
-        the sampled curvature must agree. It is never below what the weights' type can tell.
+        It is the larger of half the squared Newton decrement and the decrease over the latest
+        iterations: the decrement is too small if L-BFGS's Hessian is wrong, the decrease if later
+        steps are better. If the objective is no longer ``falling``, it is the decrement alone.
+        Short early steps in poor directions make the decrement too small, so in the first
+        iterations the decrement of the sampled curvature counts too. It is at least epsilon.
         """
         size = max(value.objective, self.epsilon)
         decrement = -float(np.vdot(value.gradient, direction)) / 2

@@ -1,11 +1,11 @@
-"""Approximates the objective's curvature by a sample of the rows, so that a solver knows it early.
+"""A preconditioner: the Hessian of a sample of the rows, which a solver can use from the start.
 
 The Hessian of softmax regression is ``mean((diag(p) - p p^T) kron x x^T)`` plus the penalty's
-(Boehning, "Multinomial logistic regression algorithm", 1992, section 2). Its diagonal blocks, one a
-class, differ by their weights ``p_c (1 - p_c)`` alone; here each of them is replaced by the mean of
-all. With two classes there is one block, and nothing is replaced. Rows are sampled since a
-preconditioner may be rough (Byrd, Chin, Neveitt and Nocedal, "On the use of stochastic Hessian
-information in optimization methods for machine learning", 2011).
+(Boehning, "Multinomial logistic regression algorithm", 1992, section 2). Its diagonal blocks, one
+for each class, differ only in their weights ``p_c (1 - p_c)``; here the mean over all classes
+replaces each of them. With two classes there is one block, which is exact. A sample of the rows
+suffices, because a preconditioner may be rough (Byrd, Chin, Neveitt and Nocedal, "On the use of
+stochastic Hessian information in optimization methods for machine learning", 2011).
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ if TYPE_CHECKING:
     from fastlin.solvers.objective import Objective
 
 ROWS_A_FEATURE = 10
-"""Rows sampled for each feature: fewer and the sample's curvature is not that of all rows."""
+"""Rows sampled for each feature; with fewer the sample's curvature would be far from the rows'."""
 
 LEAST_ROWS = 1024
 
 MOST_FEATURES = 2048
-"""Above it only the diagonal is kept: the matrix would cost more than it saves."""
+"""With more features only the diagonal is kept: the matrix would cost more than it saves."""
 
 SATURATED = 1e-10
-"""Least mean of ``p (1 - p)``: where all probabilities are 0 or 1, no curvature would be left."""
+"""Lower limit of the mean of ``p (1 - p)``, which is 0 if all probabilities are 0 or 1."""
 
 COLUMNS_AT_ONCE = 256
 
 
 class Curvature:
-    """The preconditioner: solves with the approximate Hessian at a point.
+    """Multiplies gradients by the inverse of an approximate Hessian.
 
-    Holds a copy of the sampled rows, and while it is updated a second one.
+    It holds a copy of the sampled rows, and a second one during an update.
 
     Attributes
     ----------
     diagonal_only : bool
-        Whether features are taken as uncorrelated.
+        Whether features are treated as uncorrelated.
     """
 
     def __init__(self, objective: Objective) -> None:
@@ -58,7 +58,7 @@ class Curvature:
         n_sampled = min(len(counting), max(LEAST_ROWS, ROWS_A_FEATURE * min(d, MOST_FEATURES)))
         chosen = np.sort(np.random.default_rng(0).choice(counting, n_sampled, replace=False))
         self._weight = np.ones(n_sampled)
-        if weight is not None:  # of those that count, for a mean over all rows
+        if weight is not None:  # so that the sample's mean estimates the mean over all rows
             self._weight = weight[chosen] * (len(counting) / objective.n_rows)
         rows: Rows = samples.rows.part(chosen)
         if not self.diagonal_only:
@@ -69,9 +69,9 @@ class Curvature:
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def update(self, point: NDArray[np.float64], decay: NDArray[np.float64]) -> None:
-        """Take the curvature at ``point (k, d + 1)`` under a penalty of ``decay (d + 1,)``.
+        """Compute the curvature at ``point (k, d + 1)`` with a penalty of ``decay (d + 1,)``.
 
-        It is not finite if the arithmetic overflows.
+        The result is not finite if the arithmetic overflows.
         """
         curvature = self._weight * self._mean_variance(point)
         if not curvature.mean() >= SATURATED:
@@ -79,8 +79,8 @@ class Curvature:
         n_sampled = len(curvature)
         self._total = float(curvature.mean())
         mean_row = np.asarray(curvature @ self._rows, np.float64) / curvature.sum()
-        # Eliminating the intercept leaves the covariance, and of a penalised or fixed intercept,
-        # of which it can explain less, some of the mean.
+        # Eliminating the intercept leaves the covariance; if the intercept is penalised or fixed, a
+        # part of the mean's outer product remains.
         intercept_decay = decay[-1] if self.objective.trains_intercept else np.inf
         self._share = self._total / (self._total + intercept_decay)
         left = self._total * (1 - self._share)
@@ -111,10 +111,10 @@ class Curvature:
         return out
 
     def _seen(self, variance: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Replace the variances ``(d,)`` that are nothing but rounding.
+        """Replace the variances ``(d,)`` that are rounding errors.
 
-        A feature that is constant in the sample may vary in the other rows; it gets what a single
-        row would show if it varied as the others do.
+        A feature that is constant in the sample may vary in the other rows; it gets the variance
+        that it would have if it varied in a single sampled row as the other features do.
         """
         rounding = 16 * float(np.finfo(self._rows.dtype).eps)
         seen = variance > self._total * (rounding * self._mean_row) ** 2
@@ -122,7 +122,7 @@ class Curvature:
         return np.where(seen, variance, mean / len(self._weight))
 
     def _mean_variance(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return ``p_c (1 - p_c)`` of each sampled row, the mean over the classes."""
+        """Return ``p_c (1 - p_c)`` of each sampled row, averaged over the classes."""
         dtype = self._rows.dtype
         z = (self._rows @ point[:, :-1].T.astype(dtype)).astype(np.float64) + point[:, -1]
         if z.shape[1] == 1:
@@ -137,7 +137,7 @@ class Curvature:
     ) -> NDArray[np.float64]:
         """Return the weighted scatter ``(d, d)`` of the sampled rows around ``mean_row``.
 
-        In blocks of columns, each by one thread: the same sums for any number of threads.
+        One thread computes each block of columns, so the sums do not depend on their number.
         """
         dtype, d = self._rows.dtype, len(mean_row)
         centred = self._rows - mean_row.astype(dtype)
@@ -146,7 +146,7 @@ class Curvature:
 
         def fill(first: int) -> None:
             stop = min(first + COLUMNS_AT_ONCE, d)
-            with np.errstate(over="ignore", invalid="ignore"):  # the solver says it, if at all
+            with np.errstate(over="ignore", invalid="ignore"):  # the solver reports it
                 block = centred[:, first:stop].T @ centred[:, :stop]
             matrix[first:stop, :stop] = block
             matrix[:stop, first:stop] = block.T
@@ -157,10 +157,10 @@ class Curvature:
 
 
 def _inverse(matrix: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return the inverse of a positive definite matrix whose rounding errors are ``dtype``'s.
+    """Return the inverse of a positive definite matrix with the rounding errors of ``dtype``.
 
-    Scaled to a diagonal of 1, so that the units of the features do not matter, and with as much
-    added to that as makes it positive definite.
+    The matrix is scaled to a diagonal of 1, so that the units of the features do not matter, and
+    the diagonal is raised until the matrix is numerically positive definite.
     """
     from scipy.linalg.lapack import dpotrf, dpotri
 

@@ -1,4 +1,4 @@
-"""What a fit has seen and what to try: at most one warning of each kind a fit."""
+"""What a fit has seen and what to try: at most one warning of each kind for each fit."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from fastlin.rows.interface import Rows
 
 ORDERS_OF_MAGNITUDE = 3
-"""Ranges of features that lie further apart than so many powers of 10 call for scaling."""
+"""Features need scaling if their ranges differ by more than this many powers of 10."""
 
 ROWS_LOOKED_AT = 1000
 
 SHARE_OF_LATER_HALF = 0.25
-"""Training counts as unconverged if the second half of the epochs contributed more than this share
-of the decrease of the loss."""
+"""Training counts as unconverged if the second half of the epochs contributed more than this
+fraction of the decrease of the loss."""
 
 
 def look_at_features(rows: Rows, sample_weight: NDArray[np.float64] | None = None) -> None:
-    """Warn where some features ``(n, d)`` range over orders of magnitude more than others do.
+    """Warn if the ranges of the features of ``rows (n, d)`` differ by orders of magnitude.
 
-    Looks at evenly spaced rows that do not weigh nothing; features that are constant there do not
-    count, nor do the narrowest tenth, which may be rare events in the unit of the others.
+    This looks at evenly spaced rows of positive weight. Features that are constant there do not
+    count, nor does the narrowest tenth, which may be rare events in the unit of the others.
     """
     if not rows.can_be_shifted or rows.dtype.kind != "f":
         return
@@ -57,12 +57,12 @@ def look_at_features(rows: Rows, sample_weight: NDArray[np.float64] | None = Non
 def look_at_descent(
     history: History, tol: float | None, patience: int, momentum: float = 0.0, scales: bool = True
 ) -> None:
-    """Warn where ``tol`` was to end the training and the later half still brought the loss down.
+    """Warn if the epochs ended before ``tol`` was met and the loss fell much in their second half.
 
-    Says nothing of a training too short for ``tol`` to have ended it, nor of a loss that was at
-    rest before its last epochs, in which a smaller rate may have brought it down; and advises what
-    was not tried: ``momentum`` is the one that was used, and ``scales`` says that scaling the
-    features is left to try.
+    There is no warning if training was too short for ``tol``, or if the loss was at rest before the
+    last epochs, in which a smaller rate may have lowered it. The advice names what was not tried:
+    ``momentum`` is the value that was used, and ``scales`` tells whether scaling the features is
+    still an option.
     """
     n_epochs = history.stopped_epoch + 1
     if not tol or history.stop_reason != "max_epochs" or n_epochs <= patience:
@@ -85,7 +85,7 @@ def look_at_descent(
 
 
 def how_to_scale(rows: Rows, tried: bool = False) -> str:
-    """Return what an error says of scaling such rows; ``tried`` says that they are scaled."""
+    """Return how an error advises to scale such rows; ``tried`` if they are scaled already."""
     if tried or not rows.can_be_shifted:
         return "divide the features by their largest values"
     return "scale the features with input_scale='standard'"

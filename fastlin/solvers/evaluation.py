@@ -1,4 +1,4 @@
-"""How good weights are on some rows: mean loss and accuracy, in which each row has its weight."""
+"""Mean loss and accuracy of a model on rows, weighted by the sample weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def mean_score(
         return loss_sum / n, n_correct / n
 
     def weighted_score(block: Samples) -> tuple[float, float]:
-        """Return the sum of the losses and the weight of the rows that are predicted wrong."""
+        """Return the sum of the losses and the weight of the misclassified rows."""
         assert block.sample_weight is not None
         loss_sum, _ = backend.score(block, weights, intercept, n_threads)
         z = backend.logits(block, weights, intercept, n_threads)

@@ -1,4 +1,4 @@
-"""Losses of training rows in float64, exact to a few roundings however small they are."""
+"""Losses of training rows in float64, with a small relative error however small they are."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ ROWS_AT_ONCE = 1024
 def scaled_blocks(
     objective: Objective, counting: NDArray[np.bool_] | None = None
 ) -> Iterator[tuple[Rows, NDArray[np.int32], NDArray[np.float64], NDArray[np.int64]]]:
-    """Go over the rows of positive weight, or those that are ``counting (n,)``, some at a time.
+    """Iterate over blocks of the rows of positive weight, if given only those ``counting (n,)``.
 
-    Gives the scaled rows ``(b, d)``, their labels ``(b,)``, their weights over the number of all
-    rows ``(b,)``, and their places among all rows ``(b,)``.
+    Yields the scaled rows ``(b, d)``, their labels ``(b,)``, their weights divided by the number of
+    all rows ``(b,)``, and their indices among all rows ``(b,)``.
     """
     samples, scale, n = objective.samples, objective.scale[:-1], objective.n_rows
     wide = np.dtype(np.float64)
@@ -40,8 +40,8 @@ def cross_entropy(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return each row's loss ``(n,)``, its gradient by the logits, and probabilities ``(n, k)``.
 
-    As :func:`fastlin.kernels.reference.cross_entropy`, but each exact to a few roundings of itself,
-    be it as small as it may: the residual of the right class is minus the sum of the others.
+    Like :func:`fastlin.kernels.reference.cross_entropy`, but each value has a relative error of a
+    few epsilons however small it is: the right class's residual is minus the sum of the others.
     """
     rows = np.arange(len(labels))
     if z.shape[1] == 1:
@@ -74,7 +74,7 @@ def entropy(z: NDArray[np.float64]) -> NDArray[np.float64]:
 def _softmax(
     z: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return logits less their largest, its exponentials, and the sum of all but the largest."""
+    """Return logits minus their maximum, the exponentials, and their sum without the largest."""
     rows, top = np.arange(len(z)), z.argmax(axis=1)
     below = z - z[rows, top][:, np.newaxis]
     exponentials = np.exp(below)

@@ -1,8 +1,8 @@
-r"""Passes over all rows: sums over fixed blocks, joined in an order that nothing else decides.
+r"""Passes over all rows: sums over fixed blocks, added up in a fixed order.
 
-A kernel sums up one block. Blocks are counted from the first row, and their size
-(:meth:`fastlin.rows.interface.Rows.rows_of_a_block`) depends on the number of features, the types
-and the form of the rows alone. Their sums are joined by a fixed tree of pairs::
+A kernel sums one block. Blocks start at the first row, and their size
+(:meth:`fastlin.rows.interface.Rows.rows_of_a_block`) depends only on the number of features, the
+types and the form of the rows. Their sums are added in pairs, by a fixed tree::
 
     0   1   2   3   4
      \ /     \ /    |
@@ -12,8 +12,8 @@ and the form of the rows alone. Their sums are joined by a fixed tree of pairs::
             \      /
               0-4
 
-So the bits of a result depend neither on the number of threads nor on where the rows lie: in
-memory, on disk, or in several pieces, if each but the last ends with a block.
+So the bits of a result depend neither on the number of threads nor on where the rows are: in
+memory, on disk, or in several pieces, if each piece but the last ends at the end of a block.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Sums = TypeVar("Sums", bound=tuple[Any, ...])
 def loss_gradient(
     backend: Backend, samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-    """Return what :func:`fastlin.kernels.reference.loss_gradient` does."""
+    """Return the result of :func:`fastlin.kernels.reference.loss_gradient` over all rows."""
     return pairwise_sum(
         backend.loss_gradient(block, weights, intercept, n_threads)
         for block in blocks(samples, weights.dtype)
@@ -46,7 +46,7 @@ def loss_gradient(
 def score(
     backend: Backend, samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int
 ) -> tuple[float, int]:
-    """Return what :func:`fastlin.kernels.reference.score` does."""
+    """Return the result of :func:`fastlin.kernels.reference.score` over all rows."""
     return pairwise_sum(
         backend.score(block, weights, intercept, n_threads)
         for block in blocks(samples, weights.dtype)
@@ -54,9 +54,9 @@ def score(
 
 
 def blocks(samples: Samples, dtype: np.dtype[Any]) -> Iterator[Samples]:
-    """Go over the blocks, as kernels can read them if the weights are of ``dtype``.
+    """Iterate over the blocks, in a form that kernels can read for weights of ``dtype``.
 
-    There is at least one, which is empty if there are no rows.
+    There is at least one block, which is empty if there are no rows.
     """
     size = samples.rows.rows_of_a_block(dtype)
     for first in range(0, max(1, len(samples.rows)), size):
@@ -67,8 +67,8 @@ def blocks(samples: Samples, dtype: np.dtype[Any]) -> Iterator[Samples]:
 def pairwise_sum(parts: Iterable[Sums]) -> Sums:
     """Return the sum of tuples of numbers or arrays, by the module's tree.
 
-    At most one sum of each height waits for its neighbour, so that as few as the binary digits of
-    the number of blocks are held at a time.
+    At most one sum of each height waits for its neighbour, so at any time about ``log2`` of the
+    number of blocks are held.
     """
     waiting: list[tuple[int, Any]] = []
     for part in parts:

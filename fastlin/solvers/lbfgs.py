@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from fastlin.solvers.problem import Problem
 
 PAIRS = 10
-"""Steps that are remembered, with the changes of the gradient that they brought."""
+"""Number of latest steps, and the gradient's changes over them, that L-BFGS remembers."""
 
 UPDATED_AFTER, UPDATED_EVERY = 6, 60
 """The sampled Hessian is recomputed after iteration 6, when most of the decrease is done, and every
 60 iterations after that."""
 
 DECREASE, SLOPE = 1e-4, 0.9
-"""Constants of Wolfe's conditions; Nocedal and Wright, section 3.1."""
+"""Constants of the Wolfe conditions; Nocedal and Wright, section 3.1."""
 
 TRIALS = 30
-"""Most step lengths that a line search tries."""
+"""Maximum number of step lengths that a line search tries."""
 
 
 def minimize(problem: Problem, parameters: Parameters) -> History:
@@ -47,18 +47,17 @@ def minimize(problem: Problem, parameters: Parameters) -> History:
     It stops with ``"tol"`` if the objective's distance from its optimum, estimated by half the
     squared Newton decrement (Boyd and Vandenberghe, "Convex Optimization", 2004, section 9.5.1)
     with L-BFGS's Hessian and by the latest decrease, is at most ``problem.tol`` times the
-    objective, and a bound of ``fastlin.solvers.certificate`` says that it is at most 3 times that.
-    The estimate alone decides if there is no bound so tight: with so many weights that the Hessian
-    would cost more than the solver (``Certificate.takes_hessian`` there), and a penalty so small
-    that weak duality tells little. It stops with ``"precision"`` if the weights' type can tell no
-    further decrease, or not the objective from 0; with ``"line_search"`` if no step lowers the
+    objective, and a bound of ``fastlin.solvers.certificate`` is at most 3 times that. The estimate
+    alone decides if no bound is tight enough: if the Hessian would cost more than the solver
+    (``Certificate.takes_hessian`` there), and the penalty is so small that weak duality gives a
+    loose bound. It stops with ``"precision"`` if a further decrease, or the objective itself, is
+    below the precision of the weights' type; with ``"line_search"`` if no step lowers the
     objective.
 
     Raises
     ------
     DivergenceError
-        The objective is not finite when training starts, or its curvature is not before any
-        iteration was made.
+        The objective or its curvature is not finite at the start.
     """
     objective = Objective(problem)
     solution = solve(objective, Curvature(objective), parameters)
@@ -69,17 +68,17 @@ def minimize(problem: Problem, parameters: Parameters) -> History:
 
 @dataclass(frozen=True)
 class Solution:
-    """What a run arrived at.
+    """The result of a run.
 
     Attributes
     ----------
     history : History
     objective : float
-        The value at the weights that are returned.
+        Its value at the weights that are returned.
     gap : float
-        No weights have an objective that is lower by more.
+        Upper bound on the distance of ``objective`` from the optimum.
     shortfall : str
-        What to tell the user if the run ended short of ``tol``; empty if it did not.
+        The warning if the run ended before ``tol``; empty if it did not.
     """
 
     history: History
@@ -89,7 +88,7 @@ class Solution:
 
 
 def solve(objective: Objective, curvature: Curvature, parameters: Parameters) -> Solution:
-    """Do what :func:`minimize` says, for an objective and a sample that serve more than one run."""
+    """Run :func:`minimize` with an objective and a preconditioner that several runs share."""
     with one_blas_thread():
         return _Run(objective, curvature, parameters).run()
 
@@ -111,7 +110,7 @@ class _Run:
         self.problem = objective.problem
         self.pairs: deque[_Pair] = deque(maxlen=PAIRS)
         self.convergence = Convergence(objective, curvature)
-        # Of each iteration; without the gradients, which may be large.
+        # Values of each iteration; the gradients, which may be large, are not kept.
         self.objectives = self.convergence.objectives
         self.norms: list[float] = []
         self.watch = Watch(objective.problem)
@@ -131,7 +130,7 @@ class _Run:
         while True:
             direction = self._direction(value.gradient)
             if not np.isfinite(direction).all():
-                self.pairs.clear()  # they may have shrunk until their products underflow
+                self.pairs.clear()  # their products may have underflowed
                 direction = self._direction(value.gradient)
             if not np.isfinite(direction).all():
                 if not self.objectives and not start.any():
@@ -148,7 +147,7 @@ class _Run:
             found = self._newton_search(point, value)
             if found is None:
                 found = self._search(point, value, direction)
-            if found is None and self.pairs:  # they may be what misleads
+            if found is None and self.pairs:  # they may be the cause
                 self.pairs.clear()
                 direction = self._direction(value.gradient)
                 found = self._search(point, value, direction)
@@ -174,7 +173,7 @@ class _Run:
         shortfall = self.convergence.shortfall(stop_reason, value, direction, certified)
         objectives = np.array(self.objectives)
         bound = min([certified.objective - certified.gap, best_value.objective, *self.objectives])
-        # Never below the truth: the kernels' objective, in the weights' type, may be too small.
+        # The kernels' objective, in the weights' type, may be too small; the gap must not be.
         rounding = max(0.0, certified.objective - best_value.objective)
         history = watch.history(
             objective=objectives,
@@ -201,7 +200,7 @@ class _Run:
             return -self.curvature.solve(q)
         latest = self.pairs[-1]
         z, of_change = np.split(self.curvature.solve(np.vstack([q, latest.change])), 2)
-        # The latest step tells by how much the sampled curvature is wrong (equation 7.20).
+        # The latest step corrects the size of the sampled curvature (equation 7.20).
         z *= latest.product / np.vdot(latest.change, of_change)
         for pair, share in zip(self.pairs, reversed(shares), strict=True):
             z += (share - np.vdot(pair.change, z) / pair.product) * pair.step
@@ -215,15 +214,15 @@ class _Run:
     def _search(
         self, point: NDArray[np.float64], value: Value, direction: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], Value] | None:
-        """Return a point along the direction, and what is there; None if none is better.
+        """Return a point along the direction, and its value; None if no point is better.
 
-        Wolfe's conditions by bisection (Lewis and Overton, "Nonsmooth optimization via quasi-Newton
-        methods", 2013, algorithm 2.6); if rounding hides the decrease, the slope must tell of it
-        (Hager and Zhang, "A new conjugate gradient method with guaranteed descent and an efficient
-        line search", 2005, equation 4.1).
+        Bisection finds a point that meets the Wolfe conditions (Lewis and Overton, "Nonsmooth
+        optimization via quasi-Newton methods", 2013, algorithm 2.6). If rounding hides the
+        decrease, the slope decides (Hager and Zhang, "A new conjugate gradient method with
+        guaranteed descent and an efficient line search", 2005, equation 4.1).
         """
         slope = float(np.vdot(value.gradient, direction))
-        # Each row's loss is a difference.
+        # Each row's loss is a difference, rounded by about epsilon even if it is small.
         rounding = self.convergence.epsilon * max(value.objective, 1.0)
         low, high, length = 0.0, np.inf, 1.0
         for _ in range(TRIALS):
@@ -246,9 +245,9 @@ class _Run:
     def _newton_search(
         self, point: NDArray[np.float64], value: Value
     ) -> tuple[NDArray[np.float64], Value] | None:
-        """Return what a search along Newton's step finds, if a certificate left one for here.
+        """Return the result of a search along the Newton step, if the certificate has one here.
 
-        If it helps, each iteration makes one; else they become rare.
+        While such steps help, each iteration computes one; otherwise they become rare.
         """
         step = self.convergence.newton_step(point, value)
         if step is None:
@@ -259,14 +258,14 @@ class _Run:
         return found
 
     def _watched(self, point: NDArray[np.float64], value: Value) -> tuple[bool, str]:
-        """Check, and tell the callbacks.
+        """Check the model, and tell the callbacks.
 
         Returns
         -------
         bool
-            Whether this is the model to return so far.
+            Whether this is the best model so far.
         str
-            Why to stop, or nothing.
+            The reason to stop, or an empty string.
         """
         problem, watch, iteration = self.problem, self.watch, len(self.objectives) - 1
         improved, stop_reason = True, ""
@@ -288,7 +287,7 @@ class _Run:
         return improved, stop_reason
 
     def _hand_out(self, point: NDArray[np.float64]) -> None:
-        """Let the parameters hold the model of a point."""
+        """Set the parameters to the model of a point."""
         weights, intercept = self.objective.fold(point)
         self.parameters.weights[...] = weights
         self.parameters.intercept[...] = intercept

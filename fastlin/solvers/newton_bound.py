@@ -1,4 +1,4 @@
-"""Newton's step from a point, and an upper bound on how far the objective can fall.
+"""The Newton step from a point, and an upper bound on how far the objective can fall.
 
 The loss of a row is self-concordant in the sense of Bach ("Self-concordant analysis for logistic
 regression", 2010, section 2): its third derivative along a step is at most its second times the
@@ -119,7 +119,7 @@ def _hessian(
 
 @dataclass(frozen=True)
 class _Inverse:
-    """A root of the inverse Hessian ``(k, d, m)``, the gradient's norm in it, and the step."""
+    """A root of the inverse Hessian ``(k, d, m)``, the Newton decrement, and the Newton step."""
 
     half: NDArray[np.float64]
     decrement: float
@@ -150,7 +150,7 @@ def _inverse(
     of_decay = np.einsum("ij,i->j", vectors**2, np.tile(decay, k) / root**2)
     least = np.maximum(values - noise, of_decay / 2)
     along = vectors.T @ (g.ravel() / root)
-    # Linearly dependent features leave directions in which nothing changes.
+    # Linearly dependent features leave directions in which the objective does not change.
     unseen = 1e3 * noise * np.abs(size.ravel() / root).max()
     null = (least <= 0) & (np.abs(along) <= unseen)
     least, along, vectors = least[~null], along[~null], vectors[:, ~null]

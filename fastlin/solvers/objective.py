@@ -1,4 +1,4 @@
-"""The objective of training over all rows, its gradient, and a bound on how low it can become."""
+"""The training objective over all rows, its gradient, and a lower bound on it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Value:
-    """The objective at a point: what it is, its part without the penalty, and its gradient.
+    """The objective at a point, the loss, which is the objective without penalty, and the gradient.
 
-    ``gradient``: ``(k, d + 1)`` float64; zero for an intercept that is not trained.
+    ``gradient`` is ``(k, d + 1)`` float64, and zero for an intercept that is not trained.
     """
 
     objective: float
@@ -33,8 +33,8 @@ class Value:
 class Objective:
     """Mean cross-entropy plus penalty, as a function of points ``(k, d + 1)`` float64.
 
-    A point holds ``W`` of the scaled inputs and, as its last column, the intercept; the gradient by
-    ``W`` is that by the folded weights times ``scale`` (chain rule).
+    A point holds the weights ``W`` of the scaled inputs and, as its last column, the intercept. The
+    gradient by ``W`` is the gradient by the folded weights times ``scale`` (chain rule).
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Objective:
     scale : (d + 1,) float64
         Folds the input scale into a point's weights.
     n_passes : int
-        Times that all rows were read.
+        Number of passes over all rows so far.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -57,7 +57,7 @@ class Objective:
         self.n_passes = 0
 
     def with_l2(self, l2: float) -> Objective:
-        """Return the objective under another penalty; it has what was found out of the rows."""
+        """Return the objective with another penalty; it keeps what was computed from the rows."""
         other = copy(self)
         other.problem = self.problem.with_l2(l2)
         other.decay = _decay(other.problem, len(self.decay) - 1)
@@ -80,14 +80,14 @@ class Objective:
 
     @property
     def has_free_intercept(self) -> bool:
-        """Whether the intercept is the one thing that is trained without a penalty."""
+        """Whether the intercept is trained without a penalty, and everything else with one."""
         weights_decay = self.decay[:-1]
         return bool(self.trains_intercept and self.decay[-1] == 0 and (weights_decay > 0).all())
 
     def lower_bound(self, point: NDArray[np.float64], value: Value) -> float:
-        """Return what the objective cannot be below anywhere, by the gradient at a point.
+        """Return a lower bound on the objective, from the gradient at a point.
 
-        See ``dual_bound``; up to rounding in the weights' type.
+        It is that of ``dual_bound``, up to rounding in the weights' type.
         """
         gradient = value.gradient - self.decay * point  # of the loss alone
         if not self.trains_intercept:
@@ -102,8 +102,8 @@ class Objective:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Mean of the rows ``(d,)``, of rows times labels ``(k, d)``, and of the labels ``(k,)``.
 
-        The former two are read off the gradient at zero, where every probability is ``1 / k`` (the
-        sigmoid's 1/2). The latter is exact: a class may weigh nothing.
+        The first two come from the gradient at zero weights, where every probability is ``1 / k``
+        (1/2 for the sigmoid). The third is exact, because a class may have no weight at all.
         """
         k, d = self.n_models, len(self.scale) - 1
         dtype = self.problem.dtype
@@ -141,27 +141,27 @@ def dual_bound(
     trains_intercept: bool,
     moments: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]] | None,
 ) -> float:
-    """Return what the objective cannot be below anywhere, by the probabilities of one point.
+    """Return a lower bound on the objective, from the probabilities at one point.
 
-    Weak duality: probabilities ``p`` whose mean is that of the labels, if an intercept is
-    free, bound the optimum from below by their mean entropy less ``|G|^2 / (2 decay)`` with
-    ``G = mean((p - y) x)`` (Yu, Huang and Lin, "Dual coordinate descent methods for logistic
-    regression and maximum entropy models", 2011, equation 40, here with an intercept). With
-    the model's ``p`` that is the objective less ``|gradient|^2 / (2 decay)``. Where a free
-    intercept's gradient is not zero yet, ``p`` is mixed with as much of a constant as makes its
-    mean right; entropy is concave and never negative. Without a penalty the bound is 0.
+    Weak duality: the mean entropy of any probabilities ``p`` minus ``|G|^2 / (2 decay)``, with
+    ``G = mean((p - y) x)``, is a lower bound on the optimum; if the intercept is free, the means of
+    ``p`` and ``y`` must be equal (Yu, Huang and Lin, "Dual coordinate descent methods for logistic
+    regression and maximum entropy models", 2011, equation 40, here with an intercept). With the
+    model's ``p`` that is the objective minus ``|gradient|^2 / (2 decay)``. If a free intercept's
+    gradient is not zero yet, ``p`` is mixed with as much of a constant as makes the means equal;
+    entropy is concave and never negative. Without a penalty the bound is 0.
 
     Parameters
     ----------
     entropy : float
-        Mean over the rows.
+        Mean entropy of the rows' probabilities, in nats.
     gradient : (k, d + 1)
-        ``G``, of the loss alone, and the mean of ``p - y``.
+        ``G``, and in the last column the mean of ``p - y``: the gradient of the loss alone.
     point : (k, d + 1)
     decay : (d + 1,)
     trains_intercept : bool
     moments : (d,), (k, d) and (k,), or None
-        Means of the rows, of rows times labels, and of the labels; if an intercept is free.
+        Means of the rows, of rows times labels, and of the labels, if the intercept is free.
     """
     weights_decay = decay[:-1]
     if not (weights_decay > 0).all():
@@ -173,9 +173,9 @@ def dual_bound(
         return max(0.0, objective - float(slack.sum()))
     mean_row, labels_rows, share = moments
     excess = gradient[:, -1]  # mean of p - y
-    # The least part of a constant q >= 0 with (1 - part) (share + excess) + part q = share; two
-    # classes have one column, of which the other is the complement.
-    with np.errstate(divide="ignore", invalid="ignore"):  # a class may weigh nothing
+    # The smallest part for which a constant q >= 0 solves (1 - part) (share + excess) + part q =
+    # share; two classes have one column, and the other class is its complement.
+    with np.errstate(divide="ignore", invalid="ignore"):  # a class may have no weight
         candidates = [excess / (share + excess)]
         if len(excess) == 1:
             candidates.append(-excess / (1 - share - excess))

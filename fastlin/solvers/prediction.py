@@ -1,4 +1,4 @@
-"""The logits of new rows: right also where the weights' type cannot hold what is in between."""
+"""The logits of new rows, correct even if intermediate values overflow the weights' type."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fastlin.rows.scaling import InputScale
 
 ROWS_AT_ONCE = 4096
-"""Rows that are widened or shifted at a time, so that memory stays small."""
+"""Rows that are converted or shifted at a time, so that memory stays small."""
 
 
 def logits(
@@ -29,17 +29,17 @@ def logits(
     scale: InputScale,
     n_threads: int,
 ) -> NDArray[Any]:
-    """Return ``weights u + intercept`` of raw rows, ``(n, k)`` of the weights' type.
+    """Return ``weights u + intercept`` of unscaled rows, ``(n, k)`` in the weights' type.
 
-    Where the two cancel each other (:meth:`fastlin.rows.scaling.InputScale.cancels`), each row is
-    shifted first, as in training; sparse rows, which cannot be, are multiplied in float64. Rows
-    whose sums overflow are multiplied again in float64, and if a logit is beyond float32 but not
-    beyond that, all are of that type.
+    If the two terms cancel (:meth:`fastlin.rows.scaling.InputScale.cancels`), each row is shifted
+    first, as in training; sparse rows, which cannot be shifted, are multiplied in float64. Rows
+    whose sums overflow are multiplied again in float64, and if float32 cannot hold a logit, all
+    logits are float64.
 
     Raises
     ------
     InputError
-        A row's logits are beyond float64.
+        float64 cannot hold a row's logits.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         if scale.cancels(weights):
@@ -80,7 +80,7 @@ def _shifted_logits(
     scale: InputScale,
     n_threads: int,
 ) -> NDArray[Any]:
-    """Return the logits of rows that are shifted or, if they cannot be, widened, in blocks."""
+    """Return the logits of rows that are shifted or, if that is impossible, in float64."""
     out = np.empty((len(rows), len(weights)), weights.dtype)
     if rows.can_be_shifted:
         model = weights, scale.shifted_intercept(weights, intercept)
@@ -97,10 +97,10 @@ def _shifted_logits(
 def _scaled_logits(
     rows: Rows, weights: NDArray[Any], intercept: NDArray[Any]
 ) -> NDArray[np.float64]:
-    """Return the logits ``(n, k)``, infinite only where the result is.
+    """Return the logits ``(n, k)``, without overflow on the way.
 
-    Rows and weights are divided by their largest value, so that no product and no sum overflows;
-    rows by the power of two below it, which rounds nothing.
+    The weights are divided by their largest value and each row by the power of two below its
+    largest value, which rounds nothing, so that no product and no sum overflows.
     """
     of_weights = float(np.max(np.abs(weights), initial=0.0)) or 1.0
     v, b = weights.T.astype(np.float64) / of_weights, intercept.astype(np.float64)

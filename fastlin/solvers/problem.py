@@ -1,4 +1,4 @@
-"""What is minimised: the mean cross-entropy of rows plus a penalty; and when to stop."""
+"""What is minimised, the mean cross-entropy of rows plus a penalty, and when to stop."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Problem:
-    """Everything that stays fixed while a solver runs, whichever solver it is.
+    """Everything that stays fixed while a solver runs, for both solvers.
 
     Attributes
     ----------
     backend : Backend
-        Its kernels read the rows.
+        The kernels.
     samples : Samples
         Training rows, labels and weights.
     scale : InputScale
@@ -37,27 +37,27 @@ class Problem:
     n_models : int
         Rows of the weights, ``k``; 1 for two classes.
     l2 : float
-        The penalty is ``l2 * sum(W**2)``, of the weights of the scaled inputs.
+        The penalty is ``l2 * sum(W**2)``, where ``W`` are the weights of the scaled inputs.
     fit_intercept, regularize_intercept : bool
         Whether the intercept is trained, and whether the penalty covers it.
     validation : Samples or None
         Rows on which checks are made.
     validation_is_shifted : bool
-        False if the training rows are shifted and the validation rows, in sparse form, cannot be.
+        False if the training rows are shifted but the validation rows, being sparse, are not.
     max_epochs : int
-        Most epochs, or iterations.
+        Maximum number of epochs or iterations.
     tol : float or None
         When training has converged; see each solver. 0 and None never stop it.
     patience : int
-        Checks, and epochs, in a row that may bring nothing.
+        Checks, or epochs, in a row that may pass without an improvement.
     early_stopping : bool
         Whether the checks decide when to stop and which weights to return.
     n_threads : int
         Threads of the kernels.
     callbacks : sequence of callable
-        Told after every check and every epoch; one that returns True stops the run.
+        Called after every check and every epoch; one that returns True stops the run.
     before_epoch : sequence of callable
-        Called at the beginning of every epoch.
+        Called at the start of every epoch.
     """
 
     backend: Backend
@@ -79,7 +79,7 @@ class Problem:
     before_epoch: Sequence[Callable[[], None]] = ()
 
     def with_l2(self, l2: float) -> Problem:
-        """Return the same problem under another penalty."""
+        """Return the same problem with another penalty."""
         return replace(self, l2=l2)
 
     @property
@@ -99,7 +99,7 @@ class Problem:
 
     @property
     def how_to_scale(self) -> str:
-        """What a message may say of scaling these rows, if they are not scaled already."""
+        """How a message advises to scale these rows."""
         return how_to_scale(self.samples.rows, bool((self.scale.scale != 1).any()))
 
     def score(self, weights: NDArray[Any], intercept: NDArray[Any]) -> tuple[float, float]:
@@ -109,7 +109,7 @@ class Problem:
     def score_validation(
         self, weights: NDArray[Any], intercept: NDArray[Any]
     ) -> tuple[float, float]:
-        """Return mean loss and accuracy on the validation rows, which must be there."""
+        """Return mean loss and accuracy on the validation rows, which must exist."""
         assert self.validation is not None
         if not self.validation_is_shifted:
             intercept = self.scale.raw_intercept(weights, intercept)

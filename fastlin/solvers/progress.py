@@ -1,4 +1,4 @@
-"""What callbacks are told of a run, and what their answers mean."""
+"""What callbacks are told about a run, and what their answers mean."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Progress:
     Attributes
     ----------
     epoch, max_epochs : int
-        Epoch that runs, from 0 on, and the most there can be.
+        Current epoch, counted from 0, and the maximum number of epochs.
     step : int
         Latest step, counted over all epochs from 0.
     end_of_epoch : bool
-        Whether the epoch ends here.
+        Whether this step ends the epoch.
     train_loss : float
-        Mean over the rows of the epoch's steps so far, in nats.
+        Mean loss over the rows of the epoch's steps so far, in nats.
     val_loss, val_accuracy, train_accuracy : float or None
         The results of the latest check; None before the first one.
     rows_per_second : float
@@ -46,7 +46,7 @@ Callback = Callable[[Progress], "bool | None"]
 def asks_to_stop(answer: Any) -> bool:
     """Whether a callback's answer is True, Python's or NumPy's.
 
-    Nothing else is: many functions return something that their caller does not think of.
+    Other values do not count, because many functions return something by accident.
     """
     if isinstance(answer, np.ndarray) and answer.ndim == 0:
         answer = answer[()]

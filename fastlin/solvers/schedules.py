@@ -1,4 +1,4 @@
-"""The learning rate: a safe one from the data, and how it changes over the steps."""
+"""The learning rate: a safe value computed from the data, and its schedule over the steps."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 SCHEDULES = ("constant", "invscaling", "cosine")
 
 PROBE_BYTES = 16 * 2**20
-"""Memory that the probe of the data's curvature may take."""
+"""Memory, in bytes, for the sample of rows from which the curvature is estimated."""
 
 INTERCEPT_SHARE = 0.1
-"""What an intercept that keeps pace with the weights adds to their curvature."""
+"""Curvature of the intercept, relative to the weights', that lets it learn as fast as they do."""
 
 DENSE_FEATURES = 64
-"""Up to so many features all eigenvalues are computed, which is then as quick as one."""
+"""With at most this many features, computing all eigenvalues is as quick as computing one."""
 
 
 def rates(
@@ -47,7 +47,7 @@ def rates(
 
 
 class StepSize(NamedTuple):
-    """Learning rate of the weights, and by what the intercept's is multiplied."""
+    """Learning rate of the weights, and the factor by which the intercept's differs from it."""
 
     learning_rate: float
     intercept_gain: float
@@ -67,46 +67,47 @@ def safe_step_size(
     seed: int = 0,
     in_stream: bool = False,
 ) -> StepSize:
-    """Return a rate of ``1 / L``, where ``L`` bounds the curvature that a batch meets.
+    """Return the rate ``1 / L``, where ``L`` bounds the curvature of a batch's loss.
 
     The cross-entropy of a row ``x`` has a Hessian of at most ``c x x^T``, ``c = 1/4`` for the
     sigmoid and ``1/2`` for the softmax (Boehning, "Multinomial logistic regression algorithm",
-    1992). For batches of ``B`` of ``n`` rows drawn without replacement ``L`` lies between that of
-    all rows, ``L_all``, and that of single rows, ``L_row``, with the shares of Gower et al., "SGD:
-    general analysis and improved rates" (2019), proposition 3.8:
+    1992). For batches of ``B`` out of ``n`` rows, drawn without replacement, ``L`` lies between
+    that of all rows, ``L_all``, and that of single rows, ``L_row`` (Gower et al., "SGD: general
+    analysis and improved rates", 2019, proposition 3.8):
     ``n (B - 1) / (B (n - 1)) L_all + (n - B) / (B (n - 1)) L_row``. ``L_all`` is the largest
-    eigenvalue of ``c E[x x^T]``. For ``L_row`` they take the largest row, of which a single one
-    decides; this takes ``c E[|x|^4] / E[|x|^2]``, the size of the ``R^2`` with
-    ``E[|x|^2 x x^T] <= R^2 E[x x^T]`` that steps on single rows are stable with in the mean square
+    eigenvalue of ``c E[x x^T]``. For ``L_row`` Gower et al. take the largest row, so that a single
+    outlier decides; this takes ``c E[|x|^4] / E[|x|^2]``, an estimate of ``c R^2`` with
+    ``E[|x|^2 x x^T] <= R^2 E[x x^T]``, for which steps on single rows are stable in mean square
     (Bach and Moulines, "Non-strongly-convex smooth stochastic approximation with convergence rate
     O(1/n)", 2013).
 
-    Momentum ``m`` leaves ``L_all`` as it is, since it is stable up to ``2 (1 + m) / L_all``
-    (Polyak, "Some methods of speeding up the convergence of iteration methods", 1964), but adds up
-    the noise of ``1 / (1 - m)`` steps, which multiplies ``L_row``.
+    Momentum ``m`` does not change ``L_all``, since it is stable up to ``2 (1 + m) / L_all``
+    (Polyak, "Some methods of speeding up the convergence of iteration methods", 1964). ``L_row`` is
+    multiplied by ``1 / (1 - m)``, because momentum adds up the noise of that many steps.
 
-    The intercept is the weight of a feature that is always 1. A gain of ``s^2`` makes of it one
-    that is always ``s``, which adds ``c s^2`` to both at most; with ``s^2`` a tenth of the largest
-    eigenvalue of ``E[x x^T]`` the intercept keeps pace whatever the unit of the features.
+    The intercept is the weight of a feature that is always 1. A gain of ``s^2`` turns this into a
+    feature that is always ``s``, which adds at most ``c s^2`` to both. If ``s^2`` is a tenth of the
+    largest eigenvalue of ``E[x x^T]``, the intercept learns as fast as the weights in any unit of
+    the features.
 
-    All is measured in float64 on a random part of the rows that fits in 16 MiB, in which a row is
-    as often as its weight says. Where that is all rows and they make one batch, a row with weight 2
-    counts as two rows do, up to rounding; a row with weight 0 is as none anywhere.
+    Everything is measured in float64 on a random sample of the rows that fits in 16 MiB, drawn in
+    proportion to their weights. If the sample is all rows and they make one batch, a row of weight
+    2 counts as two rows, up to rounding; a row of weight 0 never counts.
 
     Parameters
     ----------
     samples : Samples
     scale : InputScale
-        Folded scale of the inputs; the rate is for the scaled ones.
+        Scale of the inputs, folded into the weights; the rate is for the scaled inputs.
     n_models : int
         1 for the sigmoid.
     dtype : numpy.dtype
         Type of the weights.
     intercept_decay : float
-        ``2 * l2`` where the intercept is penalised, else 0.
+        ``2 * l2`` if the intercept is penalised, else 0.
     in_stream : bool
-        The rows are one block of many, so that a batch is few of all rows even where it holds most
-        of these.
+        Whether the rows are one block of many; then a batch is a small part of all rows even if it
+        holds most of this block.
 
     Raises
     ------
@@ -142,10 +143,10 @@ def safe_step_size(
 def _some_scaled_rows(
     samples: Samples, scale: InputScale, generator: np.random.Generator
 ) -> tuple[Rows, NDArray[np.float64], NDArray[np.float64]]:
-    """Return rows ``(m, d)``, scaled and times the root of their weight, and the weights ``(m,)``.
+    """Return rows ``(m, d)``, scaled and times the root of their weight, weights and ``repeats``.
 
-    If there are more rows than the probe may hold, each is drawn as often as its weight says and
-    then weighs 1, although a batch holds it with ``repeats (m,)`` times as much.
+    If not all rows fit in the sample, they are drawn in proportion to their weights; each then has
+    weight 1, and ``repeats (m,)`` holds its weight in a batch, relative to the mean.
     """
     rows = samples.rows
     counted = counted_rows(samples.sample_weight)
@@ -167,13 +168,13 @@ def _some_scaled_rows(
             weight = weights
     if size < len(rows):
         rows = rows.part(part)
-    # Without a shift of the samples there is none, or their rows are shifted already.
+    # If the samples have no shift, there is none, or their rows are shifted already.
     shift = None if samples.shift is None else scale.shift
     return rows.scaled(np.dtype(np.float64), shift, scale.scale, np.sqrt(weight)), weight, repeats
 
 
 def _largest_eigenvalue(rows: Rows) -> float:
-    """Return the largest eigenvalue of ``x.T @ x / n`` within a few percent, by Lanczos' method."""
+    """Return the largest eigenvalue of ``x.T @ x / n`` within a few percent (Lanczos)."""
     from scipy.sparse.linalg import LinearOperator, eigsh
 
     n, d = rows.shape

@@ -31,25 +31,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Descent:
-    """How gradient descent goes: what stays fixed in a run and is of no interest to L-BFGS.
+    """The options of gradient descent, which L-BFGS does not have.
 
     Attributes
     ----------
     batches : Batches
-        Which rows make which batch.
+        The rows of each batch.
     learning_rate, intercept_gain : float
-        Size of a whole step, and the factor of the intercept's.
+        Learning rate of a whole step, and the factor by which the intercept's differs from it.
     schedule : str
-        How the size changes, see :func:`fastlin.solvers.schedules.rates`.
+        How the rate changes, see :func:`fastlin.solvers.schedules.rates`.
     momentum : float
     nesterov, average : bool
-        As the estimator says.
+        As in the estimator.
     epochs_done, steps_done : int
         Those of earlier runs that this one continues.
     horizon : int or None
-        Epochs over which the schedule runs; None is the most there can be.
+        Epochs over which the schedule runs; None is ``max_epochs``.
     rate_is_measured : bool
-        Then the run may let the rate fall in the last epochs, see
+        Whether the rate is automatic. Then the run may lower it in the last epochs, see
         :func:`fastlin.solvers.cooling.at_rest`, and ends no worse than a constant model, see
         :mod:`fastlin.solvers.constant_model`.
     """
@@ -68,19 +68,19 @@ class Descent:
 
     @property
     def cools(self) -> bool:
-        """Whether the rate may fall at the end: it is fastlin's, and steps are noisy."""
+        """Whether the rate may fall at the end: it is automatic, and the steps are noisy."""
         return self.rate_is_measured and self.batches.steps_per_epoch > 1
 
 
 def train(
     problem: Problem, descent: Descent, parameters: Parameters, generator: np.random.Generator
 ) -> History:
-    """Descend until something says stop; ``parameters`` then hold the weights to return.
+    """Run gradient descent until it stops; ``parameters`` then hold the weights to return.
 
     Raises
     ------
     DivergenceError
-        A step's loss was not finite, and early stopping has seen no model better than a constant.
+        A step's loss was not finite, and early stopping has no model better than a constant one.
     """
     return _Run(problem, descent, parameters, generator).run()
 
@@ -102,10 +102,10 @@ class _Run:
         self.seconds_of_steps = 0.0
         # Mean loss of each epoch.
         self.means: list[float] = []
-        # The best check's parameters, if early stopping keeps any.
+        # Parameters of the best check, if early stopping keeps them.
         self.best: Parameters | None = None
         self.best_step = -1
-        # First epoch in which the rate falls, and the one in which it would be 0.
+        # First epoch in which the rate falls, and the epoch at whose start it reaches 0.
         self.cooling: tuple[int, int] | None = None
 
     def run(self) -> History:
@@ -113,18 +113,18 @@ class _Run:
         plateau = Patience(problem.patience, problem.tol or 0.0)
         stop_reason, epoch = "max_epochs", -1
         for epoch in range(problem.max_epochs):
-            # 1. The last epochs may be quieter ones.
+            # 1. Decide whether the rate falls in the last epochs.
             n_cooling = cooling_epochs(problem.max_epochs)
             if self.cooling is None and self.descent.cools:
                 is_late = epoch == problem.max_epochs - n_cooling
                 if is_late and at_rest(self.means, n_cooling):
                     self.cooling = epoch, problem.max_epochs
-            # 2. All steps and checks of an epoch.
+            # 2. Run all steps and checks of an epoch.
             finished = self._run_epoch(epoch)
             if finished:
                 stop_reason = finished
                 break
-            # 3. The training loss has stopped falling, at a height that a few quieter epochs lower.
+            # 3. If the loss no longer falls, stop, or run a few epochs with a falling rate.
             if self.cooling is None and problem.tol:
                 plateau.improved(self.means[-1])
                 if plateau.exhausted:
@@ -133,7 +133,7 @@ class _Run:
                         break
             if self.cooling is not None and epoch + 1 == self.cooling[1]:
                 break
-        # 4. The weights to return.
+        # 4. Choose the weights to return.
         if self.best is not None:
             copy_parameters(self.best, self.parameters)
         if not all(np.isfinite(values).all() for values in self.parameters.to_return()):
@@ -141,7 +141,7 @@ class _Run:
                 f"the weights became nan or infinite at step {self.step} (epoch {epoch}), the last "
                 f"one, with learning_rate={self.descent.learning_rate:g}; {self._remedy()}"
             )
-        # 5. A step size that was not the user's choice answers for the end, unless that was chosen.
+        # 5. If the step size was automatic, the result must not be worse than a constant model.
         was_told_to_stop = stop_reason in ("callback", "divergence")
         if self.descent.rate_is_measured and self.best is None and not was_told_to_stop:
             draw_to_constant(problem, self.parameters, self._latest_loss())
@@ -155,7 +155,7 @@ class _Run:
         )
 
     def _run_epoch(self, epoch: int) -> str:
-        """Make the steps and checks of an epoch; return why to stop, or nothing."""
+        """Run the steps and checks of an epoch; return the reason to stop, or an empty string."""
         watch = self.watch
         first_part, seconds_before = len(watch.losses), self.seconds_of_steps
         watch.begin_epoch()
@@ -163,7 +163,7 @@ class _Run:
         n_rows = 0
         for first, stop, check in self.batches.runs(epoch, self.problem.validation is not None):
             finished = ""
-            # 1. Many steps in one call of the backend.
+            # 1. Run the steps up to the next check in one call of the backend.
             rows = order[first * self.batches.batch_size : stop * self.batches.batch_size]
             try:
                 self._run_steps(rows, epoch, first, stop)
@@ -171,13 +171,13 @@ class _Run:
                 self._return_best(error)
                 return "divergence"
             n_rows += len(rows)
-            # 2. A check on the validation and training rows.
+            # 2. Check the model on the validation and training rows.
             if check:
                 if watch.check(self.parameters.to_return(), self.step):
                     self.best, self.best_step = copy.deepcopy(self.parameters), self.step
                 elif watch.early.exhausted:
                     finished = "early_stopping"
-            # 3. Whoever watches may stop the run.
+            # 3. Tell the callbacks, which may stop the run.
             end_of_epoch = stop == self.batches.steps_per_epoch
             if self.problem.callbacks and (check or end_of_epoch):
                 seconds = max(self.seconds_of_steps - seconds_before, 1e-9)
@@ -194,10 +194,10 @@ class _Run:
         self.means.append(self._mean_loss(first_part))
         return ""
 
-    # What overflows shows in the losses; NumPy's kernels need not warn of it if the others do not.
+    # An overflow shows in the losses, so NumPy's kernels warn no more than the other backends'.
     @np.errstate(over="ignore", invalid="ignore")
     def _run_steps(self, rows: NDArray[np.int64], epoch: int, first: int, stop: int) -> None:
-        """Make the steps of an epoch from ``first`` to before ``stop`` on their ``rows``."""
+        """Run the steps ``first`` to ``stop - 1`` of an epoch on their ``rows``."""
         batches = self.batches
         first_step = epoch * batches.steps_per_epoch + first
         options = self._step_options(np.arange(first_step, first_step + stop - first))
@@ -225,7 +225,7 @@ class _Run:
             )
 
     def _step_options(self, steps: NDArray[np.int64]) -> StepOptions:
-        """Return the options of some steps, which count over all epochs of the run."""
+        """Return the options of ``steps``, counted over all epochs of the run."""
         problem, descent = self.problem, self.descent
         epochs = steps / self.batches.steps_per_epoch
         learning_rates = rates(
@@ -252,7 +252,7 @@ class _Run:
         )
 
     def _begins_to_cool_after(self, epoch: int) -> bool:
-        """Let the rate fall in the epochs that follow; return False if it may not."""
+        """Let the rate fall in the next epochs, and return True; return False if it may not."""
         made, most = epoch + 1, self.problem.max_epochs
         if made == most or not (self.descent.cools and at_rest(self.means, self.problem.patience)):
             return False
@@ -260,7 +260,7 @@ class _Run:
         return True
 
     def _return_best(self, error: DivergenceError) -> None:
-        """Say that the best check's weights are returned; raise if they are no better than none."""
+        """Warn that the best check's weights are returned; raise unless they are of some use."""
         loss = self.watch.early.best
         knows_nothing = np.log(max(len(self.parameters.weights), 2))
         if self.best is None or not loss < knows_nothing:
@@ -272,20 +272,20 @@ class _Run:
         )
 
     def _mean_loss(self, first_part: int) -> float:
-        """Return the mean over the rows of an epoch's steps so far."""
+        """Return the mean loss over the rows of an epoch's steps so far."""
         losses = np.concatenate(self.watch.losses[first_part:])
         rows = self.batches.rows_of_steps(0, len(losses))
         return float(losses.mean() if rows[0] == rows[-1] else np.average(losses, weights=rows))
 
     def _latest_loss(self) -> float:
-        """Return the latest epoch's mean loss; of a first one, its last quarter's."""
+        """Return the mean loss of the latest epoch, or of the last quarter of the first epoch."""
         if len(self.means) > 1:
             return self.means[-1]
         quarter = np.concatenate(self.watch.losses)[-self.batches.steps_per_epoch // 4 :]
         return float(quarter.mean())
 
     def _remedy(self) -> str:
-        """Return what may help a descent that diverged, leaving out what it already does."""
+        """Return advice against divergence, without what the run does already."""
         rate = "lower learning_rate"
         if not self.descent.rate_is_measured:
             rate += " (or set it to 'auto')"
@@ -295,12 +295,13 @@ class _Run:
 def _by_share(
     options: StepOptions, shares: NDArray[np.float64]
 ) -> Iterator[tuple[int, int, StepOptions]]:
-    """Yield runs of steps, with options that let each step make its share of a whole one.
+    """Yield runs of steps, with options that make each step its fraction of a whole one.
 
-    Without momentum that is a share of the rate. With momentum ``m`` a share ``s`` of a step lets
-    the velocity fade by ``m**s`` and moves by ``s`` times it; so that in the end a gradient moves
-    the weights by ``s`` times what it does in a whole step, ``1 / (1 - m)``, it is taken
-    ``(1 - m**s) / (1 - m)`` times. More than a whole step is one with so much more of the gradient.
+    Without momentum, the fraction multiplies the rate. With momentum ``m``, a fraction ``s`` of a
+    step multiplies the velocity by ``m**s`` and moves the weights by ``s`` times it. The gradient
+    is multiplied by ``(1 - m**s) / (1 - m)``, so that in the end it moves the weights by ``s``
+    times the ``1 / (1 - m)`` of a whole step. If ``s > 1``, only the gradient is multiplied, by
+    ``s``.
     """
     momentum = options.momentum
     if momentum == 0:

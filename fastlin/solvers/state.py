@@ -1,4 +1,4 @@
-"""What a run is: plain arrays and numbers from which another goes on with the same bits."""
+"""The state of a run: plain arrays and numbers from which another run continues, bit for bit."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ PARAMETERS = tuple(field.name for field in fields(Parameters))
 
 @dataclass(frozen=True)
 class State:
-    """A model, and what a run needs that goes on from it; the one holder of the present weights.
+    """A model, and what a run needs to continue from it; the only holder of the present weights.
 
     Attributes
     ----------
     coef : (k, d)
-        Weights that act on unscaled rows; anything if somebody assigned them, None if nobody has.
+        Weights for unscaled rows; None before training, and unchecked if the user assigned them.
     intercept : (k,)
-        The intercept that goes with them; as above.
+        The intercept; as above.
     scale : InputScale or None
-        Scaling of the inputs that the run had; None if only somebody has assigned weights.
+        The run's scale of the inputs; None if weights were only assigned.
     parameters : Parameters or None
-        Where gradient descent stopped: ``coef`` is their array, the averages if there are any.
-        None after L-BFGS, and after somebody assigned another model.
+        Those at which gradient descent stopped; ``coef`` is their array of weights, or of averages
+        if there are any. None after L-BFGS, and after the user assigned weights.
     epochs_done, steps_done : int
-        Those of all runs that went on from one another.
+        Totals over all runs that continued one another.
     seen : Seen
         Rows of all these runs.
     step_size : StepSize or None
-        The one that was measured, if it was.
+        The automatic step size, if any.
     trained_with : mapping
         Options of the latest run, see :mod:`fastlin.solvers.continuing`.
     digest : int
-        Of the model as it was handed out: it tells whether somebody has written into its arrays.
+        Checksum of the trained model, which shows whether the user has written into its arrays.
     """
 
     coef: Any = None
@@ -67,13 +67,13 @@ class State:
 
     @property
     def is_as_handed_out(self) -> bool:
-        """Whether a run can go on from the parameters: the model is still theirs."""
+        """Whether a run can continue from the parameters: the model has not been changed since."""
         return self.parameters is not None and self.digest == _digest(self.coef, self.intercept)
 
     def begun_anew(self, epochs: int) -> State:
-        """Return what a new fit goes on from: the model and its scale, but no counters.
+        """Return the state from which a new fit starts: the model and its scale, but no counters.
 
-        Orders of rows were drawn for ``epochs`` epochs already.
+        Orders of the rows were drawn for ``epochs`` epochs already.
         """
         seen = Seen(epochs=epochs)
         return replace(self, parameters=None, epochs_done=0, steps_done=0, seen=seen)
@@ -105,12 +105,12 @@ class State:
     def from_plain(
         cls, arrays: Mapping[str, NDArray[Any]], numbers: Mapping[str, Any], learning_rate: float
     ) -> State:
-        """Undo :meth:`to_plain`, also of files of earlier versions.
+        """Undo :meth:`to_plain`, even that of an earlier version.
 
         Raises
         ------
         TypeError, ValueError, KeyError, OverflowError
-            Something is missing or not what it should be.
+            A value is missing or wrong.
         """
         coef, intercept, shift = arrays["coef_"], arrays["intercept_"], arrays["input_shift"]
         before, gain = numbers.get("before_centring"), numbers.get("intercept_gain")
@@ -126,7 +126,7 @@ class State:
             handed_out = parameters.to_return()[0]
             if np.array_equal(handed_out, coef):
                 coef = handed_out
-            else:  # somebody had assigned another model
+            else:  # the user had assigned another model
                 parameters = None
         return cls(
             coef=coef,
@@ -150,7 +150,7 @@ def _digest(coef: NDArray[Any], intercept: NDArray[Any]) -> int:
 def new_parameters(
     n_models: int, n_features: int, dtype: Any, momentum: float, average: bool
 ) -> Parameters:
-    """Return parameters at zero, ``(n_models, n_features)``, with what the options need."""
+    """Return zero parameters, ``(n_models, n_features)``, with what the options need."""
 
     def zeros() -> tuple[NDArray[Any], NDArray[Any]]:
         return np.zeros((n_models, n_features), dtype), np.zeros(n_models, dtype)
@@ -164,7 +164,7 @@ def new_parameters(
 
 
 def copy_parameters(source: Parameters, target: Parameters) -> None:
-    """Copy what both have."""
+    """Copy the arrays that both have."""
     for name, values in vars(source).items():
         place = getattr(target, name)
         if values is not None and place is not None:

@@ -1,4 +1,4 @@
-"""What a stream of blocks has brought so far, which scales the steps on its next block."""
+"""The rows that a stream of blocks has brought so far, which scale the steps on its next block."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROWS_MEASURED = 256
 """Rows after which an automatic rate is kept: a rate from a few rows may not fit the next ones."""
 
 BATCHES_OF_A_WHOLE = 2
-"""Batches in a block from which on it represents all rows; else a batch is few of all rows."""
+"""A block of at least this many batches represents all rows; else a batch is few of all rows."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What is seen of a run while it goes on: checks, early stopping, callbacks, and its history."""
+"""Watches a run: checks, early stopping, callbacks, and its history."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class Watch:
-    """Watches one run of a solver, from when it is made; a :class:`History` in the making.
+    """Watches one run of a solver, which begins now, and records its :class:`History`.
 
     Attributes
     ----------
     losses : list of (s,) float64
         Loss of each step, in parts that the history joins.
     early : Patience
-        The validation losses, if early stopping looks at them.
+        Decides early stopping by the validation losses.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -46,7 +46,7 @@ class Watch:
         for announce in self.problem.before_epoch:
             announce()
 
-    @np.errstate(over="ignore", invalid="ignore")  # what overflows shows in the losses
+    @np.errstate(over="ignore", invalid="ignore")  # an overflow shows in the losses
     def check(self, model: tuple[NDArray[Any], NDArray[Any]], step: int) -> bool:
         """Score weights and intercept after a step; return whether early stopping keeps them."""
         started = time.perf_counter()
@@ -65,7 +65,7 @@ class Watch:
         train_loss: float,
         rows_per_second: float,
     ) -> bool:
-        """Tell every callback how far the run is; return whether one of them asks to stop."""
+        """Tell every callback the progress; return whether one of them asks to stop."""
         latest = self._checks[-1] if self._checks else (None,) * 4
         _, val_loss, val_accuracy, train_accuracy = latest
         progress = Progress(
@@ -79,15 +79,15 @@ class Watch:
             train_accuracy=train_accuracy,
             rows_per_second=rows_per_second,
         )
-        # Every callback is told, also after one of them asked to stop.
+        # Every callback is called, even after one of them asked to stop.
         answers = [callback(progress) for callback in self.problem.callbacks]
         return any(map(asks_to_stop, answers))
 
     def history(self, *, seconds_of_steps: float | None = None, **ending: Any) -> History:
         """Return the record of the run, which ends now.
 
-        ``ending`` are the fields of :class:`History` that only the solver knows. Steps took all the
-        time that checks did not, unless ``seconds_of_steps`` says otherwise.
+        ``ending`` are the fields of :class:`History` that only the solver knows. The default of
+        ``seconds_of_steps`` is the time that the checks did not take.
         """
         checks = np.array(self._checks, np.float64).reshape(-1, 4)
         losses = np.concatenate(self.losses) if self.losses else np.empty(0)
