@@ -1,18 +1,18 @@
-"""What every kernel of every backend receives: the samples, the parameters, the options of a step.
+"""The arguments of every kernel: the samples, the parameters, and the options of a step.
 
 Legend, here and in all kernels: ``n`` rows, ``d`` features, ``k`` classes (``k == 1`` is the
 sigmoid with labels 0 and 1, ``k > 1`` the softmax), ``m`` positions of an epoch's order,
 ``s`` steps.
 
-A kernel sees a row ``u`` as it lies in memory and works on ``u - shift``. Scaling is folded into
-the weights: for ``x = (u - shift) * scale`` and the model ``W x + b`` the kernels hold
-``V = W * scale``, since ``V (u - shift) = W x``. A gradient step of rate ``r`` on ``W`` is the
-step ``r * scale**2`` on ``V`` (chain rule, twice), which is what ``gain`` says; the penalty
-``l2 * sum(W**2)`` shrinks ``V`` and ``W`` alike, which is what ``decay`` says. So no scaled copy
-of the data ever exists.
+A kernel reads a row ``u`` in place and works on ``u - shift``. The scale is folded into the
+weights: for ``x = (u - shift) * scale`` and the model ``W x + b`` the kernels hold
+``V = W * scale``, since ``V (u - shift) = W x``. A gradient step of rate ``r`` on ``W`` is a step
+of rate ``r * scale**2`` on ``V`` (chain rule, twice); ``gain`` is this factor. The penalty
+``l2 * sum(W**2)`` shrinks ``V`` and ``W`` by the same factor, which ``decay`` gives. So no scaled
+copy of the data is needed.
 
-Rows may be sparse: only the features of a row that are not zero are stored
-(:class:`~fastlin.rows.csr.CsrRows`). Then there is no ``shift``, which would fill in the zeros.
+Rows may be sparse (:class:`~fastlin.rows.csr.CsrRows`). Then there is no ``shift``, because it
+would fill in the zeros.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ __all__ = [
 
 @dataclass
 class Parameters:
-    """What training changes, in place. All float32 or all float64, C-ordered.
+    """What training changes in place: C-ordered arrays, all float32 or all float64.
 
     Attributes
     ----------
     weights : (k, d)
-        ``V`` of the module's text.
+        ``V`` in the notation above.
     intercept : (k,)
-        ``b``, of the shifted rows.
+        ``b``, for shifted rows.
     weights_velocity, intercept_velocity : (k, d) and (k,) or None
         Running sums of momentum; None without momentum.
     weights_average, intercept_average : (k, d) and (k,) or None
@@ -66,7 +66,7 @@ class Parameters:
     intercept_average: FloatArray | None = None
 
     def to_return(self) -> tuple[FloatArray, FloatArray]:
-        """Return the weights and intercept that training is for: the averages, if there are any."""
+        """Return the weights and intercept of the trained model: the averages, if there are any."""
         if self.weights_average is not None and self.intercept_average is not None:
             return self.weights_average, self.intercept_average
         return self.weights, self.intercept
@@ -74,7 +74,7 @@ class Parameters:
 
 @dataclass(frozen=True)
 class StepOptions:
-    """What stays fixed over a run of steps.
+    """The options of a run of steps.
 
     Attributes
     ----------
@@ -87,15 +87,15 @@ class StepOptions:
     gain : (d,) of the weights' type
         ``scale**2`` for each feature.
     intercept_decay : float
-        ``2 * l2`` where the intercept is penalised, else 0.
+        ``2 * l2`` if the intercept is penalised, else 0.
     intercept_gain : float
-        Factor of the intercept's gradient; 0 where it is not trained.
+        Factor of the intercept's gradient; 0 if it is not trained.
     momentum : float
         Factor of the velocity, in [0, 1).
     nesterov : bool
         Look ahead by one velocity step.
     average_rates : (s,) float64 or None
-        Share of each step's result in the running averages; None without averaging.
+        Weight of each step's result in the running averages; None without averaging.
     """
 
     batch_size: int

@@ -1,13 +1,13 @@
-"""Ctrl-C is answered at once, also while compiled code runs.
+"""Lets Ctrl-C take effect at once, even while compiled code runs.
 
-Python handles signals on its main thread, between two of its own instructions: never while that
-thread is inside a kernel, which may work on gigabytes. So a call from the main thread that will
-take long is made on another thread; the main one waits, which a signal interrupts, and then tells
-the kernel to leave off. Kernels look at a word in memory, :func:`stop_word`, once in some rows.
-What they have written by then is worth nothing, and whoever catches the exception does not get it.
+Python handles signals on its main thread, between two of its own instructions, so never while that
+thread is inside a kernel, which may work on gigabytes. Therefore a long call from the main thread
+runs on another thread. The main thread waits; a signal interrupts it, and it tells the kernel to
+stop. Kernels check a word in memory, :func:`stop_word`, every so many rows. Their unfinished
+results are discarded.
 
-How long a call will take is estimated by the pace of the last one of its kind, so calls of some
-milliseconds never leave their thread.
+The duration of a call is estimated from that of the latest similar call, so calls of a few
+milliseconds stay on their thread.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 LONG = 0.2
-"""Seconds from which on a call is made on another thread; one costs some 0.0001."""
+"""Calls of at least so many seconds run on another thread, whose start takes about 0.0001 s."""
 
 PATIENCE = 0.5
-"""Seconds for a kernel to leave off. What cannot, such as a compiler, ends by itself some day."""
+"""Seconds to wait for a kernel to stop; code that cannot, such as a compiler, runs to its end."""
 
 QUICK_PRODUCTS = 10_000_000
-"""Products of a call that never takes long."""
+"""A call of fewer products is always short."""
 
 UNKNOWN_PACE = 2e-9
-"""Seconds of a product before one was measured: slow, so that the first call is answered too."""
+"""Assumed seconds for each product of a first call: many, so that it can be interrupted too."""
 
 THREAD_NAME = "fastlin kernel"
 
@@ -49,13 +49,13 @@ _pace: dict[Any, float] = {}
 
 
 def stop_word() -> NDArray[np.int32]:
-    """Return the word, ``(1,)``, that is not 0 where kernels of this thread shall leave off."""
+    """Return the word, ``(1,)``, which is not 0 if kernels of this thread must stop."""
     word: NDArray[np.int32] = getattr(_of_thread, "stop", _NEVER)
     return word
 
 
 def interruptible(kernel: Callable[P, R]) -> Callable[P, R]:
-    """Return a kernel that a signal's handler can end by raising, as Ctrl-C's does."""
+    """Return a kernel that stops if a signal handler raises an exception, as at Ctrl-C."""
 
     @functools.wraps(kernel)
     def call(*arguments: P.args, **options: P.kwargs) -> R:
@@ -77,7 +77,7 @@ def interruptible(kernel: Callable[P, R]) -> Callable[P, R]:
 
 
 def _work(arguments: tuple[Any, ...]) -> tuple[float, Any]:
-    """Return the products of a call and what its pace depends on; see the kernels' contracts."""
+    """Return the number of products of a call, and a key of what their speed depends on."""
     samples, second, third = arguments[:3]
     steps = hasattr(third, "weights")  # order and parameters; else weights and intercept
     n_rows, weights = (len(second), third.weights) if steps else (len(samples.rows), second)
@@ -91,10 +91,10 @@ def _work(arguments: tuple[Any, ...]) -> tuple[float, Any]:
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Let a thread that is started here hear no signals but those that tell of a fault in it.
+    """Block all signals but those of faults in a thread that is started in this context.
 
-    A thread inherits what is blocked. The system may deliver a signal to any that does not block
-    it, and the main thread, which waits, would not wake up.
+    A thread inherits the blocked signals. Without this, the system might deliver a signal to it,
+    and the waiting main thread would not wake up.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -108,9 +108,9 @@ def _signals_blocked() -> Iterator[None]:
 
 
 def call_beside(run: Callable[[], R]) -> R:
-    """Call something on a thread of its own, and wait for it where signals are heard.
+    """Call a function on a new thread, and wait for it on this one, which receives the signals.
 
-    Where a signal's handler raises, :func:`stop_word` tells the call to leave off.
+    If a signal handler raises an exception, :func:`stop_word` tells the function to stop.
     """
     stop = np.zeros(1, np.int32)
     finished = threading.Event()
@@ -133,7 +133,7 @@ def call_beside(run: Callable[[], R]) -> R:
         try:
             with _signals_blocked():
                 thread.start()
-        except RuntimeError:  # the system gives no more threads
+        except RuntimeError:  # the system allows no more threads
             return run()
         finished.wait()
     except BaseException:

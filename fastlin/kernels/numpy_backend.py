@@ -1,6 +1,6 @@
-"""The NumPy backend: the specification, except for steps on sparse rows, which can cost less.
+"""The NumPy backend: the specification, but with a faster version of steps on sparse rows.
 
-BLAS runs on one thread meanwhile: with several, the last bits of its products depend on how many.
+BLAS runs on one thread, because the last bits of its products depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ def sparse_sgd_steps(
 ) -> None:
     """See :func:`fastlin.kernels.reference.sgd_steps`.
 
-    A step on sparse rows costs what its non-zeros cost: the penalty shrinks all weights alike, so
-    their common factor is kept beside them (Bottou, "Stochastic gradient descent tricks", 2012,
-    section 5.1). With momentum or averages a step costs what all weights cost.
+    The time of a step is proportional to its non-zeros: the penalty multiplies all weights by the
+    same factor, which is stored separately (Bottou, "Stochastic gradient descent tricks", 2012,
+    section 5.1). With momentum or averages it is proportional to the number of weights.
     """
     rows, weights = cast(CsrRows, samples.rows), parameters.weights
     if parameters.weights_velocity is not None or parameters.weights_average is not None:

@@ -1,4 +1,4 @@
-"""What a backend is: a set of the same four kernels, or the reason why there is none."""
+"""The record of a backend: its four kernels, or the reason why it is unavailable."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ KERNEL_NAMES = ("sgd_steps", "loss_gradient", "score", "logits")
 
 @dataclass(frozen=True)
 class Backend:
-    """One backend: its kernels, or why it has none.
+    """One backend: its kernels, or the reason why it has none.
 
     Attributes
     ----------
     name : str
     version : str or None
-        Of the library that runs the kernels.
+        Version of the library that runs the kernels.
     n_threads : int
-        Threads used unless told otherwise, by the limits that held when the record was asked for.
+        Default number of threads, by the limits in force when the record was requested.
     threading_layer : str or None
         What starts the threads.
     instruction_set : str or None
         Widest vectors that the kernels use.
     reason, remedy : str or None
-        Why the backend is missing, and what to type to get it; None where it is available.
+        Why the backend is unavailable, and what to type to get it; None if it is available.
     sgd_steps, loss_gradient, score, logits : callable or None
         See :mod:`fastlin.kernels.reference`.
     """
@@ -61,7 +61,7 @@ class Backend:
     instruction_set: str | None = None
     reason: str | None = None
     remedy: str | None = None
-    sgd_steps: SgdSteps = None  # type: ignore[assignment]  # None only where `reason` is set
+    sgd_steps: SgdSteps = None  # type: ignore[assignment]  # None only if `reason` is set
     loss_gradient: LossGradient = None  # type: ignore[assignment]  # as above
     score: Score = None  # type: ignore[assignment]  # as above
     logits: Logits = None  # type: ignore[assignment]  # as above
@@ -75,9 +75,9 @@ class Backend:
 def by_rows(
     kernels: Mapping[type[Rows], Callable[Concatenate[Samples, P], R]],
 ) -> Callable[Concatenate[Samples, P], R]:
-    """Return a kernel that calls the one of ``kernels`` for the kind of its rows.
+    """Return a kernel that calls the one in ``kernels`` for the class of its rows.
 
-    This is where a backend chooses its kernel; solvers never ask how rows are stored.
+    A backend chooses its kernel here; solvers never ask how rows are stored.
     """
 
     def call(samples: Samples, /, *arguments: P.args, **options: P.kwargs) -> R:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fastlin.kernels.arguments import FloatArray
 
 ROWS_AT_ONCE = 1024
-"""Rows that a pass over the data widens at a time, so that memory stays small."""
+"""Rows that a full pass converts at a time, so that memory stays small."""
 
 
 def cross_entropy(
@@ -72,7 +72,7 @@ def sgd_steps(
     losses_out : (s,) float64
         Receives each step's mean cross-entropy before its own update, ``s = ceil(m / batch_size)``.
     n_threads : int
-        Ignored here: NumPy's own library decides.
+        Ignored here: NumPy's BLAS library decides.
     """
     weights, intercept = parameters.weights, parameters.intercept
     for step, rate in enumerate(options.learning_rates):
@@ -105,7 +105,7 @@ def mean_loss(
 def descend_intercept(
     parameters: Parameters, residual: NDArray[Any], rate: float, options: StepOptions
 ) -> None:
-    """Make the intercept's part of a step; ``residual (n, k)`` is that of :func:`mean_loss`."""
+    """Update the intercept in a step; ``residual (n, k)`` is that of :func:`mean_loss`."""
     intercept = parameters.intercept
     gradient = options.intercept_gain * (
         residual.sum(axis=0) + intercept.dtype.type(options.intercept_decay) * intercept
@@ -122,7 +122,7 @@ def loss_gradient(
     -------
     loss_sum : float
     weights_gradient : (k, d) float64
-        By ``weights``; without the penalty and without ``gain``.
+        The gradient by ``weights``, without the penalty and without ``gain``.
     intercept_gradient : (k,) float64
     """
     loss_sum = 0.0
@@ -143,9 +143,9 @@ def loss_gradient(
 def score(
     samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int = 1
 ) -> tuple[float, int]:
-    """Return the sum of the losses and the number of rows predicted right, without their logits.
+    """Return the sum of the losses and the number of correctly predicted rows.
 
-    ``sample_weight`` weighs the losses alone.
+    ``sample_weight`` weighs only the losses.
     """
     loss_sum, n_correct = 0.0, 0
     for block in _blocks(samples):
@@ -180,7 +180,7 @@ def logits(
 
 
 def _shifted(samples: Samples, rows: NDArray[np.int64] | slice, dtype: Any) -> Any:
-    """Return some rows less the shift, as an array or a sparse array of SciPy: both have ``@``."""
+    """Return some rows minus the shift, as a NumPy array or a SciPy sparse array."""
     return samples.rows.part(rows).scaled(dtype, samples.shift).matrix
 
 

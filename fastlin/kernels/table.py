@@ -1,4 +1,4 @@
-"""The table of backends: three sets of the same kernels, looked up by name."""
+"""The table of backends, which finds them by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BACKEND_NAMES = ("numba", "c", "numpy")
 
 @functools.cache
 def load_backend(name: str) -> Backend:
-    """Return the record of one backend, made on first use: with as many threads as it can use."""
+    """Return the record of one backend, with as many threads as it can use; made on first use."""
     if name == "numba":
         fault = numba_environment.fault()
         if fault:
@@ -27,7 +27,7 @@ def load_backend(name: str) -> Backend:
             return Backend(name="numba", reason=fault, remedy=f"unset {variable}")
         try:
             from fastlin.kernels.jit.backend import load
-        except Exception as error:  # numba refuses to load in many ways, a wrong NumPy among them
+        except Exception as error:  # its import fails in many ways, for example with a wrong NumPy
             remedy = "install a numba that fits this NumPy with: pip install --upgrade numba"
             if any(variable.startswith("NUMBA_") for variable in os.environ):
                 remedy = f"unset the variables NUMBA_*, or {remedy}"
@@ -44,7 +44,7 @@ def load_backend(name: str) -> Backend:
 
 @functools.cache
 def _tell_fallback(taken: str) -> None:
-    """Say, once, why ``"auto"`` does not take the first of the backends."""
+    """Log, once, why ``"auto"`` does not take the first backend."""
     first = load_backend(BACKEND_NAMES[0])
     if taken != first.name:
         logging.getLogger("fastlin").warning(
@@ -76,7 +76,7 @@ def backends() -> dict[str, Backend]:
 
 
 def _limited(backend: Backend) -> Backend:
-    """Return a record with the number of threads that is the default at this moment."""
+    """Return a record with the current default number of threads."""
     return replace(backend, n_threads=min(backend.n_threads, default_n_threads()))
 
 
@@ -88,7 +88,7 @@ def get_backend(name: Any = "auto") -> Backend:
     InputError
         ``name`` is not a backend.
     BackendUnavailableError
-        The backend exists and cannot run here. Only ``"auto"`` falls back to another.
+        The backend cannot run here. Only ``"auto"`` falls back to another.
     """
     if name == "auto":
         for candidate in BACKEND_NAMES:

@@ -1,10 +1,10 @@
 """When Numba's threads may be started, and how many.
 
 GNU OpenMP, which starts them, keeps its threads from one call to the next. A forked child inherits
-the record of these threads but not the threads: it would wait for them for ever, or Numba would end
-it. And if the system does not allow more threads, GNU OpenMP ends the process. Since the bits do
-not depend on the number of threads, a kernel simply runs on fewer. (The C backend needs none of
-this: it joins its threads at the end of each call, and uses as many as it gets.)
+the record of these threads but not the threads: it would wait for them forever, or Numba would end
+it. And if the system does not allow more threads, GNU OpenMP ends the process. The bits do not
+depend on the number of threads, so in both cases a kernel runs on fewer. (The C backend needs none
+of this: it joins its threads at the end of each call, and uses as many as it gets.)
 """
 
 from __future__ import annotations

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 MOST_STORED = 2**15
-"""Steps, and checks, that a file or a pickle keeps individually: half a megabyte per pickle."""
+"""Maximum number of steps, and of checks, in a file or a pickle: half a megabyte in a pickle."""
 
 LATER = ("steps_per_loss",)
-"""Fields that files of the first versions do not have."""
+"""Fields that files of the first versions lack."""
 
 
 @dataclass
@@ -105,7 +105,7 @@ class History:
         Parameters
         ----------
         content : mapping
-            What :meth:`to_dict` returned, also of an earlier version.
+            A result of :meth:`to_dict`, of this or an earlier version.
 
         Returns
         -------
@@ -114,7 +114,7 @@ class History:
         Raises
         ------
         KeyError, TypeError, ValueError
-            A field is missing or not what it should be.
+            A field is missing or wrong.
         """
         values = dict(content)
         for name, default in vars(cls()).items():

@@ -62,7 +62,7 @@ class SavedModel:
 
 @contextmanager
 def reading(path: str | Path) -> Iterator[None]:
-    """Say of a file that it is damaged if what it holds cannot be made use of."""
+    """Raise the error that a file is damaged if its content cannot be used."""
     try:
         yield
     except (TypeError, ValueError, KeyError, OverflowError) as error:

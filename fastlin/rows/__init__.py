@@ -1,1 +1,1 @@
-"""What rows, labels and weights are: read from anything that holds them, checked and scaled."""
+"""Rows, labels and weights: read from any container, checked and scaled."""

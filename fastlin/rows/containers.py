@@ -1,4 +1,4 @@
-"""What users pass as rows, labels and weights: read as NumPy's arrays, or refused by name."""
+"""Reads the rows, labels and weights that users pass as NumPy arrays, or refuses them by name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def reading(what: str, remedy: str = "pass a NumPy array of numbers") -> Iterator[None]:
-    """Turn whatever a container raises while it is read into fastlin's errors."""
+    """Turn every exception that a container raises while it is read into a fastlin error."""
     try:
         yield
     except (FastlinError, MemoryError, Warning):
@@ -32,10 +32,10 @@ def reading(what: str, remedy: str = "pass a NumPy array of numbers") -> Iterato
 
 
 def plain(values: Any, what: str) -> Any:
-    """Return arrays and tensors of any library as NumPy's; frames, tables and others as they are.
+    """Return arrays and tensors of any library as NumPy arrays, and everything else as it is.
 
-    scikit-learn would leave those of other libraries as they are while its array API dispatch is
-    switched on, and ignore which values of a masked array are masked.
+    scikit-learn would leave other libraries' arrays as they are while its array API dispatch is
+    switched on, and would ignore the mask of a masked array.
     """
     if hasattr(values, "collect_schema") and hasattr(values, "collect"):
         raise InputError(f"{what} is a LazyFrame, which holds no rows yet; pass {what}.collect()")
@@ -61,12 +61,12 @@ def plain(values: Any, what: str) -> Any:
 
 
 def is_table(values: Any) -> bool:
-    """Whether this has columns: a frame of pandas or Polars, or a table of Arrow."""
+    """Whether this is a pandas or Polars data frame or an Arrow table."""
     return _is_frame(values) or _is_arrow(values)
 
 
 def numbers(values: Any, what: str) -> NDArray[np.float64]:
-    """Return float64 numbers, such as weights of rows, whatever holds them."""
+    """Return numbers, such as weights of rows, from any container as float64."""
     values = plain(values, what)
     with reading(what):
         array = np.asarray(values)
@@ -82,7 +82,7 @@ def numbers(values: Any, what: str) -> NDArray[np.float64]:
 
 
 def require_rows(X: Any, what: str = "X") -> None:
-    """Raise an error if these are not rows: a single row, a column, images."""
+    """Raise an error if these are not rows but, for example, a single row, a column or images."""
     shape: tuple[int, ...] = getattr(X, "shape", ())
     if len(shape) == 2:
         if is_table(X) and shape[1] == 0:
@@ -95,7 +95,7 @@ def require_rows(X: Any, what: str = "X") -> None:
             f"{what} is of type {type(X).__name__}; pass an array (n, d) of n rows of d features"
         )
     elif len(shape) < 2:
-        # The three words are what scikit-learn's users know, and its checks look for.
+        # scikit-learn's users know the first words, and its estimator checks look for them.
         remedy = (
             f"Reshape your data with {what}.reshape(-1, 1) if it is one feature of all rows, or "
             f"with {what}.reshape(1, -1) if it is a single row"
@@ -106,11 +106,11 @@ def require_rows(X: Any, what: str = "X") -> None:
 
 
 def row_type(X: Any, what: str = "X") -> np.dtype[Any]:
-    """Return the type in which rows are kept: the smallest that holds all values of theirs.
+    """Return the type in which rows are stored: the smallest that holds all their values.
 
-    uint8 for uint8 and booleans, float32 for itself and for float16, int8, int16 and uint16, and
-    float64 for all others. A table's type is the one that its columns share. The values of sparse
-    rows are float32 for float16, float32 and uint8, else float64.
+    uint8 for uint8 and booleans; float32 for float32, float16, int8, int16 and uint16; float64 for
+    all others. A table has the common type of its columns. Sparse rows are float32 for float16,
+    float32 and uint8, else float64.
     """
     if is_table(X):
         return _type_for(_shared_type(X, what), what)
@@ -155,8 +155,8 @@ def _dates(dtype: np.dtype[Any]) -> str:
 
 
 def column_names(X: Any) -> list[Any] | None:
-    """Return the names of a table's columns, None for anything else."""
-    if hasattr(X, "collect_schema") and hasattr(X, "collect"):  # which would read a lazy query
+    """Return the names of a table's columns, or None for anything else."""
+    if hasattr(X, "collect_schema") and hasattr(X, "collect"):  # columns would run a lazy query
         return None
     return list(X.column_names if _is_arrow(X) else X.columns) if is_table(X) else None
 
@@ -170,7 +170,7 @@ def _is_arrow(values: Any) -> bool:
 
 
 def _columns(table: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield name and values of each column; columns of pandas may share a name."""
+    """Yield name and values of each column; pandas columns may share a name."""
     if hasattr(table, "iloc"):
         yield from ((name, table.iloc[:, i]) for i, name in enumerate(table.columns))
     elif _is_arrow(table):
@@ -180,7 +180,7 @@ def _columns(table: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _types(table: Any) -> Iterator[tuple[Any, np.dtype[Any]]]:
-    """Yield name and NumPy's type of each column, Python's objects where there is none."""
+    """Yield name and NumPy type of each column, ``object`` if NumPy has no such type."""
     if hasattr(table, "iloc"):
         for name, dtype in zip(table.columns, table.dtypes, strict=True):
             dtype = getattr(dtype, "numpy_dtype", dtype)
@@ -232,7 +232,7 @@ def _has_missing(table: Any) -> bool:
 
 
 def explain(X: Any, what: str, error: Exception) -> InputError:
-    """Return the error to raise where rows could not be read, with the place where that shows."""
+    """Return the error to raise if rows could not be read, with the place of the wrong value."""
     message = str(error)
     if "contains NaN" in message or "contains infinity" in message:
         first = message.partition("\n")[0].rstrip(".")
@@ -259,13 +259,13 @@ def explain(X: Any, what: str, error: Exception) -> InputError:
             f"{what} cannot be read as numbers ({reason}); pass an array (n, d) of numbers, with "
             "words encoded, for example by sklearn.preprocessing.OneHotEncoder"
         )
-    # What follows a whole sentence is advice on other estimators, but for the features' names.
+    # Text after the first sentence is advice on other estimators, unless it is about feature names.
     first = message.partition("\n")[0]
     return kind(first if first.endswith(".") and not of_names else message)
 
 
 def _first_not_finite(X: Any) -> str:
-    """Return where the first nan or infinity is; nothing where that cannot be told."""
+    """Return where the first nan or infinity is, or an empty string if that is not known."""
     try:
         if issparse(X):
             return ""
@@ -283,7 +283,7 @@ def _first_not_finite(X: Any) -> str:
 
 
 def _first_no_number(column: Any) -> str | None:
-    """Return the first value that is not a number, None if all are."""
+    """Return the first value that is not a number, or None."""
     try:
         if np.asarray(column, np.float64).ndim == 1:
             return None

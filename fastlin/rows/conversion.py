@@ -1,4 +1,4 @@
-"""Arrays of NumPy and matrices of SciPy become rows: no other place asks which of them they are."""
+"""Turns NumPy arrays and SciPy matrices into rows; only this module asks which of them it has."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 
 def as_rows(rows: Rows | NDArray[Any] | Any) -> Rows:
-    """Return an array of NumPy or a CSR matrix of SciPy, ``(n, d)``, as rows over its memory."""
+    """Return a NumPy array or a SciPy CSR matrix, ``(n, d)``, as rows over its memory."""
     if isinstance(rows, Rows):
         return rows
     return sparse_rows(rows) if issparse(rows) else DenseRows(np.asarray(rows))
 
 
 def sparse_rows(matrix: Any) -> CsrRows:
-    """Return the rows of a CSR matrix or array of SciPy, over its memory.
+    """Return the rows of a SciPy CSR matrix or array, over its memory.
 
-    Unsorted or duplicate columns of a row are sorted and summed in a copy.
+    Unsorted or duplicate column indices are sorted and summed in a copy.
     """
     from scipy.sparse import csr_array
 
-    # One of our own over the same memory: what SciPy notes on it does not change the caller's, and
-    # what it noted on the caller's before may have become wrong.
+    # A new array over the same memory: SciPy caches flags on an array, and those of the caller's
+    # must not change and may be out of date.
     own = csr_array((matrix.data, matrix.indices, matrix.indptr), shape=matrix.shape)
     try:
         own.check_format(full_check=True)

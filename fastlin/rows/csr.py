@@ -1,4 +1,4 @@
-"""Sparse rows: of every row only the features that are not zero are stored."""
+"""Sparse rows, of which only the non-zero values are stored."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
     from fastlin.rows.interface import FloatArray
 
 PRODUCTS_OF_A_VALUE = 8
-"""Products that take as long as finding the weights of a stored value."""
+"""Number of products that take as long as looking up the weights of a stored value."""
 
 LEAST_ROWS_OF_A_BLOCK = 32768
-"""Enough that the start of a call takes no time beside them."""
+"""With so many rows the start of a call takes a negligible part of the time."""
 
 ROWS_OF_A_FEATURE = 4
-"""Rows of a block for each feature: adding two gradients ``(k, d)`` takes as long as some values of
-``d`` rows."""
+"""Rows of a block for each feature, so that adding the blocks' gradients ``(k, d)`` takes a small
+part of the time."""
 
 
 @dataclass(frozen=True, eq=False)
 class CsrRows(Rows):
-    """Rows of which only what is not zero is stored: SciPy's compressed sparse rows, ``z`` in all.
+    """Rows in SciPy's compressed sparse row format, with ``z`` stored values in all.
 
     Row ``i`` holds ``values[s]`` in feature ``columns[s]`` for
-    ``row_starts[i] <= s < row_starts[i + 1]``, and zeros elsewhere. The columns of a row ascend and
-    each occurs once; a row may be empty. Kernels rely on it, and on all columns being below ``d``.
+    ``row_starts[i] <= s < row_starts[i + 1]``, and zeros elsewhere. The columns of a row are sorted
+    and unique, and below ``d``, on which the kernels rely; a row may be empty.
 
     Attributes
     ----------
     values : (z,) float32 or float64
-        Contiguous and aligned, of the weights' type.
+        Contiguous and aligned, in the weights' type.
     columns : (z,) int32 or int64
         Contiguous and aligned.
     row_starts : (n + 1,) of the columns' type
@@ -59,7 +59,7 @@ class CsrRows(Rows):
 
     @property
     def values_of_a_row(self) -> float:
-        """Values that are stored for a row on average."""
+        """Mean number of stored values of a row."""
         return len(self.values) / max(1, len(self))
 
     @property
@@ -69,15 +69,15 @@ class CsrRows(Rows):
 
     @property
     def bytes_of_a_float64_row(self) -> int:
-        """Memory that a row takes on average if its values are float64, with its columns."""
+        """Mean memory of a row with float64 values, including its columns."""
         return 16 * (int(self.values_of_a_row) + 1)
 
     def rows_of_a_block(self, dtype: np.dtype[Any]) -> int:
-        """Return the rows of a block of a pass over all rows: at least some for each feature."""
+        """Return the number of rows of a block of a full pass, which grows with the features."""
         return max(LEAST_ROWS_OF_A_BLOCK, ROWS_OF_A_FEATURE * self.n_features)
 
     def part(self, rows: slice | NDArray[np.int64]) -> CsrRows:
-        """Return some rows: a view for a slice, copies in the order given for indices ``(m,)``.
+        """Return some rows: a view for a slice, copies in the given order for indices ``(m,)``.
 
         A view copies only the starts of the rows. A slice with a step gives copies.
         """
@@ -102,24 +102,24 @@ class CsrRows(Rows):
         return CsrRows(self.values[where], self.columns[where], row_starts, self.n_features)
 
     def for_weights(self, dtype: np.dtype[Any]) -> CsrRows:
-        """Return the rows with values of the weights' type, which alone are copied if need be."""
+        """Return the rows with values in the weights' type; only values are copied, if needed."""
         values = self.values.astype(dtype, copy=False)
         return self if values is self.values else replace(self, values=values)
 
     def to_scipy(self) -> csr_array:
-        """Return the rows as SciPy's array ``(n, d)`` over the same memory."""
+        """Return the rows as a SciPy array ``(n, d)`` over the same memory."""
         from scipy.sparse import csr_array
 
-        # Unlike csr_matrix, which would copy 64-bit columns that 32 bits can hold.
+        # csr_matrix would copy 64-bit columns that fit in 32 bits.
         return csr_array((self.values, self.columns, self.row_starts), shape=self.shape)
 
     @property
     def matrix(self) -> csr_array:
-        """SciPy's array; see :meth:`to_scipy`."""
+        """The SciPy array; see :meth:`to_scipy`."""
         return self.to_scipy()
 
     def to_array(self) -> NDArray[Any]:
-        """Return the rows with all their zeros, ``(n, d)``."""
+        """Return the rows as a dense array, ``(n, d)``."""
         return np.asarray(self.to_scipy().toarray())
 
     def scaled(
@@ -129,7 +129,7 @@ class CsrRows(Rows):
         scale: NDArray[Any] | None = None,
         factors: NDArray[np.float64] | None = None,
     ) -> CsrRows:
-        """See :class:`~fastlin.rows.interface.Rows`; there must be no shift."""
+        """See :class:`~fastlin.rows.interface.Rows`; ``shift`` must be None."""
         assert shift is None, "sparse rows have no shift"
         values = self.values.astype(dtype, copy=False)
         if scale is not None:

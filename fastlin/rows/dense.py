@@ -1,4 +1,4 @@
-"""Rows with every value stored: a NumPy array, used in place."""
+"""Dense rows: a NumPy array, used in place."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BYTES_OF_A_BLOCK = 2**27
-"""Most memory of a block whose values are of the weights' type: enough that the start of a call
-takes some 2 % of it at most, and little enough for a copy of that type."""
+"""Maximum memory of a block in the weights' type: large enough that starting a call takes at most
+about 2 % of the time, and small enough for a copy."""
 
 LEAST_ROWS_OF_A_BLOCK = 1024
-"""Rows beside which adding two gradients is nothing."""
+"""With so many rows, adding two gradients takes a negligible part of the time."""
 
 
 @dataclass(frozen=True, eq=False)
 class DenseRows(Rows):
-    """Rows over an array of NumPy.
+    """Rows over a NumPy array.
 
     Attributes
     ----------
     values : (n, d) uint8, float32 or float64
-        For kernels each row is contiguous; rows may be any constant number of bytes apart, forwards
-        or backwards, and at any address, be it a multiple of an element's size or not.
+        Kernels need contiguous rows, but any stride from row to row, even a negative one, and any
+        address, even an unaligned one.
     """
 
     values: NDArray[Any]
@@ -59,19 +59,19 @@ class DenseRows(Rows):
         return 8 * self.shape[1]
 
     def rows_of_a_block(self, dtype: np.dtype[Any]) -> int:
-        """Return the rows of a block of a pass over all rows: a power of two."""
+        """Return the number of rows of a block of a full pass, a power of two."""
         most = BYTES_OF_A_BLOCK // (dtype.itemsize * max(1, self.shape[1]))
         return max(LEAST_ROWS_OF_A_BLOCK, int(2 ** (most.bit_length() - 1)))
 
     def part(self, rows: slice | NDArray[np.int64]) -> DenseRows:
-        """Return some rows: a view for a slice, copies in the order given for indices ``(m,)``."""
+        """Return some rows: a view for a slice, copies in the given order for indices ``(m,)``."""
         return DenseRows(self.values[rows])
 
     def for_weights(self, dtype: np.dtype[Any]) -> DenseRows:
-        """Return the rows as kernels can read them if the weights are of ``dtype``.
+        """Return the rows in a form that kernels can read for weights of ``dtype``.
 
-        Rows that are contiguous, at any distance from one another, stay where they are. Columns,
-        and floating-point values of another type than the weights, are copied.
+        Contiguous rows are not copied, whatever their stride. Rows that are not contiguous, and
+        floating-point values of another type than the weights, are copied.
         """
         values = self.values
         if values.size and values.strides[1] != values.itemsize:

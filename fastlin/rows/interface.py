@@ -1,4 +1,4 @@
-"""What rows are to the rest of the package: one interface, whatever form they are stored in."""
+"""The interface of rows, which the rest of the package uses for every form of storage."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ ROW_TYPES = ("uint8", "float32", "float64")
 """Types in which kernels read rows without a copy."""
 
 WEIGHT_TYPES = {"uint8": ("float32", "float64"), "float32": ("float32",), "float64": ("float64",)}
-"""Types of the weights that the kernels have for each type of rows; the first is the default."""
+"""Types of weights for which there are kernels, by type of rows; the first is the default."""
 
 
 class Rows(ABC):
-    """``n`` rows of ``d`` features: read, never written.
+    """``n`` rows of ``d`` features, which are read and never written.
 
-    Solvers use this interface alone and do not ask how rows are stored. Backends choose a kernel by
+    Solvers use only this interface and do not ask how rows are stored. Backends choose a kernel by
     the class, in ``fastlin.kernels.record``.
 
     Attributes
@@ -33,7 +33,7 @@ class Rows(ABC):
     values : array
         The stored values.
     can_be_shifted : bool
-        Whether a number may be subtracted from each feature. Sparse rows cannot be shifted, since
+        Whether numbers may be subtracted from the features. Sparse rows cannot be shifted, because
         that would fill in their zeros.
     """
 
@@ -56,51 +56,51 @@ class Rows(ABC):
     @property
     @abstractmethod
     def values_of_a_row(self) -> float:
-        """Values that are stored for a row on average."""
+        """Mean number of stored values of a row."""
 
     @property
     @abstractmethod
     def products_of_a_row(self) -> float:
-        """Multiply-adds of a class that cost as much as a row costs a kernel on average."""
+        """Mean cost of a row for a kernel, in multiply-adds for each class."""
 
     @property
     @abstractmethod
     def bytes_of_a_float64_row(self) -> int:
-        """Memory that a row takes on average if its values are float64."""
+        """Mean memory of a row with float64 values."""
 
     @abstractmethod
     def rows_of_a_block(self, dtype: np.dtype[Any]) -> int:
-        """Return the rows of a block of a pass over all rows by weights of ``dtype``.
+        """Return the number of rows of a block of a full pass with weights of ``dtype``.
 
         The number decides how the sums of ``fastlin.solvers.full_pass`` round, so it depends on
-        ``d``, the weights' type and the form of the rows alone.
+        nothing but ``d``, the weights' type and the form of the rows.
         """
 
     @abstractmethod
     def part(self, rows: slice | NDArray[np.int64]) -> Self:
-        """Return some rows: a view for a slice, copies in the order given for indices ``(m,)``."""
+        """Return some rows: a view for a slice, copies in the given order for indices ``(m,)``."""
 
     def blocks(self, size: int) -> Iterator[tuple[slice, Self]]:
-        """Go over the rows, ``size`` at a time; gives where a block lies and a view of it."""
+        """Iterate over the rows, ``size`` at a time; yields the place and a view of each block."""
         for first in range(0, len(self), size):
             place = slice(first, min(first + size, len(self)))
             yield place, self.part(place)
 
     @abstractmethod
     def for_weights(self, dtype: np.dtype[Any]) -> Self:
-        """Return the rows as kernels can read them if the weights are of ``dtype``.
+        """Return the rows in a form that kernels can read for weights of ``dtype``.
 
-        They stay where they are if they can be read there, else they are copied.
+        The rows are copied only if kernels cannot read them in place.
         """
 
     @property
     @abstractmethod
     def matrix(self) -> Any:
-        """The rows ``(n, d)`` as something with ``@`` and ``.T``: an array of NumPy or SciPy."""
+        """The rows ``(n, d)`` as a NumPy or SciPy array, which has ``@`` and ``.T``."""
 
     @abstractmethod
     def to_array(self) -> NDArray[Any]:
-        """Return the rows with all their zeros, ``(n, d)``."""
+        """Return the rows as a dense array, ``(n, d)``."""
 
     @abstractmethod
     def scaled(

@@ -1,4 +1,4 @@
-"""Labels of every kind and container as plain arrays, and where they stand among the classes."""
+"""Reads labels of every type and container as plain arrays, and finds their classes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 def read_labels(y: Any, what: str = "y") -> NDArray[Any]:
     """Return labels as an array of booleans, integers, floats, dates, or strings.
 
-    Integers and booleans that are held as Python's objects, and those of pandas' nullable types,
-    become NumPy's. Strings are kept as objects or as NumPy's, as they come.
+    Integers and booleans in object arrays, or of pandas' nullable types, get NumPy's types. Strings
+    stay objects or NumPy strings.
 
     Raises
     ------
     InputError
-        A label is missing, or none of these; or two labels would become one.
+        A label is missing or of another type, or two different labels would become equal.
     """
     if y is None:
         raise InputError(
@@ -45,7 +45,7 @@ def read_labels(y: Any, what: str = "y") -> NDArray[Any]:
 
 
 def _is_null(y: Any) -> NDArray[Any]:
-    """Return which labels their container calls missing."""
+    """Return which labels are missing according to their container."""
     for name in ("isna", "is_null"):  # of pandas, of Polars and Arrow
         if callable(getattr(y, name, None)):
             return np.asarray(getattr(y, name)())
@@ -62,11 +62,11 @@ def _require_none_missing(missing: NDArray[Any], what: str) -> None:
 
 
 ALIKE = (str, bool, int, float, np.generic)
-"""Elements that NumPy makes a right array of, if all are of one type."""
+"""Types of elements that NumPy converts correctly if all have the same type."""
 
 
 def _from_list(y: Any, what: str) -> NDArray[Any]:
-    """Return a list as an array; NumPy would make one type of labels of several."""
+    """Return a list as an array; NumPy would convert labels of several types to one."""
     objects = np.asarray(y, dtype=object)
     kinds = set(map(type, objects.flat))
     if len(kinds) == 1 and all(issubclass(kind, ALIKE) for kind in kinds):
@@ -78,7 +78,7 @@ def _from_list(y: Any, what: str) -> NDArray[Any]:
 
 
 def _from_objects(array: NDArray[Any], what: str) -> NDArray[Any]:
-    """Return objects as what they are: all booleans, all numbers or all strings."""
+    """Return an object array in its real type, if all are booleans, numbers or strings."""
     kinds = set(map(type, array.flat))
     if all(issubclass(kind, str) for kind in kinds):
         return array
@@ -105,11 +105,11 @@ def _from_objects(array: NDArray[Any], what: str) -> NDArray[Any]:
 
 
 def _is_missing(label: Any) -> bool:
-    if label is None or type(label).__name__ == "NAType":  # pandas' NA answers no comparison
+    if label is None or type(label).__name__ == "NAType":  # pandas.NA cannot be compared
         return True
     try:
         return bool(label != label)
-    except Exception:  # of any class; what cannot be compared is told of by its type
+    except Exception:  # an unknown class; the message about its type comes later
         return False
 
 
@@ -170,7 +170,7 @@ def _float_labels(array: NDArray[Any], what: str) -> NDArray[Any]:
 
 
 def require_one_a_row(labels: NDArray[Any], what: str = "y", n_rows: int | None = None) -> None:
-    """Raise where labels are not ``(n,)`` or ``(n, 1)``, or not as many as the rows."""
+    """Raise if labels are not ``(n,)`` or ``(n, 1)``, or not as many as the rows."""
     if labels.ndim != 1 and labels.shape[1:] != (1,):
         raise InputError(
             f"{what} should be a 1d array, got an array of shape {labels.shape} instead. Pass one "
@@ -183,7 +183,7 @@ def require_one_a_row(labels: NDArray[Any], what: str = "y", n_rows: int | None 
 
 
 def require_whole(labels: NDArray[Any]) -> None:
-    """Raise where labels are measurements rather than classes."""
+    """Raise if labels are measurements rather than classes."""
     if labels.dtype.kind != "f":
         return
     fractions = labels[labels != np.round(labels)]
@@ -201,7 +201,7 @@ def require_whole(labels: NDArray[Any]) -> None:
 def locate(y: NDArray[Any], classes: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return each label's index in the sorted ``classes``, ``(n,)``, and whether it is there.
 
-    Labels of another type than the classes' are the same where they are equal as numbers, without
+    Labels and classes of different types are the same if they are equal as numbers, without
     rounding: 2**53 + 1 is not a float64.
     """
     same, exact = _as_type_of(y, classes)
@@ -210,7 +210,7 @@ def locate(y: NDArray[Any], classes: NDArray[Any]) -> tuple[NDArray[np.int64], N
 
 
 def _as_type_of(y: NDArray[Any], classes: NDArray[Any]) -> tuple[NDArray[Any], Any]:
-    """Return labels in the classes' type, and which of them are still the same."""
+    """Return labels in the classes' type, and which of them keep their value."""
     mine, theirs = y.dtype, classes.dtype
     if mine == theirs or (mine.kind in "UO" and theirs.kind in "UO"):
         return y, True
@@ -223,7 +223,7 @@ def _as_type_of(y: NDArray[Any], classes: NDArray[Any]) -> tuple[NDArray[Any], A
         exact = (there.astype(mine) == y) & ((there < 0) == (y < 0))
     if theirs.kind in "iu" and mine.kind == "f":
         limits = np.iinfo(theirs)
-        # Both are powers of two, up to one, so floats hold them: what is beyond may wrap around.
+        # The limits are powers of two, so floats hold them; values beyond them may wrap around.
         exact &= (y >= float(limits.min)) & (y < float(limits.max // 2 + 1) * 2)
     return there, exact
 
@@ -231,11 +231,11 @@ def _as_type_of(y: NDArray[Any], classes: NDArray[Any]) -> tuple[NDArray[Any], A
 def weights_of_classes(
     class_weight: Mapping[Any, Any], classes: NDArray[Any], complete: bool
 ) -> tuple[NDArray[np.float64], list[Any]]:
-    """Return the weight of each class, ``(k,)``, 1 where none is named, and names to warn of.
+    """Return the weight of each class, ``(k,)``, by default 1, and unknown names to warn of.
 
-    A name of no class may be misspelled where a class has no name. Where ``complete`` there are no
-    other classes than these, so that is an error; a part of the rows, as in cross-validation, may
-    lack a class. A word for a number, or the other way round, is an error in both.
+    If a class has no weight, an unknown name may be misspelled. This is an error if the classes are
+    ``complete``; otherwise these rows may lack a class, as in cross-validation. A string for a
+    number, or a number for a string, is always an error.
     """
     place = {label: index for index, label in enumerate(classes.tolist())}
     weights = np.ones(len(classes))

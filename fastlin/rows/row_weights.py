@@ -1,4 +1,4 @@
-"""Rows chosen by their weights: a row of weight 2 is as good as two, one of weight 0 is as none."""
+"""Rows chosen by weight: a row of weight 2 counts as two rows, and one of weight 0 as none."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def counted_rows(sample_weight: NDArray[np.float64] | None) -> NDArray[np.int64] | None:
-    """Return the rows whose weight is not zero; None where that is all."""
+    """Return the indices of the rows whose weight is not zero; None if that is all rows."""
     if sample_weight is None or sample_weight.all():
         return None
     return np.flatnonzero(sample_weight)
@@ -20,11 +20,11 @@ def counted_rows(sample_weight: NDArray[np.float64] | None) -> NDArray[np.int64]
 def evenly_by_weight(
     sample_weight: NDArray[np.float64], size: int, offset: float = 0.0
 ) -> NDArray[np.int64]:
-    """Return ``size`` rows, or some more, evenly spaced where each is as long as its weight.
+    """Return the indices of at least ``size`` rows, evenly spaced along the sum of the weights.
 
-    A row of weight 2 is drawn as if it were there twice, one of weight 0 never, as if it were not.
-    Rows of equal weight are as far apart as in ``rows[::step]``. ``offset`` in [0, 1) moves all by
-    a part of their distance.
+    A row of weight 2 is drawn like two rows, and a row of weight 0 is never drawn. With equal
+    weights the rows are those of ``rows[::step]``. ``offset``, in [0, 1), shifts all rows by a
+    fraction of their distance.
     """
     counted = np.flatnonzero(sample_weight)
     weights = sample_weight[counted]

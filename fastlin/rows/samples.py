@@ -1,4 +1,4 @@
-"""Rows with their labels, weights and shift: what kernels read."""
+"""Rows with their labels, weights and shift, as the kernels read them."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Samples:
-    """Rows and labels: read by kernels, never written.
+    """Rows and labels, which kernels read and never write.
 
     Attributes
     ----------
     rows : Rows of shape (n, d)
-        An array of NumPy ``(n, d)`` may be passed too, and becomes
+        A NumPy array ``(n, d)`` may be passed too, and becomes
         :class:`~fastlin.rows.dense.DenseRows`.
     labels : (n,) int32
-        Class of each row, ``0 .. k - 1``; 0 or 1 if ``k == 1``. Empty, ``(0,)``, for rows whose
-        labels are not known: of all kernels ``logits`` alone takes these.
+        Class of each row, ``0 .. k - 1``; 0 or 1 if ``k == 1``. Empty, ``(0,)``, for rows without
+        labels, which only the kernel ``logits`` accepts.
     sample_weight : (n,) float64 or None
         Factor of each row's loss and gradient; None is 1.
     shift : (d,) of the weights' type or None
-        Subtracted from every row; None is 0. Sparse rows have none.
+        Subtracted from every row; None is 0, as for sparse rows.
     """
 
     rows: Rows
@@ -52,7 +52,7 @@ class Samples:
         return len(self.labels) == len(self.rows)
 
     def part(self, rows: slice | NDArray[np.int64]) -> Samples:
-        """Return some rows with what belongs to them: views for a slice, else copies."""
+        """Return some rows with their labels and weights: views for a slice, else copies."""
         weight = self.sample_weight
         return replace(
             self,
@@ -68,7 +68,7 @@ def weight_type(rows: Rows, option: str) -> np.dtype[Any]:
 
 
 def encode_labels(y: NDArray[Any], classes: NDArray[Any], what: str = "y") -> NDArray[np.int32]:
-    """Return the index in the sorted ``classes`` of every label, ``(n,)``."""
+    """Return the index of every label in the sorted ``classes``, ``(n,)``."""
     index, known = locate(y, classes)
     if not known.all():
         raise InputError(
@@ -90,9 +90,9 @@ def make_samples(
     """Bind rows ``(n, d)`` and labels ``(n,)`` for the kernels.
 
     ``sample_weight`` is divided by its mean, so that the mean of the weighted losses is the
-    weighted mean of the losses; over all rows or, if ``of_counted``, over those of weight > 0.
-    Rows so far from zero that folding the shift would cost too many digits are shifted here, in a
-    copy of the weights' type.
+    weighted mean of the losses; the mean is over all rows or, if ``of_counted``, over those of
+    weight > 0. If the rows lie so far from zero that folding the shift would cost too many digits,
+    they are shifted here, in a copy of the weights' type.
     """
     assert rows.dtype.name in ROW_TYPES, "the estimator validated it"
     if scale.has_shift and not rows.can_be_shifted:

@@ -1,4 +1,4 @@
-"""Scaling of the inputs, folded into the weights so that no scaled copy of the data exists."""
+"""Scaling of the inputs, folded into the weights so that no scaled copy of the data is made."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 1024
 
 ROWS_OF_A_MEAN = 4096
-"""Rows enough for a mean that need not be exact."""
+"""Number of rows that suffice for an approximate mean."""
 
 ROUNDINGS = 4
-"""Roundings behind a number, each by half an epsilon of it at most: numbers that were to be equal
-lie no further apart than as many epsilons, and a feature of such numbers is constant."""
+"""Assumed number of roundings of a value, each by at most half an epsilon: a feature is constant if
+its values differ by at most as many epsilons."""
 
 LARGEST_CONSTANT = 1e18
-"""A larger constant feature is not divided by its size, whose square float32 could not hold."""
+"""Limit of the divisor of a large constant feature, so that float32 can hold its square."""
 
 
 @dataclass(frozen=True)
 class InputScale:
     """``x = (u - shift) * scale`` for each feature; both ``(d,)`` float64, ``scale > 0``.
 
-    ``before_centring`` is the shift that ``centred`` replaced, if it did.
+    ``before_centring`` is the shift that ``centred`` replaced, or None.
     """
 
     shift: NDArray[np.float64]
@@ -53,15 +53,15 @@ class InputScale:
     ) -> InputScale:
         """Return the scale that ``input_scale=option`` means for the training rows ``(n, d)``.
 
-        ``None``: as they are. ``"minmax"``: each feature to [0, 1]. ``"standard"``: each feature to
-        mean 0 and standard deviation 1. ``(shift, scale)``: numbers or ``(d,)`` arrays. A row of
-        ``sample_weight (n,)`` 2 counts as two, one of 0 not at all. Sparse rows take ``None`` or a
-        shift of 0: any other would fill in their zeros.
+        ``None`` does not scale, ``"minmax"`` scales each feature to [0, 1], and ``"standard"``
+        scales it to mean 0 and standard deviation 1. ``(shift, scale)`` are numbers or ``(d,)``
+        arrays. A row of ``sample_weight (n,)`` 2 counts as two rows, a row of 0 not at all. Sparse
+        rows allow ``None`` or a shift of 0, because any other would fill in their zeros.
 
-        A feature is constant if its largest and its smallest number are no further apart than
-        4 epsilons of the rows' type times the larger of their absolute values, since numbers that
-        were to be equal differ as much after 4 roundings each. It is only shifted, so that it gets
-        no weight, but also divided by its size where that is large: above ``epsilon**(-1/3)``.
+        A feature is constant if its largest and its smallest value differ by at most 4 epsilons of
+        the rows' type times the larger of their absolute values, which is as much as equal values
+        can differ after 4 roundings each. It is only shifted, so that it gets no weight; if its
+        absolute value is above ``epsilon**(-1/3)``, it is also divided by that.
         """
         rows = as_rows(rows)
         d = rows.shape[1]
@@ -83,14 +83,14 @@ class InputScale:
                 shift, spread = low, high - low
             else:
                 shift, spread = _mean_and_deviation(blocks)
-        # The rounding of its numbers or of its mean is not the deviation of a constant feature.
+        # The spread of a constant feature is only rounding.
         spread = np.where(_is_constant(low, high, rows.dtype), 0.0, spread)
         if not (np.isfinite(spread).all() and np.isfinite(shift).all()):
             raise InputError(
                 f"features as large as {np.abs([low, high]).max():.3g} overflow when they are "
                 "scaled; divide them by their largest value first"
             )
-        # A large constant would lose digits as it is; one that is not, keeps its unit.
+        # A large constant would lose digits if it were not divided; a small one keeps its unit.
         size = np.minimum(np.abs(shift), LARGEST_CONSTANT)
         size[size <= _most_digits(rows.dtype)] = 1.0
         return cls(shift, 1.0 / np.where(spread > 0, spread, size))
@@ -114,12 +114,12 @@ class InputScale:
         rows: Rows | NDArray[Any],
         sample_weight: NDArray[np.float64] | None = None,
     ) -> InputScale:
-        """Return this scale with the features' means for its shift.
+        """Return this scale with the features' means as its shift.
 
-        If the intercept is free, the model that is learned is the same: the intercept takes up any
-        shift. Only the descent to it changes. For many rows the means come from an evenly spaced
-        subset. Numbers that are mostly 0 keep their shift, so that sparse rows, which cannot be
-        shifted, descend as they do in dense form.
+        If the intercept is free, it absorbs any shift, so this changes the speed of gradient
+        descent but not the optimum. For many rows the means come from an evenly spaced subset. If
+        most values are 0, the shift stays, so that training is the same for sparse rows, which
+        cannot be shifted, and for their dense form.
         """
         some, weight = _spaced_rows(as_rows(rows), sample_weight)
         blocks = _weighted_blocks(some, weight)
@@ -132,7 +132,7 @@ class InputScale:
         return replace(self, shift=mean, before_centring=self.shift)
 
     def uncentred(self) -> InputScale:
-        """Undo :meth:`centred`, if it changed anything."""
+        """Undo :meth:`centred` if it has changed the shift."""
         if self.before_centring is None:
             return self
         return type(self)(self.before_centring, self.scale)
@@ -151,11 +151,11 @@ class InputScale:
     ) -> bool:
         """Whether rows ``(n, d)`` must be shifted before they are multiplied by the weights.
 
-        Kernels may subtract ``V shift`` from ``V u``, each rounded in the weights' ``dtype``: the
-        error is an epsilon of ``shift / (u - shift)``. Above ``epsilon**(2/3)`` (2e-5 in float32,
-        4e-11 in float64) it is too much, and for 8-bit rows, whose copy would take four times their
-        memory or more, above ``epsilon**(1/2)``. A feature that is constant counts as if it varied
-        as the one that does so most. Evenly spaced rows tell.
+        Kernels subtract ``V shift`` from ``V u``, each rounded in the weights' ``dtype``, with a
+        relative error of epsilon times ``shift / (u - shift)``. An error above ``epsilon**(2/3)``
+        (2e-5 in float32, 4e-11 in float64) is too large. For 8-bit rows, whose copy would take at
+        least four times their memory, the limit is ``epsilon**(1/2)``. A constant feature counts as
+        if it varied as much as the one that varies most. Evenly spaced rows decide.
         """
         if not self.has_shift:
             return False
@@ -173,7 +173,7 @@ class InputScale:
         return bool((far > most * deviation).any())
 
     def shifted(self, rows: Rows, dtype: np.dtype[Any]) -> DenseRows:
-        """Return a copy of rows ``(n, d)`` less the shift, which is exact but for one rounding."""
+        """Return a copy of rows ``(n, d)`` minus the shift, with a single rounding."""
         out = np.empty(rows.shape, dtype)
         with np.errstate(over="ignore"):
             for place, block in rows.blocks(ROWS_AT_ONCE):
@@ -181,16 +181,16 @@ class InputScale:
         return DenseRows(out)
 
     def cancels(self, weights: NDArray[Any]) -> bool:
-        """Whether folded ``weights (k, d)`` on raw rows and the intercept cancel each other.
+        """Whether the folded ``weights (k, d)`` of unscaled rows and the intercept cancel.
 
-        That costs more digits of a logit than :meth:`loses_digits` allows.
+        They do if a logit loses more digits than :meth:`loses_digits` allows.
         """
         with np.errstate(over="ignore"):
             largest = np.max(np.abs(weights * self.shift), initial=0.0)
         return bool(largest > _most_digits(weights.dtype))
 
     def gain(self, dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Return the squares of the scales, ``(d,)``, in the type of the weights."""
+        """Return the squares of the scales, ``(d,)``, in the weights' type."""
         with np.errstate(over="ignore", under="ignore"):
             gain = (self.scale**2).astype(dtype)
         limits = np.finfo(dtype)
@@ -204,15 +204,14 @@ class InputScale:
 
     @one_blas_thread()
     def raw_intercept(self, weights: NDArray[Any], intercept: NDArray[Any]) -> NDArray[Any]:
-        """Return the intercept ``(k,)`` that goes with folded ``weights (k, d)`` on raw rows."""
+        """Return the intercept ``(k,)`` for folded ``weights (k, d)`` and unscaled rows."""
         return self._raw_intercept(weights, intercept).astype(weights.dtype)
 
     @one_blas_thread()
     def learned_intercept(self, weights: NDArray[Any], intercept: NDArray[Any]) -> NDArray[Any]:
-        """Return :meth:`raw_intercept`, but in float64 where the weights' type would not do.
+        """Return :meth:`raw_intercept`, but in float64 if it :meth:`cancels`.
 
-        That is where :meth:`cancels`: rounded to float32, it would be off by more than what is left
-        of it once the weighted rows are added.
+        Its rounding to float32 would be larger than what is left of the sum with the weighted rows.
         """
         raw = self._raw_intercept(weights, intercept)
         return raw if self.cancels(weights) else raw.astype(weights.dtype)
@@ -229,7 +228,7 @@ class InputScale:
 def _is_constant(
     low: NDArray[np.float64], high: NDArray[np.float64], dtype: np.dtype[Any]
 ) -> NDArray[np.bool_]:
-    """Whether features differ by rounding only; see :meth:`InputScale.from_option`."""
+    """Whether features' values differ only by rounding; see :meth:`InputScale.from_option`."""
     with np.errstate(over="ignore"):
         return high - low <= ROUNDINGS * _epsilon(dtype) * np.maximum(np.abs(low), np.abs(high))
 
@@ -239,7 +238,7 @@ def _epsilon(dtype: np.dtype[Any]) -> float:
 
 
 def _most_digits(dtype: np.dtype[Any], power: float = 1 / 3) -> float:
-    """Return the largest quotient of a shift and what is left after it that costs few digits."""
+    """Return the largest ratio of a shift to the shifted values that costs few digits."""
     epsilon = float(np.finfo(dtype if dtype.kind == "f" else np.float32).eps)
     return float(epsilon**-power)
 
@@ -252,7 +251,7 @@ def _spaced_rows(
 ) -> tuple[Rows, NDArray[np.float64] | None]:
     """Return evenly spaced rows, enough for a mean, and their weights.
 
-    If there are many rows with weights, each is drawn as often as its weight says, and weighs 1.
+    Many weighted rows are drawn in proportion to their weights, and then have no weights.
     """
     if sample_weight is None:
         return rows.part(slice(None, None, max(1, len(rows) // ROWS_OF_A_MEAN))), None
@@ -266,7 +265,7 @@ def _weighted_blocks(
     sample_weight: NDArray[np.float64] | None,
     rows_at_once: int = ROWS_AT_ONCE,
 ) -> _Blocks:
-    """Return what goes over the rows that count, in blocks, each with their weights ``(b,)``."""
+    """Return a function that iterates over the rows of positive weight, in blocks with weights."""
 
     def blocks() -> Iterator[tuple[NDArray[Any], NDArray[np.float64]]]:
         for place, part in rows.blocks(rows_at_once):
@@ -294,7 +293,7 @@ def _mean(blocks: _Blocks) -> NDArray[np.float64]:
 
 
 def _mean_and_deviation(blocks: _Blocks) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Two passes in blocks: exact enough, and without a float64 copy of the data."""
+    """Return mean and deviation by two passes in blocks, without a float64 copy of the data."""
     total = sum(weight.sum() for _, weight in blocks())
     mean = _mean(blocks)
     variance = sum(weight @ np.square(block - mean) for block, weight in blocks())

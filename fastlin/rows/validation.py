@@ -1,4 +1,4 @@
-"""What is passed to the estimator: checked, or refused in one line that says what to do."""
+"""Checks the estimator's arguments; an error says in one line what to do."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ Result = TypeVar("Result")
 
 
 def numpys_defaults(method: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Let what the caller set with ``np.seterr`` have no effect, and what overflows be infinite.
+    """Ignore the caller's ``np.seterr``, and let overflows become infinite without a warning.
 
-    Where that matters, it is looked for.
+    Where an infinity matters, the code checks for it.
     """
 
-    # Not np.errstate's own decorator, whose frame would pass for the caller's in a warning.
+    # np.errstate's own decorator would add a frame that warnings took for the caller's.
     @functools.wraps(method)
     def run(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
         with np.errstate(over="ignore", divide="warn", invalid="warn", under="ignore"):
@@ -55,20 +55,20 @@ def numpys_defaults(method: Callable[Arguments, Result]) -> Callable[Arguments, 
 
 @contextmanager
 def input_errors() -> Iterator[None]:
-    """Turn scikit-learn's ValueErrors into fastlin's, which remain ValueErrors, of one line."""
+    """Turn scikit-learn's ValueErrors into fastlin's, which are ValueErrors too, with one line."""
     try:
         yield
     except InputError:
         raise
     except ValueError as error:
         first, _, _ = str(error).partition("\n")
-        # What follows a whole sentence is advice on other estimators.
+        # Text after the first sentence is advice on other estimators.
         message = first if first.endswith(".") else " ".join(str(error).split())
         raise InputError(message) from error
 
 
 def check_parameters(estimator: BaseEstimator) -> None:
-    """Raise where a parameter of the estimator is of a wrong type or out of its range."""
+    """Raise if a parameter of the estimator has a wrong type or is out of its range."""
     try:
         estimator._validate_params()
     except ValueError as error:
@@ -76,14 +76,14 @@ def check_parameters(estimator: BaseEstimator) -> None:
         name = said.partition("'")[2].partition("'")[0]
         value = shown(getattr(estimator, name, None))
         raise InputError(f"{said} Got {value} instead." if got else str(error)) from error
-    except (TypeError, OverflowError) as error:  # numbers that NumPy does not know, as fractions
+    except (TypeError, OverflowError) as error:  # such as fractions, which NumPy does not know
         raise InputError(
             f"a parameter is of a type that cannot be compared ({error}); pass int or float"
         ) from error
 
 
 def require_penalty(l2: float, dtype: np.dtype[Any]) -> None:
-    """Raise where the weights' type cannot hold the penalty, or one over it."""
+    """Raise if the weights' type cannot hold the penalty or its reciprocal."""
     most = float(0.1 / np.finfo(dtype).tiny)
     if l2 > most:
         raise InputError(
@@ -94,7 +94,7 @@ def require_penalty(l2: float, dtype: np.dtype[Any]) -> None:
 def check_rows_and_labels(
     estimator: BaseEstimator, X: ArrayLike, y: ArrayLike, reset: bool
 ) -> tuple[Rows, NDArray[Any]]:
-    """Return rows ``(n, d)`` and labels ``(n,)``; ``reset`` takes down the features' names."""
+    """Return rows ``(n, d)`` and labels ``(n,)``; ``reset`` records the features' names."""
     labels = read_labels(y)
     require_one_a_row(labels)
     require_whole(labels)
@@ -107,7 +107,7 @@ def check_rows_and_labels(
 
 
 def check_rows(estimator: BaseEstimator, X: ArrayLike, what: str = "X") -> Rows:
-    """Return rows ``(n, d)`` whose features are those of the training."""
+    """Return rows ``(n, d)``, whose features must be those of the training."""
     with _reading_rows(X, what) as (rows, dtype):
         checked = validate_data(estimator, rows, reset=False, dtype=[dtype], accept_sparse="csr")
     return as_rows(checked)
@@ -115,7 +115,7 @@ def check_rows(estimator: BaseEstimator, X: ArrayLike, what: str = "X") -> Rows:
 
 @contextmanager
 def _reading_rows(X: Any, what: str) -> Iterator[tuple[Any, np.dtype[Any]]]:
-    """Give rows that scikit-learn can check, and their type; say what is wrong with them."""
+    """Yield rows that scikit-learn can check, and their type; explain what is wrong with them."""
     rows = X
     try:
         rows = plain(X, what)
@@ -123,9 +123,7 @@ def _reading_rows(X: Any, what: str) -> Iterator[tuple[Any, np.dtype[Any]]]:
             rows = np.asarray(rows)
         require_rows(rows, what)
         dtype = row_type(rows, what)
-        with np.errstate(
-            over="ignore"
-        ):  # what float64 cannot hold becomes infinite, and is refused
+        with np.errstate(over="ignore"):  # values beyond float64 become infinite, and are refused
             yield rows, dtype
     except InputError:
         raise
@@ -141,18 +139,18 @@ def check_weights(
     classes: NDArray[Any] | None = None,
     may_be_zero: bool = False,
 ) -> NDArray[np.float64] | None:
-    """Return the weight of each row, ``(n,)``, that of its class included; None is 1 for all.
+    """Return the weight of each row times that of its class, ``(n,)``; None is 1 for all.
 
-    ``classes`` are all that there can be; None says that other rows may have others. Unless they
-    ``may_be_zero``, one of the weights must not be. ``"balanced"`` makes the weights of each class
-    sum to the same, those of the rows included.
+    ``classes`` are all possible ones; None means that other rows may have others. At least one
+    weight must be positive unless all ``may_be_zero``. ``"balanced"`` makes the resulting weights
+    of each class add up to the same sum.
     """
     if sample_weight is None and class_weight is None:
         return None
     if sample_weight is not None:
         sample_weight = numbers(sample_weight, "sample_weight")
         if may_be_zero and sample_weight.shape == (len(rows),) and not sample_weight.any():
-            return np.zeros(len(rows))  # which scikit-learn from 1.9 on refuses
+            return np.zeros(len(rows))  # scikit-learn refuses them from 1.9 on
         sample_weight = sample_weight if sample_weight.ndim else float(sample_weight)
     weights: NDArray[np.float64] = _check_sample_weight(
         sample_weight, labels, dtype=np.float64, ensure_non_negative=True
@@ -189,7 +187,7 @@ def check_weights(
 def labels_and_weights(
     y: ArrayLike, n_rows: int, sample_weight: ArrayLike | None
 ) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
-    """Return labels ``(n,)`` to compare with and their weights, as many as there are rows."""
+    """Return labels ``(n,)`` to compare with, and their weights, one for each of ``n_rows``."""
     labels = read_labels(y)
     require_one_a_row(labels, "y", n_rows)
     if sample_weight is None:
@@ -210,10 +208,10 @@ def class_weights_of(
     training_weights: NDArray[np.float64] | None,
     sample_weight: ArrayLike | None,
 ) -> NDArray[np.float64] | None:
-    """Return the weight that each validation row has by its class, ``(m,)``; None is 1 for all.
+    """Return the weight of each validation row by its class, ``(m,)``; None is 1 for all.
 
-    ``"balanced"`` is what it is for the training rows, of which ``training_weights`` include it and
-    ``sample_weight`` do not.
+    ``"balanced"`` weights are those of the training rows, whose ``training_weights`` include them
+    and whose ``sample_weight`` do not.
     """
     if option is None:
         return None
@@ -239,7 +237,7 @@ def class_weights_of(
 def check_validation_set(
     estimator: BaseEstimator, X_val: ArrayLike | None, y_val: ArrayLike | None
 ) -> tuple[Rows, NDArray[Any]] | None:
-    """Return rows ``(m, d)`` and labels ``(m,)``, or None where there are none."""
+    """Return rows ``(m, d)`` and labels ``(m,)``, or None if there are none."""
     if X_val is None and y_val is None:
         return None
     if X_val is None or y_val is None:
@@ -257,7 +255,7 @@ def check_validation_set(
 
 
 def _require_same_columns(estimator: BaseEstimator, X_val: Any) -> None:
-    """Raise where the columns of two data frames differ, or their order does."""
+    """Raise if the columns of two data frames, or their order, differ."""
     names, columns = getattr(estimator, "feature_names_in_", None), column_names(X_val)
     if names is None or columns is None or columns == list(names):
         return
@@ -270,7 +268,7 @@ def _require_same_columns(estimator: BaseEstimator, X_val: Any) -> None:
 
 
 def require_representable(rows: Rows, dtype: np.dtype[Any]) -> None:
-    """Raise where the weights' type cannot hold a number of the validation rows."""
+    """Raise if the weights' type cannot hold a value of the validation rows."""
     values = rows.values
     if values.dtype != np.float64 or dtype == np.float64 or not values.size:
         return
@@ -288,7 +286,7 @@ def split_validation_set(
     generator: np.random.Generator,
     weights: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the indices of training and validation rows, a fraction of each class for these.
+    """Return the indices of training and validation rows; these are a fraction of each class.
 
     Rows of weight 0 are in neither.
     """
@@ -311,7 +309,7 @@ def split_validation_set(
 
 
 def require_two_classes(classes: NDArray[Any], what: str = "y") -> None:
-    """Raise where there is nothing to tell apart; ``what`` names where the labels came from."""
+    """Raise if there are fewer than two classes; ``what`` names the labels' origin."""
     if len(classes) < 2:
         raise InputError(
             f"{what} holds one class only ({listed(classes.tolist())}); a classifier "
@@ -322,7 +320,7 @@ def require_two_classes(classes: NDArray[Any], what: str = "y") -> None:
 def require_same_model(
     classes: NDArray[Any], n_features: int, old_classes: NDArray[Any], old_n_features: int
 ) -> None:
-    """Raise where a warm start's data do not fit the model that it starts from."""
+    """Raise if a warm start's data do not match the model from which it starts."""
     if not np.array_equal(old_classes, classes):
         raise InputError(
             f"warm_start=True with classes {shown(classes.tolist())}, but the model was trained "
@@ -336,7 +334,7 @@ def require_same_model(
 
 
 def require_callables(callbacks: Sequence[Any]) -> None:
-    """Raise where something in ``callbacks`` cannot be called."""
+    """Raise if an element of ``callbacks`` cannot be called."""
     for index, callback in enumerate(callbacks):
         if not callable(callback):
             raise InputError(
