@@ -1,8 +1,8 @@
-"""The command ``fastlin``: one file a command, and the one place where errors become exit codes.
+"""The command ``fastlin``, with one file for each command; this one turns errors into exit codes.
 
 Results go to standard output; progress, warnings and errors to standard error.
-Exit code 0: done. 2: the user can put it right, and one line says how. 130: Ctrl-C. 143: SIGTERM.
-Anything else is a defect of fastlin and shows its traceback.
+Exit code 0: success. 2: an error that the user can fix, as one line explains. 130: Ctrl-C. 143:
+SIGTERM. Anything else is a defect of fastlin and shows its traceback.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fastlin import __version__, interruption
 from fastlin.cli.streams import say, steady_streams
 from fastlin.errors import FastlinError
 
-# One line each, so that `fastlin --help` need not import what the commands import.
+# Kept here, so that `fastlin --help` need not import the commands.
 COMMANDS = {
     "train": "Train a model, show its losses, save it.",
     "predict": "Predict labels or probabilities with a saved model.",
@@ -32,7 +32,7 @@ MISTAKE = 2
 
 
 class CommandLine(click.Group):
-    """Group that imports a command when it is asked for and ends with one line on any error."""
+    """Group that imports a command when it is called, and ends with one line after any error."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands in the order of the help page."""
@@ -52,7 +52,7 @@ class CommandLine(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a reader that went away shows here, not at the interpreter's end."""
+        """Run the command, and flush standard output here, where errors can be handled."""
         try:
             result = super().invoke(ctx)
             if sys.stdout is not None:  # a script may have closed it: `fastlin ... >&-`
@@ -72,7 +72,7 @@ class CommandLine(click.Group):
             except (click.Abort, KeyboardInterrupt):
                 _leave_interrupted()
             except Exception as error:
-                if interruption.received is not None:  # what came out of a half-imported module
+                if interruption.received is not None:  # a half-imported module may raise anything
                     _leave_interrupted()
                 if not isinstance(error, _MISTAKES):
                     raise
@@ -100,7 +100,7 @@ Each command explains itself: fastlin train --help
 """
 
 
-# Help is given as text: under `python -OO` there are no docstrings.
+# The help is passed as text, because there are no docstrings under `python -OO`.
 @click.group(
     help="Train logistic and softmax regression on CPUs.",
     epilog=EXAMPLES,
@@ -110,7 +110,7 @@ Each command explains itself: fastlin train --help
 @click.version_option(__version__, prog_name="fastlin")
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Show the help page where no command is given."""
+    """Show the help page if no command is given."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 

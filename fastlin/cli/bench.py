@@ -40,7 +40,7 @@ Examples:
 
 
 class List(click.ParamType):  # type: ignore[type-arg]  # generic in newer clicks only
-    """Values with commas between: each is converted by another type."""
+    """Values separated by commas, each of which another type converts."""
 
     name = "list"
 
@@ -206,7 +206,7 @@ def _backends(names: tuple[str, ...] | None) -> tuple[list[Backend], dict[str, s
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Say on standard error what is being done; a terminal keeps only the latest line."""
+    """Show the progress on standard error; a terminal keeps only the latest line."""
     from rich.console import Console
 
     console = Console(stderr=True)

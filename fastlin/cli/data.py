@@ -1,4 +1,4 @@
-"""``fastlin data``: which data sets there are, where they lie, and how to fetch one."""
+"""``fastlin data``: lists the data sets, shows their folder, and fetches one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Examples:
 @click.group("data", help=HELP, epilog=EXAMPLES, invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """List the data sets where no command is given; see HELP."""
+    """List the data sets if no command is given; see HELP."""
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_sets)
 

@@ -12,7 +12,7 @@ from fastlin.cli.output import percent, print_facts, print_json, print_table
 from fastlin.cli.selection import PARTS, Source, in_the_models_labels, rows_for
 from fastlin.results.scores import measure
 
-MOST_COLUMNS = 20  # a wider confusion matrix is read by programs only
+MOST_COLUMNS = 20  # a wider confusion matrix is shown only as JSON
 
 
 HELP = """\

@@ -1,4 +1,4 @@
-"""``fastlin info``: what runs here, with which versions, and why something does not."""
+"""``fastlin info``: shows what runs here, with which versions, and why something does not."""
 
 from __future__ import annotations
 

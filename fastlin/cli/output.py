@@ -17,16 +17,16 @@ def print_json(results: dict[str, Any]) -> None:
 
 
 def to_json(results: dict[str, Any]) -> str:
-    """Return strict JSON text, one line an entry of `results`.
+    """Return strict JSON text with one line for each entry of `results`.
 
-    NumPy values become plain ones; NaN and infinity, which JSON does not know, null.
+    NumPy values become plain ones; NaN and infinity, which JSON lacks, become null.
     """
     lines = [f" {_compact(key)}: {_compact(value)}" for key, value in results.items()]
     return "{\n" + ",\n".join(lines) + "\n}"
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print rows of equal length in columns: the first to the left, the others to the right."""
+    """Print rows of equal length in columns, the first left-aligned, the others right-aligned."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = [row[0].ljust(widths[0])]
@@ -35,7 +35,7 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:
-    """Print names and values in two columns, both to the left."""
+    """Print names and values in two left-aligned columns."""
     width = max(len(name) for name, _ in facts)
     for name, value in facts:
         click.echo(f"{name.ljust(width)}  {value}".rstrip())

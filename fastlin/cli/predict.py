@@ -1,4 +1,4 @@
-"""``fastlin predict``: labels or probabilities of rows by a saved model."""
+"""``fastlin predict``: predicts labels or probabilities of rows with a saved model."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def command(
 
 
 def _as_csv(classes: NDArray[Any], predicted: NDArray[Any], table: NDArray[Any] | None) -> str:
-    """Return one line a row: the label and, with `table` (n, k), each class's probability."""
+    """Return one line for each row: the label and, with `table` (n, k), the probabilities."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if table is None:

@@ -20,7 +20,7 @@ MOST_LINES = 20  # of plain progress in one training run
 
 @contextmanager
 def training_progress(quiet: bool) -> Iterator[list[Callback]]:
-    """Give the callbacks that show how training goes; none if `quiet`."""
+    """Return the callbacks that show the progress of training; none if `quiet`."""
     from rich.console import Console
 
     console = Console(stderr=True)

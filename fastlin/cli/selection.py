@@ -1,4 +1,4 @@
-"""The rows a command works on: which data set, which labels, which part; checked before use."""
+"""Selects the rows for a command: the data set, the labels and the part, all checked."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SPLIT_SEED = 0
 
 @dataclass(frozen=True)
 class Source:
-    """What to read: the options that all commands share which read data."""
+    """The options of all commands that read data."""
 
     data: str
     classes: tuple[str, ...] | None
@@ -39,7 +39,7 @@ class Source:
 
     @property
     def columns(self) -> ColumnOptions:
-        """What was said of the columns of a text file."""
+        """What was printed about the columns of a text file."""
         from fastlin.datasets.csv_layout import ColumnOptions
 
         return ColumnOptions.of(self.label, self.separator, self.drop)
@@ -50,7 +50,7 @@ def load(
 ) -> Dataset:
     """Load a data set, for `model` if there is one, and keep the rows of the chosen labels.
 
-    One line on standard error says which columns of a text file were taken for what.
+    One line on standard error says how the columns of a text file were interpreted.
     """
     from fastlin import datasets
     from fastlin.datasets import local
@@ -95,7 +95,7 @@ def _say_columns(name: str, columns: Dataset | Table) -> None:
 
 
 def local_file(data: str) -> Path | None:
-    """Return the path that `data` is, or None where it names a known data set."""
+    """Return the path that `data` is, or None if it names a known data set."""
     from fastlin import datasets
 
     if data in {listing.name for listing in datasets.available()}:
@@ -104,7 +104,7 @@ def local_file(data: str) -> Path | None:
 
 
 def check_trainable(dataset: Dataset) -> None:
-    """Refuse a data set that nothing can be learned from."""
+    """Refuse a data set from which nothing can be learned."""
     if 0 in dataset.X_train.shape:
         raise InputError(f"{dataset.name} has no training rows; expected at least two")
     found = np.unique(dataset.y_train)
@@ -130,14 +130,14 @@ def check_trainable(dataset: Dataset) -> None:
 def rows_for(
     model: LogisticRegression, source: Source, part: str
 ) -> tuple[Dataset, Any, NDArray[Any]]:
-    """Load the rows of one part that `model` can be applied to.
+    """Load the rows of one part, to which `model` can be applied.
 
     Returns
     -------
     dataset : Dataset
     X : (n, d) array
     y : (n,) array
-        For ``"all"``, training rows before validation rows; a file's rows in their order.
+        For ``"all"``, training rows come before validation rows; a file's rows keep their order.
     """
     fraction = 0.0 if part == "all" else float(model.validation_fraction)
     dataset = load(source, fraction, model)
@@ -180,10 +180,10 @@ def _concatenated(one: Any, other: Any) -> Any:
 
 
 def in_the_models_labels(model: LogisticRegression, y: NDArray[Any], name: str) -> NDArray[Any]:
-    """Return labels as `model` has them; refuse those that it does not know.
+    """Return labels in the type of `model`'s; refuse those that it does not know.
 
-    Whether labels of a file are numbers or words depends on all that are there; a part of them
-    is told by how it is spelled.
+    Whether a file's labels are read as numbers or words depends on all of them, so the labels of a
+    part are compared by their spelling.
     """
     known = model.classes_
     if y.dtype.kind == "U" or known.dtype.kind in "UO":
@@ -239,6 +239,6 @@ def _check_width(model: LogisticRegression, X: NDArray[Any], name: str) -> None:
 
 
 def _listed(labels: Any) -> str:
-    """Return up to ten labels with commas between."""
+    """Return up to ten labels, separated by commas."""
     shown = ", ".join(str(label) for label in labels[:10])
     return f"{shown}, ..." if len(labels) > 10 else shown

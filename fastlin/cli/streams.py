@@ -1,4 +1,4 @@
-"""Standard streams that stop no work when nobody takes what is written, and lines for people."""
+"""Standard streams that let work continue if their reader has gone, and one-line messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 
 
 class _Messages(io.FileIO):
-    """Standard error: what cannot be written is lost, since there is nobody to tell."""
+    """Standard error: text that cannot be written is lost, since nobody can be told."""
 
     def write(self, data: Any) -> int:
         """Write bytes, if possible."""
@@ -22,7 +22,7 @@ class _Messages(io.FileIO):
 
 
 class _Results(io.FileIO):
-    """Standard output: a reader that went away is not an error, a full disk is."""
+    """Standard output: a reader that has gone is not an error, but a full disk is."""
 
     failed = False
 
@@ -43,13 +43,13 @@ class _Results(io.FileIO):
 
 
 def say(message: str) -> None:
-    """Print one line on standard error, whatever line breaks the message has."""
+    """Print a message on standard error as one line, without its line breaks."""
     click.echo(f"fastlin: {' '.join(message.split())}", err=True)
 
 
 @contextmanager
 def steady_streams() -> Iterator[None]:
-    """Replace the standard streams of this process, if they are its own, for some time."""
+    """Replace the standard streams of this process while the block runs, if they are its own."""
     before = sys.stdout, sys.stderr
     sys.stdout = _steady(sys.stdout, 1, _Results)
     sys.stderr = _steady(sys.stderr, 2, _Messages)

@@ -1,4 +1,4 @@
-"""``fastlin train``: train a model on a data set, show how it went, save it."""
+"""``fastlin train``: trains a model on a data set, shows its losses, and saves it."""
 
 from __future__ import annotations
 
@@ -134,11 +134,11 @@ def _check_different(paths: dict[str, Path | None]) -> None:
 
 
 def _input_scale(choice: Any, dataset: Dataset) -> Any:
-    """Return the estimator's `input_scale` for what was typed."""
+    """Return the estimator's `input_scale` for the option's value."""
     if choice == "auto":
         if dataset.X_train.dtype.kind != "u":
             return None
-        # One range for all: a range for each would blow up the pixels that are nearly always 0.
+        # One range for all features: separate ranges would magnify pixels that are nearly always 0.
         return 0.0, 1.0 / max(1, int(dataset.X_train.max()))
     return None if choice == "none" else choice
 

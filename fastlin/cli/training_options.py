@@ -1,4 +1,4 @@
-"""The estimator's training parameters as flags, from one table and the estimator's own defaults."""
+"""The estimator's training parameters as flags, from a table and the estimator's defaults."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ DEFAULTS = {
 class TrainingOption:
     """One parameter of :class:`LogisticRegression` on the command line.
 
-    `flags` are what is typed if that differs from the parameter's name; `kind` is None
-    for a parameter that is True or False.
+    `flags` are the flags if they differ from the parameter's name; `kind` is None for a
+    parameter that is True or False.
     """
 
     parameter: str
@@ -120,5 +120,5 @@ INPUT_SCALE = click.Option(
 
 
 def training_options() -> list[click.Parameter]:
-    """Return the options, to be added to a command's parameters."""
+    """Return the options for a command's parameters."""
     return [*(row.option() for row in TABLE), INPUT_SCALE]

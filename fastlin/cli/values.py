@@ -1,4 +1,4 @@
-"""Types of option values; each says what it expected when it is given something else."""
+"""Types of option values; their errors say what was expected."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Number(click.FloatRange):
     Parameters
     ----------
     words : mapping, optional
-        Accepted words and the value each stands for.
+        Accepted words and their values.
     **limits
         As :class:`click.FloatRange` takes them: ``min``, ``max``, ``min_open``, ``max_open``.
     """
@@ -40,7 +40,7 @@ class Number(click.FloatRange):
         return "|".join(["NUMBER", *self.words])
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number or what the word stands for."""
+        """Return the number or the word's value."""
         if str(value).lower() in self.words:
             return self.words[str(value).lower()]
         number = super().convert(value, param, ctx)
@@ -80,7 +80,7 @@ class InputScale(click.ParamType):  # type: ignore[type-arg]  # generic in newer
 
 
 class Labels(click.ParamType):  # type: ignore[type-arg]  # generic in newer clicks only
-    """Two or more different labels with commas between: ``2,3``."""
+    """Two or more different labels, separated by commas: ``2,3``."""
 
     name = "labels"
 
@@ -101,12 +101,12 @@ class Labels(click.ParamType):  # type: ignore[type-arg]  # generic in newer cli
 
 
 class OutputFile(click.ParamType):  # type: ignore[type-arg]  # generic in newer clicks only
-    """A file to write, found writable before anything long begins.
+    """A file to write, checked to be writable before any long work.
 
     Parameters
     ----------
     suffixes : tuple of str
-        Accepted suffixes, by which the format is chosen; any if empty.
+        Accepted suffixes, which choose the format; any if empty.
     """
 
     name = "file"

@@ -34,42 +34,42 @@ def load(
         cache), ``"digits"`` (1797 images of 8 x 8, needs no network), or a path; see
         :func:`fastlin.datasets.local.load` for the files that are read.
     validation_fraction : float
-        Part of the rows to set aside, in [0, 1), where the data has no validation part of its own.
+        Fraction of the rows to split off, in [0, 1), if the data has no validation part of its own.
     seed : int
         Seed of the shuffle before that split.
     progress : bool
         Show size and rate of a download on standard error.
     label : str, int or None
         The column of labels of a text file, by its name in the first line or its number
-        from 1 (from the end: -1). By default the column called label, labels, y, target or class,
+        from 1 (-1 is the last). By default the column called label, labels, y, target or class,
         else the last.
     separator : str or None
-        What separates the columns of a text file: a character, or ``"comma"``, ``"semicolon"``,
-        ``"tab"``, ``"space"`` or ``"pipe"``. By default found in the file.
+        The separator of the columns of a text file: a character, or ``"comma"``, ``"semicolon"``,
+        ``"tab"``, ``"space"`` or ``"pipe"``. By default it is found in the file.
     drop : str, int or sequence of them
-        Columns of a text file to leave out, by name or number. ``"auto"`` leaves out
-        what numbers the rows, as pandas writes it, with a warning; so do names beside it;
-        ``"none"`` keeps such columns.
+        Columns of a text file to leave out, by name or number. Row numbers, as pandas writes
+        them, are left out too, with a warning, unless ``"none"`` is given; ``"auto"`` leaves out
+        nothing else.
 
     Returns
     -------
     Dataset
         Training and validation rows with their labels. The validation part is the set's own
-        where it has one.
+        if it has one.
 
     Raises
     ------
     DatasetError
         The data set could not be fetched, or the data folder cannot be used.
     InputError
-        No such name or file, or the file does not hold what is needed.
+        There is no such name or file, or the file lacks something.
 
     Warns
     -----
     LeftOutWarning
-        Columns that number the rows were left out.
+        Columns of row numbers were left out.
     ColumnsWarning
-        A feature looks as if it numbered the rows.
+        A feature looks like row numbers.
 
     Examples
     --------
@@ -103,7 +103,7 @@ def load(
 
 
 def _warn_of_columns(dataset: Dataset) -> None:
-    """Say what was left out unasked, and what should perhaps have been."""
+    """Warn of columns that were left out without being named, and of features to leave out."""
     left_out = [column for column in dataset.left_out if not column.endswith("(as asked for)")]
     if left_out or dataset.doubtful:
         from fastlin.advice import ColumnsWarning, LeftOutWarning, warn
@@ -127,12 +127,12 @@ def _listed(columns: Sequence[str]) -> str:
 
 
 def available() -> list[Listing]:
-    """List the data sets known by name: sizes, whether they are here already, and where.
+    """List the data sets known by name, with their sizes and folders.
 
     Returns
     -------
     list of Listing
-        One for each name that ``load`` takes.
+        One for each name that ``load`` accepts.
 
     Examples
     --------

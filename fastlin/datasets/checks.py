@@ -1,4 +1,4 @@
-"""Bring the rows and labels of a local file to the types that training takes, or refuse them."""
+"""Converts the rows and labels of a local file to the types of training, or refuses them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _LARGEST = 2**63 - 1
 
 
 def check_rows(rows: Any) -> Any:
-    """Give rows (n, d), C-ordered, as uint8, float32 or float64; sparse ones as they are.
+    """Return rows (n, d), C-ordered, as uint8, float32 or float64; sparse ones as they are.
 
-    Takes (n, d) or (n, height, width). Raises InputError for another shape or type, for no
-    rows, for nan and infinity, and for numbers that float64 cannot hold.
+    The rows are (n, d) or (n, height, width). Raises InputError for another shape or type, if
+    there are no rows, for nan and infinity, and for numbers that float64 cannot hold.
     """
     if not isinstance(rows, np.ndarray):
         return _check_sparse(rows)
@@ -31,7 +31,7 @@ def check_rows(rows: Any) -> Any:
         raise InputError(f"there is no data: rows have the shape {rows.shape}")
     X = rows.reshape(len(rows), -1)
     if X.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # long doubles, which are told below
+        with np.errstate(over="ignore"):  # long doubles, which are checked below
             X = X.astype(_row_type(X), copy=False)
         bad = np.argwhere(~np.isfinite(X))
         if len(bad):
@@ -56,7 +56,7 @@ def _check_sparse(rows: Any) -> Any:
 
 
 def _row_type(X: NDArray[Any]) -> type[np.generic]:
-    """Choose the smallest of uint8, float32 and float64 that keeps the values exactly."""
+    """Return the smallest of uint8, float32 and float64 that holds the values exactly."""
     if X.dtype.kind == "b" or X.dtype == np.uint8:
         return np.uint8
     if X.dtype.kind == "f":
@@ -67,7 +67,7 @@ def _row_type(X: NDArray[Any]) -> type[np.generic]:
 
 
 def check_labels(labels: NDArray[Any], n: int) -> NDArray[Any]:
-    """Give labels (n,): int64 where they are whole numbers, else float64 or strings.
+    """Return labels (n,): int64 if they are whole numbers, else float64 or strings.
 
     Raises InputError for another shape, length or type, and for nan and infinity.
     """
@@ -96,7 +96,7 @@ def check_labels(labels: NDArray[Any], n: int) -> NDArray[Any]:
 
 
 def _float_labels(labels: NDArray[Any]) -> NDArray[Any]:
-    """Give labels that are floating-point numbers as int64 where they are whole, else float64."""
+    """Return floating-point labels as int64 if all are whole, else as float64."""
     if not np.isfinite(labels).all():
         raise InputError("some labels are nan or infinite; expected a label for each row")
     with np.errstate(over="ignore", invalid="ignore"):

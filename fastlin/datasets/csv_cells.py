@@ -1,4 +1,4 @@
-"""The cells of a text file of columns: numbers as float64, words as codes; Arrow reads them."""
+"""Reads the cells of a text file of columns by Arrow: numbers as float64, words as codes."""
 
 from __future__ import annotations
 

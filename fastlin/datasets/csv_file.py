@@ -56,7 +56,7 @@ def read(
     n_features: int | None = None,
     labels_needed: bool = True,
 ) -> Table:
-    """Read a file with one row a line.
+    """Read a file with one row in each line.
 
     Columns are separated by commas, semicolons, tabs, bars or spaces; unless the comma separates
     them, it may be the decimal mark. The first line is a header if it names a column label, y,

@@ -1,7 +1,7 @@
 """The first lines of a text file of columns: what separates the cells, and whether it has a header.
 
-``csv.Sniffer`` takes letters for separators and rows of words for headers, and Arrow wants to be
-told both.
+Arrow must be told both, and ``csv.Sniffer`` takes letters for separators and rows of words for
+headers.
 """
 
 from __future__ import annotations
@@ -102,10 +102,10 @@ def _whole(rows: list[list[str]], complete: bool) -> list[list[str]]:
 
 
 def find_separator(lines: list[str], complete: bool) -> str:
-    """Find the separator that explains the first lines best.
+    """Find the separator that fits the first lines best.
 
-    That is the one by which all lines have as many cells and most cells are numbers; with another
-    separator than the comma, 2,5 is a number. `complete`: the file has no more lines.
+    With it all lines have the same number of cells, and most cells are numbers; if it is not the
+    comma, 2,5 is a number. `complete`: the file has no more lines.
     """
     best, best_score = ",", (False, 0.0, 0)
     for separator in (";", "\t", ",", "|", " "):

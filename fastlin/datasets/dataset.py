@@ -1,4 +1,4 @@
-"""What a data set is, once it is in memory."""
+"""A data set in memory, its description, and its split into training and validation rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FILES = (
     ".npz, .npy with its labels beside it, .csv, .svmlight, an idx file of images, or a folder of "
     "idx files"
 )
-"""The files that are read, for messages."""
+"""The kinds of files that can be read, for messages."""
 
 
 @dataclass(frozen=True)
@@ -29,20 +29,20 @@ class Dataset:
     name : str
         ``"mnist"``, ``"fashion-mnist"``, ``"digits"``, or the stem of a local file.
     X_train, X_val : ndarray or CSR array, shapes (n, d) and (m, d)
-        uint8, float32 or float64, C-ordered, possibly read-only. m may be 0. Sparse where the file
+        uint8, float32 or float64, C-ordered, possibly read-only. m may be 0. Sparse if the file
         is in svmlight's format.
     y_train, y_val : ndarray, shapes (n,) and (m,)
-        int64, or the file's own labels where those are not whole numbers.
+        int64, or the file's own labels if those are not whole numbers.
     image_shape : (int, int) or None
-        Height and width in pixels where a row is an image, height * width = d.
+        Height and width in pixels if a row is an image, height * width = d.
     source : str
-        Where the bytes came from, one line for people.
+        Origin of the data, in one line.
     label_column : str or None
-        Which column of a text file was taken for the labels, for people.
+        Column of a text file from which the labels were read, in words.
     left_out : tuple of str
-        Which columns of a text file are not features, and why, for people.
+        Columns of a text file that are not features, and why, in words.
     doubtful : tuple of str
-        Which features of a text file look as if they numbered the rows.
+        Features of a text file that look like row numbers, in words.
     layout : dict or None
         How a text file was read, in plain values, for other files of the same kind.
     """
@@ -67,15 +67,15 @@ class Listing:
     Attributes
     ----------
     name : str
-        What ``load`` takes.
+        Name for ``load``.
     title : str
-        What it is, for people.
+        Description, in words.
     n_train, n_val, n_features : int
         Rows of the two parts, and features of a row.
     size : int
-        Bytes, as kept in memory and in the cache.
+        Bytes, in memory and in the cache.
     cached : bool
-        Whether it is here without a network.
+        Whether it can be loaded without a network.
     where : str
         Folder that holds it or will hold it.
     """
@@ -95,14 +95,14 @@ def split(
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Split shuffled rows into training and validation: X_train, y_train, X_val, y_val.
 
-    A class whose rows would all go to validation changes one of them for a training row of a
-    class that has more, so that no validation row has a label that training never sees.
+    If all rows of a class would go to validation, one of them changes places with a training row
+    of a larger class, so that every validation label also occurs in training.
 
     Parameters
     ----------
     X, y : ndarray or CSR array, ndarray, shapes (n, d) and (n,)
     validation_fraction : float
-        Part of the rows that goes to validation, in [0, 1). 0 keeps all rows, in their order,
+        Fraction of the rows for validation, in [0, 1). 0 keeps all rows, in their order,
         for training; otherwise each part gets at least one row.
     seed : int
         Seed of the shuffle: the same seed gives the same split.
@@ -117,8 +117,8 @@ def split(
             f"{validation_fraction:g}); use more rows or a validation fraction of 0"
         )
     n_val = min(max(round(validation_fraction * n), 1), n - 1)
-    # Rows stay in shuffled order, so that a file sorted by label is still
-    # fit for training without shuffling and for taking the first rows only.
+    # Rows stay in shuffled order, so that a file sorted by label can still
+    # be trained on without shuffling or by its first rows only.
     order = np.random.default_rng(seed).permutation(n)
     _keep_classes_in_training(order, n_val, y)
     train, val = order[n_val:], order[:n_val]
@@ -126,7 +126,7 @@ def split(
 
 
 def _keep_classes_in_training(order: NDArray[np.intp], n_val: int, y: NDArray[Any]) -> None:
-    """Change places in `order` so that its part from `n_val` on has a row of each class."""
+    """Swap entries of `order` so that its part from `n_val` on has a row of each class."""
     classes, codes = np.unique(y, return_inverse=True)
     codes = codes[order]
     left = np.bincount(codes[n_val:], minlength=len(classes))

@@ -1,4 +1,4 @@
-"""The data set that needs no network: scikit-learn's 1797 digits of 8 x 8 pixels."""
+"""scikit-learn's 1797 digits of 8 x 8 pixels, which need no network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _N_ROWS = 1797
 
 
 def load(validation_fraction: float, seed: int) -> Dataset:
-    """Give the digits as uint8 rows with values 0 to 16, split by a seeded shuffle.
+    """Return the digits as uint8 rows with values 0 to 16, split by a seeded shuffle.
 
     Source: scikit-learn's copy of the test set of "Optical recognition of handwritten
     digits", E. Alpaydin and C. Kaynak, UCI, 1998.

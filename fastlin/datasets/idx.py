@@ -22,10 +22,10 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 def decode(data: bytes) -> NDArray[Any]:
-    """Read the array out of the bytes of an uncompressed idx file.
+    """Read the array from the bytes of an uncompressed idx file.
 
-    Returns a read-only view of ``data`` where the type is one byte wide, else
-    a copy in native byte order. Raises ValueError, saying what is wrong with the bytes.
+    Returns a read-only view of ``data`` if the type is one byte wide, else
+    a copy in native byte order. Raises ValueError, which says what is wrong with the bytes.
     """
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _TYPES or data[3] == 0:
         raise ValueError(f"not an idx file (it begins with the bytes {data[:4].hex(' ')})")
@@ -49,7 +49,7 @@ def decode(data: bytes) -> NDArray[Any]:
 
 
 def encode(values: NDArray[Any]) -> bytes:
-    """Give the bytes of the uncompressed idx file that holds ``values`` (any shape)."""
+    """Return the bytes of an uncompressed idx file with ``values`` (any shape)."""
     big_endian = values.dtype.newbyteorder(">")
     header = struct.pack(
         f">BBBB{values.ndim}I", 0, 0, _CODES[big_endian], values.ndim, *values.shape
@@ -58,7 +58,7 @@ def encode(values: NDArray[Any]) -> bytes:
 
 
 def read(path: Path) -> NDArray[Any]:
-    """Read an idx file, gzip-compressed or not (judged by its first bytes).
+    """Read an idx file, compressed by gzip or not, as its first bytes tell.
 
     Raises ValueError for a damaged file, OSError for one that cannot be read.
     """
@@ -69,7 +69,7 @@ def read(path: Path) -> NDArray[Any]:
 
 
 def gunzip(data: bytes) -> bytes:
-    """Decompress, raising ValueError where the stream is truncated or damaged."""
+    """Decompress; raise ValueError if the stream is truncated or damaged."""
     try:
         return gzip.decompress(data)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

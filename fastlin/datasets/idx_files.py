@@ -16,7 +16,7 @@ _TRAIN = re.compile(r"train(?=[-_.]?images)")
 
 
 def read_folder(folder: Path) -> tuple[Part, Part | None]:
-    """Read the idx files in a folder, or those in folders inside it that have their names."""
+    """Read the idx files in a folder, or in folders inside it that have the files' names."""
     names = [folder / name for name in (_TRAIN_IMAGES, f"{_TRAIN_IMAGES}.gz")]
     train = next((path for path in names if path.is_file()), None)
     if train is None:
@@ -65,7 +65,7 @@ def _idx_labels(images: Path) -> Path:
 
 
 def _renamed(path: Path, change: Callable[[str], str]) -> list[Path]:
-    """Return the paths that the file of another name may have, in a folder renamed likewise too."""
+    """Return the paths that a renamed file may have, also in a folder renamed in the same way."""
     folders = [path.parent]
     if change(path.parent.name) != path.parent.name:
         folders.append(path.parent.with_name(change(path.parent.name)))

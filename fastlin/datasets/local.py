@@ -37,26 +37,26 @@ def load(
     """Read a local file, or a folder with MNIST's four idx files.
 
     - ``NAME.npz``: arrays X_train, y_train and, if there is a validation part, X_val, y_val or
-      X_test, y_test; or X and y. Small letters will do.
+      X_test, y_test; or X and y. The names may be in lower case.
     - ``X.npy`` beside ``y.npy``; ``X_train.npy`` beside ``y_train.npy`` (X_val, y_val or X_test,
       y_test beside them are the validation part); any ``NAME.npy`` beside ``NAME_labels.npy``
       or ``NAME-labels.npy``.
     - idx, compressed by gzip or not: ``train-images-idx3-ubyte`` beside
       ``train-labels-idx1-ubyte`` (t10k-images..., t10k-labels... beside them are the validation
       part), any other pair of names that differs in the same words, or their folder.
-    - ``.csv``, ``.tsv``, ``.txt``, ``.data``, with ``.gz``, ``.bz2`` or ``.xz`` after it or not:
-      see :func:`fastlin.datasets.csv_file.read`; `columns` are for these alone.
+    - ``.csv``, ``.tsv``, ``.txt``, ``.data``, possibly with ``.gz``, ``.bz2`` or ``.xz`` after it:
+      see :func:`fastlin.datasets.csv_file.read`; `columns` apply only to these.
     - ``.svm``, ``.svmlight``, ``.libsvm``, compressed or not, and any text file whose rows are
       a label and pairs INDEX:VALUE: see ``fastlin.datasets.svmlight_file``.
 
     Rows have shape (n, d), or (n, height, width), which is flattened. uint8, float32 and
-    float64 stay; other numbers become float32 where that is exact, else float64. Without a
+    float64 stay; other numbers become float32 if that is exact, else float64. Without a
     validation part, ``validation_fraction`` of the rows is split off by a shuffle with ``seed``.
 
-    `trained_on`, a dataset's ``layout``, and `n_features` are those of a model that the rows are
-    read for, and decide what a text file leaves open.
+    `trained_on`, a dataset's ``layout``, and `n_features` are those of the model for which the rows
+    are read; they decide what a text file leaves open.
 
-    Raises InputError, in one line, for whatever cannot be used.
+    Raises InputError, in one line, if a file cannot be used.
     """
     path = _path(given)
     columns = columns or ColumnOptions()
@@ -90,7 +90,7 @@ def load_rows(
 ) -> tuple[Any, csv_file.Table | None]:
     """Read rows (n, d) of a file for a model to predict; labels may be missing or anything.
 
-    Gives what is known of the columns, too, where the file is a text file of columns.
+    For a text file of columns it also returns what is known of them.
     """
     path = _path(given)
     with _told(path):
@@ -113,7 +113,7 @@ def load_rows(
 
 
 def _path(given: str | os.PathLike[str]) -> Path:
-    """Return the path of a file or folder that can be read."""
+    """Return the path of a readable file or folder."""
     path = Path(given).expanduser()
     try:
         mode = path.stat().st_mode
@@ -135,7 +135,7 @@ def _kind(mode: int) -> str:
 
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
-    """Make whatever goes wrong with a file one line that names it."""
+    """Turn every error of reading a file into one line that names the file."""
     try:
         yield
     except InputError as error:
@@ -149,7 +149,7 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def _layout(trained_on: dict[str, Any] | None) -> Layout | None:
-    """Return what a model file says of columns, as long as it can be right."""
+    """Return the layout of columns in a model file, or None if it cannot be right."""
     if trained_on is None or "names" not in trained_on:
         return None
     try:
@@ -204,7 +204,7 @@ def _missing(given: str) -> str:
 def _dataset(
     path: Path, train: Part, val: Part | None, validation_fraction: float, seed: int
 ) -> Dataset:
-    """Check the parts, split where there is only one, and put them together."""
+    """Check the parts, split them if there is only one, and return the data set."""
     X_train, y_train, image_shape = _check(path, "training", train)
     if val is None:
         parts = split(X_train, y_train, validation_fraction, seed)
@@ -234,7 +234,7 @@ def _check(
 
 
 def _read(path: Path) -> tuple[Part, Part | None]:
-    """Give the training part and, where the file has one, the validation part."""
+    """Return the training part and, if the file has one, the validation part."""
     if path.is_dir():
         return idx_files.read_folder(path)
     suffix = path.suffix.lower()

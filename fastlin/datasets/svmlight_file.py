@@ -32,22 +32,22 @@ def read(
 ) -> tuple[Any, NDArray[Any], int]:
     """Read rows, labels, and the number of the first feature.
 
-    The rows stay sparse. The first feature has the number 0 if any row has one of that number,
-    else 1. A part of a file may lack it, and the last features: `n_features` and `first_index` say
-    what the whole has.
+    The rows stay sparse. The first feature has the number 0 if a row has a feature 0, else 1. A
+    part of a file may lack its first and last features, so `n_features` and `first_index` give
+    those of the whole file.
 
     Returns
     -------
     rows : csr_array of float64, shape (n, d)
     labels : ndarray, shape (n,)
-        int64, or float64 where some are not whole.
+        int64, or float64 if some are not whole.
     first_index : int
         0 or 1.
 
     Raises
     ------
     InputError
-        The file has no rows, several labels a row, or a feature that a model does not know.
+        The file has no rows, several labels in a row, or a feature that a model does not know.
     ValueError
         A row is not in this format.
     """
@@ -74,7 +74,7 @@ def read(
 
 
 def _labels(path: Path) -> NDArray[Any]:
-    """Read the first word of each row: a number, whole ones exactly."""
+    """Read the first word of each row, a number; whole numbers are read exactly."""
     words = []
     with open_bytes(path) as file:
         for line in file:
