@@ -134,13 +134,13 @@ def _inverse(
 ) -> _Inverse | None:
     """Invert the smallest Hessian consistent with rounding; None if it is singular."""
     k, d = size.shape
-    decay, g = objective.decay[:d], gradient[:, :d].copy()
+    decay, g = objective.decay[:d], gradient[:, :d]
     # Adding a constant to the weights of all classes changes nothing if they are not penalised, so
-    # the gradient is 0 in that direction, and a positive curvature there does no harm.
+    # the gradient has nothing but rounding in that direction, and a positive curvature there does
+    # no harm.
     if k > 1:
         for i in np.flatnonzero(decay == 0):
             hessian[:, i, :, i] += np.einsum("cc->c", hessian[:, i, :, i]).mean()
-            g[:, i] -= g[:, i].mean()
     matrix = hessian.reshape(g.size, g.size) + np.diag(np.tile(decay, k))
     root = np.sqrt(np.diag(matrix))
     if not (np.isfinite(root).all() and (root > 0).all()):

@@ -20,7 +20,7 @@ from fastlin.kernels.arguments import CsrRows
 from fastlin.rows.conversion import as_rows, sparse_rows
 from fastlin.rows.samples import make_samples
 from fastlin.rows.scaling import InputScale
-from fastlin.solvers import curvature
+from fastlin.solvers import certificate, curvature
 from fastlin.solvers.curvature import Curvature
 from fastlin.solvers.lbfgs import minimize
 from fastlin.solvers.newton_bound import _reach
@@ -302,6 +302,35 @@ def test_a_short_step_is_not_taken_for_the_optimum(monkeypatch: pytest.MonkeyPat
     history = trained.set_params(tol=1e-4).fit(rows, labels).history_
     assert history.stop_reason == "tol"
     assert history.objective[-1] / least - 1 < 1e-2  # it was 4e-2
+
+
+def test_the_decrement_alone_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While steps are far from Newton's it is too small; too many weights for a Hessian to tell."""
+    for seed in range(4):
+        generator = np.random.default_rng(seed)
+        rows = (generator.random((400, 30)) < 0.01) * generator.random((400, 30)) * 255
+        rows[:, 0] = generator.standard_normal(400)
+        labels = generator.integers(0, 3, 400)
+        trained = LogisticRegression(solver="lbfgs", backend="numpy", l2=1e-6, max_epochs=5000)
+        least = trained.set_params(tol=1e-7).fit(rows, labels).history_.objective[-1]
+        with monkeypatch.context() as patched:
+            patched.setattr(certificate, "MOST_UNKNOWNS", 0)
+            history = trained.set_params(tol=1e-4).fit(rows, labels).history_
+        assert history.stop_reason == "tol"
+        assert history.objective[-1] / least - 1 < 1e-3  # by the decrement alone 2e-3 to 4e-3
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_rows_that_tell_nothing_give_no_stray_warning(k: int) -> None:
+    """Steps of length 0 have no curvature, by which a product would be divided."""
+    rows, labels = np.full((30, 2), 7.0), np.arange(30) % k
+    trained = LogisticRegression(
+        solver="lbfgs", backend="numpy", input_scale="standard", fit_intercept=False,
+        dtype="float32", tol=1e-10,
+    ).fit(rows, labels)  # fmt: skip
+    assert trained.n_iter_ > 1
+    assert not trained.coef_.any()
+    assert trained.history_.objective[-1] == pytest.approx(np.log(k), rel=1e-6)
 
 
 def test_float32_stops_where_it_can_tell_no_more() -> None:
