@@ -1,4 +1,4 @@
-/* A block of memory from which the arrays of a call are taken in turn. */
+/* A block of memory from which a call takes its arrays, one after the other. */
 #ifndef FASTLIN_ARENA_H
 #define FASTLIN_ARENA_H
 #include "compiler.h"
@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #endif
 
-/* Tell AddressSanitizer of the bytes between the arrays of one block (`make sanitize`). */
+/* Tell AddressSanitizer about the gaps between the arrays of a block (`make sanitize`). */
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #define FORBID(from, to) __asan_poison_memory_region(from, (size_t)((to) - (from)))
@@ -17,7 +17,7 @@
 #define CACHE_LINE 64
 #define LARGE_PAGE ((size_t)2 << 20)
 
-/* Without a block it only counts what will be used. */
+/* Without a block it only counts the bytes that will be used. */
 typedef struct {
     char *block;
     size_t used;
@@ -32,8 +32,8 @@ static inline void *take(arena *memory, size_t bytes) {
     return p;
 }
 
-/* Allocate what was counted, all zero. Large blocks lie in large pages if the system has them: what
- * is read here and there in them is then found without a walk through the page tables. */
+/* Allocate the counted bytes, all zero. Large blocks use large pages if the system has them, so
+ * that scattered reads need no walk through the page tables. */
 static inline bool reserve(arena *memory) {
     size_t page = memory->used < LARGE_PAGE ? CACHE_LINE : LARGE_PAGE;
     size_t size = round_up(memory->used + CACHE_LINE, page);

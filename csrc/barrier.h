@@ -14,12 +14,12 @@
 #define PAUSE ((void)0)
 #endif
 
-/* Looks before the core is given up: waits are short. But on a busy machine the thread that is
- * waited for may have lost its core, and gets one only if another gives it up. */
+/* How often a thread checks before it yields its core. Waits are short, but on a busy machine the
+ * awaited thread may have lost its core, and gets one only if another thread yields. */
 #define SPINS_BEFORE_YIELD 200
 
-/* Whether this thread's team has more threads than there are cores: then the one that is waited for
- * has lost its core, and looking again keeps it from getting one. */
+/* Whether this thread's team has more threads than there are cores. Then the awaited thread has no
+ * core, and checking again keeps it from getting one. */
 static _Thread_local bool crowded;
 
 static inline void wait_a_little(int *spins) {
@@ -29,12 +29,12 @@ static inline void wait_a_little(int *spins) {
         sched_yield();
 }
 
-/* Each field has a cache line of its own: a thread that arrives would take the line from those that
- * watch the generation. */
+/* Each field has its own cache line; otherwise an arriving thread would take the line from those
+ * that watch the generation. */
 typedef struct {
     _Alignas(64) atomic_int arrived;
     _Alignas(64) atomic_int generation;
-    _Alignas(64) atomic_llong leaves_off; /* 1 + the position to leave off at, or 0: none */
+    _Alignas(64) atomic_llong leaves_off; /* 1 + the position at which to stop, or 0: none */
 } barrier;
 
 /* The last thread to arrive begins the next generation, which the others wait for. */
@@ -51,14 +51,14 @@ static inline void wait_for_all(barrier *here, int64_t n_threads) {
         wait_a_little(&spins);
 }
 
-/* Whether the caller has asked the kernel to leave off, as it may at any moment. */
+/* Whether the caller has asked the kernel to stop, as it may at any moment. */
 static inline bool told_to_stop(const int32_t *stop) {
     return __atomic_load_n(stop, __ATOMIC_RELAXED) != 0;
 }
 
-/* All threads must leave off at the same position of the work, or one would wait for ever. Thread 0
- * decides, at a position, before the barrier. A decision at the next position, which it may take
- * before a slower thread has asked about this one, does not change the answer. */
+/* All threads must stop at the same position of the work, or one would wait forever. Thread 0
+ * decides at a position, before the barrier. It may decide at the next position before a slower
+ * thread has asked about this one, which does not change the answer. */
 static inline void decide_to_leave_off(barrier *here, const int32_t *stop, int64_t thread,
                                        int64_t position) {
     if (thread == 0 && told_to_stop(stop))

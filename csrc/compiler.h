@@ -1,4 +1,4 @@
-/* What compilers and machines call things. */
+/* What differs between compilers and machines. */
 #ifndef FASTLIN_COMPILER_H
 #define FASTLIN_COMPILER_H
 #define _GNU_SOURCE /* affinities, madvise, syscall */
@@ -13,7 +13,7 @@
 #endif
 
 #define INLINE static inline __attribute__((always_inline, unused))
-/* A function of the templates that not every instance needs. */
+/* A function of the templates that some instances do not use. */
 #define MAY_BE_UNUSED static __attribute__((unused))
 
 #if defined(__clang__)
@@ -28,8 +28,8 @@
 #define SHUFFLE(I, a, b, ...) __builtin_shuffle(a, b, (I){__VA_ARGS__})
 #endif
 
-/* Keep a vector that is used several times in a register: compilers would rather read it from
- * memory again in each instruction, and the loads, not the products, would set the pace. */
+/* Keep a vector that is used several times in a register. Compilers would read it from memory in
+ * each instruction, and then loads instead of products would limit the speed. */
 #if defined(__x86_64__)
 #define KEEP_IN_REGISTER(v) __asm__("" : "+v"(v))
 #elif defined(__aarch64__)
@@ -38,7 +38,7 @@
 #define KEEP_IN_REGISTER(v) ((void)0)
 #endif
 
-/* Whether AMX can be compiled: GCC knows it from version 11 on, and Linux grants its registers. */
+/* Whether AMX can be compiled: it takes GCC 11 or newer, and Linux, which grants its registers. */
 #if defined(__x86_64__) && defined(__linux__) && !defined(__clang__) && __GNUC__ >= 11
 #define HAS_AMX 1
 #else

@@ -9,7 +9,7 @@
 typedef struct {
     const char *name;
     bool (*runs_here)(void);
-    const kernels *of_pairs; /* those that there are not: the next set's */
+    const kernels *of_pairs; /* pairs that a set lacks: the next set's */
 } instruction_set;
 
 extern const kernels fastlin_baseline_kernels[];
@@ -30,7 +30,7 @@ static bool has_avx2(void) {
 
 #if HAS_AMX
 extern const kernels fastlin_amx_kernels[];
-/* CPUID's leaf 7; and the system must grant the unit's registers, once for the whole process. */
+/* CPUID leaf 7; and the system must grant the unit's registers, once for the whole process. */
 static bool has_amx(void) {
     enum { AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25, ARCH_REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18 };
     unsigned eax, ebx, ecx, edx;
@@ -95,7 +95,7 @@ const char *fastlin_compiler(void) {
 #endif
 }
 
-/* Have the kernels of the best set that has them do what is asked. */
+/* Call the kernels of the best set that has them. */
 static int run(request ask) {
     const fastlin_samples *samples = ask.samples;
     int columns = samples->row_starts ? samples->index_type : NO_COLUMNS;

@@ -3,7 +3,7 @@
  *
  * Legend: n rows, d features, k classes (k == 1: sigmoid, labels 0 and 1; k > 1: softmax),
  * m positions of the order, s steps. The mathematics and the meaning of shift, gain and decay:
- * fastlin/kernels/arguments.py and reference.py. Pointers may be NULL if it says so.
+ * fastlin/kernels/arguments.py and reference.py. Pointers may be NULL only if stated.
  */
 #ifndef FASTLIN_API_H
 #define FASTLIN_API_H
@@ -24,8 +24,8 @@ enum fastlin_status {
     FASTLIN_BAD_BLOCKING = 3
 };
 
-/* Read, never written. `weight_type` is that of every (T) array below. If `row_starts` is not
- * NULL the rows are sparse: rows holds the z values other than zero, row by row; `shift` is NULL.
+/* Only read. `weight_type` is T, the type of the arrays marked T below. If `row_starts` is not
+ * NULL, the rows are sparse: `rows` holds the z non-zero values, row by row, and `shift` is NULL.
  */
 typedef struct {
     const void *rows;       /* (n, d), or (z,), of row_type */
@@ -40,7 +40,7 @@ typedef struct {
     const int32_t *labels;       /* (n,), or NULL for logits */
     const double *sample_weight; /* (n,) or NULL: all 1 */
     const void *shift;           /* (d,) T or NULL: all 0 */
-    const int32_t *stop;         /* another thread sets it to 1 to have the kernel leave off */
+    const int32_t *stop;         /* another thread sets it to 1 to stop the kernel */
 } fastlin_samples;
 
 /* Changed in place. */
@@ -66,10 +66,10 @@ typedef struct {
     int nesterov;
 } fastlin_step_options;
 
-/* How a call is cut, as fastlin/kernels/blocking.py decides and explains it. */
+/* How the work is divided, as fastlin/kernels/blocking.py decides and explains. */
 typedef struct {
-    int n_threads;        /* at most; fewer if the system gives fewer */
-    int matrix_unit;      /* dense rows: whether it multiplies */
+    int n_threads;        /* at most; fewer if the system allows fewer */
+    int matrix_unit;      /* dense rows: whether to use it */
     int shares_residuals; /* dense rows: whether threads divide a panel's rows between them */
     int64_t block;        /* dense rows: classes in a block */
     int64_t n_slices;     /* dense rows: of the features */
@@ -78,8 +78,8 @@ typedef struct {
     int64_t flush_interval; /* sparse rows: such sums between two additions to the gradient */
 } fastlin_blocking;
 
-/* Each returns a fastlin_status. One that was told to leave off returns soon, and what it has
- * written is worth nothing. */
+/* Each returns a fastlin_status. One that was told to stop returns soon, and its results are
+ * invalid. */
 int fastlin_sgd_steps(const fastlin_samples *samples, const int64_t *order, int64_t n_order,
                       const fastlin_parameters *parameters, const fastlin_step_options *options,
                       double *losses_out /* (s,) */, const fastlin_blocking *blocking);

@@ -1,11 +1,11 @@
 /* The kernels of one pair of types, of sparse rows if COLUMN is the type of their columns.
  *
- * Every name that is defined here or below is undefined again, or made by NAME, so that the next
- * pair can have its own. */
+ * Every name that is defined here or in the included files is undefined again, or made by NAME, so
+ * that the next pair can define its own. */
 #include "vector.h"
 
-/* Rows whose losses are computed together: of dense rows few enough to stay in a core's cache from
- * phase A to phase C, of sparse rows a vector of them. */
+/* Rows whose losses are computed together. Dense: few enough to stay in a core's cache from phase A
+ * to phase C. Sparse: one vector of rows. */
 #if defined(COLUMN)
 #define PANEL LANES
 #else

@@ -1,4 +1,4 @@
-/* AMX: a matrix unit for bytes, beside AVX-512. Serves uint8 rows with float32 weights. */
+/* AMX, a matrix unit for bytes, with AVX-512: for uint8 rows with float32 weights. */
 #include "compiler.h"
 #if HAS_AMX
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,fma,amx-tile,amx-int8")

@@ -1,5 +1,5 @@
-/* What every machine of the architecture has: SSE2 on x86-64, NEON on 64-bit Arm, and whatever
- * the compiler makes of 16-byte vectors elsewhere. */
+/* The baseline of the architecture: SSE2 on x86-64, NEON on 64-bit Arm, and elsewhere the
+ * instructions that the compiler chooses for 16-byte vectors. */
 #define ISA baseline
 #define VECTOR_BYTES 16
 #if defined(__aarch64__)

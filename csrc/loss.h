@@ -1,7 +1,7 @@
-/* The loss of rows by their logits: sigmoid, softmax and the rule for ties.
+/* The loss of rows from their logits: sigmoid, softmax and the rule for ties.
  *
- * See cross_entropy and score in fastlin/kernels/reference.py. Logits lie [class][PANEL], PANEL
- * rows next to each other: a vector holds a class of LANES rows, whose losses are independent.
+ * See cross_entropy and score in fastlin/kernels/reference.py. Logits are stored [class][PANEL],
+ * PANEL rows next to each other, so a vector holds one class of LANES independent rows.
  */
 
 /* Losses of n_rows <= LANES rows, times row_weight (LANES). z: their logits, which with `gradient`
@@ -9,14 +9,14 @@
 INLINE V NAME(cross_entropy)(int64_t k, WEIGHT *z, const int32_t *labels, int64_t n_rows,
                              const WEIGHT *row_weight, bool gradient) {
     const V one = NAME(splat)(1), zero = NAME(splat)(0), weight = *(const V *)row_weight;
-    /* An array: compilers write a lane of a vector that is known only then through memory. */
+    /* An array, because compilers store a lane with a variable index through memory. */
     WEIGHT of_label[LANES] __attribute__((aligned(VECTOR_BYTES))) = {0};
     if (k == 1) {
         for (int64_t lane = 0; lane < n_rows; lane++) of_label[lane] = (WEIGHT)labels[lane];
         V logit = *(const V *)z, y = *(const V *)of_label;
         V small = NAME(exp)(NAME(select)(logit > zero, -logit, logit));
         V sum = one + small;
-        /* log1p(small): the second term is what rounding took from the sum. */
+        /* log1p(small): the second term restores what the sum has lost to rounding. */
         V softplus = NAME(largest)(logit, zero) + NAME(log)(sum) + (small - (sum - one)) / sum;
         if (gradient) *(V *)z = weight * (NAME(select)(logit >= zero, one, small) / sum - y);
         return weight * (softplus - y * logit);
@@ -48,7 +48,7 @@ static void NAME(losses)(int64_t k, WEIGHT *z, const int32_t *labels, const WEIG
             k, z + i, labels + i, at_most(n_rows - i, LANES), row_weight + i, gradient);
 }
 
-/* What a panel's losses are multiplied by, 0 after its last row, and its labels: (PANEL) each. */
+/* The factors of a panel's losses, 0 after its last row, and its labels: (PANEL) each. */
 static void NAME(weigh)(const request *ask, int64_t first, int64_t n_rows, double divisor,
                         WEIGHT *row_weight_out, int32_t *labels_out) {
     for (int64_t i = 0; i < PANEL; i++) {
@@ -60,7 +60,7 @@ static void NAME(weigh)(const request *ask, int64_t first, int64_t n_rows, doubl
     }
 }
 
-/* Whether a row's label has the first of its largest logits; z: at the row. */
+/* Whether the first of a row's largest logits is its label's; z: at the row. */
 INLINE bool NAME(is_correct)(int64_t k, const WEIGHT *z, int32_t label) {
     if (k == 1) return (z[0] > 0) == (label == 1);
     WEIGHT of_label = z[label * PANEL];

@@ -1,5 +1,5 @@
-/* A pass over all rows that keeps nothing but what it is for: the sum of the losses and the number
- * of correct predictions, or the logits. Threads split the panels. */
+/* A pass over all rows, which returns the sum of the losses and the number of correct predictions,
+ * or the logits. Threads split the panels. */
 
 /* One thread's panels. */
 static void NAME(pass_work)(void *context, int64_t thread) {

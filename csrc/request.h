@@ -1,26 +1,25 @@
-/* Design of the C backend; what a call asks of the kernels, and the table of them.
+/* The design of the C backend; the request of a call to the kernels, and the table of kernels.
  *
  * One text for all types and instruction sets. C has no templates, so headers are included again:
  *
  *   isa_avx2.c   defines ISA, VECTOR_BYTES and REGISTERS, and includes family.h
  *   family.h     includes pairs.h twice: to compile an instance of each pair, and to list them
  *   pairs.h      defines WEIGHT, ROW (and COLUMN) for each pair, and includes EACH_PAIR
- *   instance.h   is such an EACH_PAIR: vectors, loss and step, then the rooms of dense or sparse
- * rows
+ *   instance.h   is such an EACH_PAIR: vectors, loss and step, then dense/ or sparse/
  *
- * NAME(x) makes names of an instance's own. Arrays are plain pointers, vectors are the compiler's
- * extension; intrinsics appear only if the compiler is known to do badly without, and in the matrix
- * unit. A call goes from dispatch.c to `descend` or `pass` of an instance, a pointer in a table,
- * and from there to micro-kernels that are inlined with constant sizes: no call in a loop over
- * features.
+ * NAME(x) gives each instance its own names. Arrays are plain pointers, and vectors are the
+ * compiler's extension; intrinsics appear only if the compiler does badly without them, and for the
+ * matrix unit. A call goes from dispatch.c to `descend` or `pass` of an instance, a pointer in a
+ * table, and from there to micro-kernels that are inlined with constant sizes, so no loop over
+ * features contains a call.
  *
- * Threads live as long as a call (team.h) and meet at a barrier that spins (barrier.h), every few
- * microseconds: a sleeping barrier would take longer than the work between two of them. Dense rows:
- * each thread owns some features, so its weights stay in its core's cache (dense/run.h); their
- * layout has a picture in dense/layout.h. Sparse rows: sparse/run.h, with a picture in
- * sparse/layout.h.
+ * Threads live as long as a call (team.h) and meet every few microseconds at a barrier that spins
+ * (barrier.h); a barrier that sleeps would take longer than the work between two of them. For dense
+ * rows each thread owns some features, so its weights stay in its core's cache (dense/run.h, and
+ * dense/layout.h with a picture). For sparse rows see sparse/run.h, and sparse/layout.h with a
+ * picture.
  *
- * How work is cut is decided in fastlin/kernels/blocking.py and comes as a fastlin_blocking. */
+ * fastlin/kernels/blocking.py decides how the work is divided, and passes a fastlin_blocking. */
 #ifndef FASTLIN_REQUEST_H
 #define FASTLIN_REQUEST_H
 #include "team.h"
@@ -54,7 +53,7 @@ INLINE int64_t row_at(const request *ask, int64_t position) {
     return ask->order ? ask->order[position] : position;
 }
 
-/* Whether nothing is asked for but the score or the logits of all rows. */
+/* Whether the request is for the score or the logits of all rows. */
 INLINE bool is_pass(const request *ask) {
     return !ask->options && !ask->weights_gradient_out;
 }
@@ -64,7 +63,7 @@ INLINE int64_t batch_rows(const request *ask, int64_t first) {
     return first < ask->n_order ? at_most(ask->n_order - first, ask->batch_size) : 0;
 }
 
-/* What a row's loss is multiplied by: its weight over the divisor. */
+/* The factor of a row's loss: its weight over the divisor. */
 INLINE double weight_of_row(const request *ask, int64_t row, double divisor) {
     return (ask->samples->sample_weight ? ask->samples->sample_weight[row] : 1) / divisor;
 }

@@ -1,13 +1,14 @@
 /* The update rule: one step of gradient descent with momentum and a running average.
  *
- * See sgd_steps in fastlin/kernels/reference.py. A macro, since it serves numbers and vectors of
- * them: dense kernels step with vectors of weights, sparse ones with the linear map that it is.
+ * See sgd_steps in fastlin/kernels/reference.py. It is a macro because it serves numbers and
+ * vectors: dense kernels step with vectors of weights, sparse ones with the coefficients of a
+ * linear map.
  */
 
 #ifndef FASTLIN_STEP_H
 #define FASTLIN_STEP_H
 
-/* What a step multiplies by. */
+/* The coefficients of a step. */
 typedef struct {
     double rate, momentum, average_rate;
     bool nesterov;
@@ -22,7 +23,7 @@ static inline step_rates rates_of(const fastlin_step_options *options, int64_t s
     };
 }
 
-/* Step with `gradient`, that of the penalty included. weight, velocity, average: pointers; the last
+/* Step with `gradient`, which includes the penalty's. weight, velocity, average: pointers; the last
  * two are NULL without momentum or average. `rates` has numbers of their type. */
 #define DESCEND(rates, gradient, weight, velocity, average)                         \
     do {                                                                            \
@@ -67,7 +68,7 @@ static NAME(intercept) NAME(take_intercept)(arena *memory, const fastlin_paramet
                              p->intercept_average ? take(memory, bytes) : NULL};
 }
 
-/* Between the caller's arrays and a thread's own. */
+/* Copy between the caller's arrays and a thread's own. */
 static void NAME(copy_intercept)(const fastlin_parameters *p, NAME(intercept) b, bool back) {
     WEIGHT *outside[] = {p->intercept, p->intercept_velocity, p->intercept_average};
     WEIGHT *own[] = {b.values, b.velocity, b.average};
@@ -77,7 +78,7 @@ static void NAME(copy_intercept)(const fastlin_parameters *p, NAME(intercept) b,
                    p->n_classes * sizeof(WEIGHT));
 }
 
-/* The intercept's part of a step; residual_sum: (k) padded to whole vectors. */
+/* Update the intercept in a step; residual_sum: (k) padded to whole vectors. */
 static void NAME(step_intercept)(const fastlin_step_options *options, int64_t step, int64_t k,
                                  const WEIGHT *residual_sum, NAME(intercept) b) {
     NAME(rates) rates = NAME(rates_of)(options, step);

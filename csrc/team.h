@@ -1,8 +1,8 @@
 /* Threads that work together for the length of one call.
  *
- * A team is started for a call and joined at its end, so nothing is left that a forked child would
- * miss, and no runtime is shared with other libraries. If the system gives fewer threads than were
- * asked for, the team is smaller: its size is known before the work is divided.
+ * A team is started for a call and joined at its end, so a forked child lacks nothing, and no
+ * runtime is shared with other libraries. If the system allows fewer threads than requested, the
+ * team is smaller; its size is known before the work is divided.
  *
  * Without pthread.h, or with FASTLIN_WITHOUT_THREADS, the calling thread is the whole team. */
 #ifndef FASTLIN_TEAM_H
@@ -51,8 +51,8 @@ struct team {
 };
 
 #if CHOOSES_CORES
-/* Have new threads begin on other cores than the calling thread's, if there are as many. If the
- * others are busy, Linux would begin them on this one, and move them too late for a call of
+/* Let new threads start on other cores than the calling thread's, if there are enough. If the
+ * others are busy, Linux would start them on this one, and move them too late for a call of
  * milliseconds. */
 static inline bool begin_elsewhere(pthread_attr_t *attributes, cpu_set_t *cores, int64_t n_new) {
     int here = sched_getcpu();
@@ -77,13 +77,13 @@ static void *team_member_main(void *argument) {
     return NULL;
 }
 
-/* Start up to n_threads threads, which wait for the work; returns how many there are. */
+/* Start up to n_threads threads, which wait for the work; returns their number. */
 static inline int64_t start_team(team *t, int64_t n_threads) {
     *t = (team){.n_threads = 1};
     if (n_threads <= 1) return 1;
     t->members = calloc(n_threads - 1, sizeof(team_member));
     if (!t->members) return 1;
-    /* Python's threads handle signals; those that tell of a fault in this thread stay with it. */
+    /* Python's threads handle signals, except those of a fault in this thread. */
     sigset_t all, before;
     sigfillset(&all);
     sigdelset(&all, SIGSEGV);
@@ -134,8 +134,8 @@ static inline void finish_team(team *t, team_work *work, void *context) {
 }
 #endif
 
-/* Start up to n_threads threads, call set_up, which returns a fastlin_status, with as many as there
- * are, and have each do its work. */
+/* Start up to n_threads threads, call set_up, which returns a fastlin_status, with their number,
+ * and let each do its work. */
 static inline int work_together(int64_t n_threads, int (*set_up)(void *context, int64_t n_threads),
                                 team_work *work, void *context) {
     team threads;

@@ -2,7 +2,7 @@
  *
  * Expects VECTOR_BYTES, WEIGHT and ROW, and WEIGHT_IS_DOUBLE, ROW_IS_UINT8 as 0 or 1. Written in
  * the vector extensions that GCC and Clang share, so that one text serves every instruction set;
- * intrinsics only where a conversion is known to be compiled badly otherwise.
+ * intrinsics only for conversions that compilers translate badly otherwise.
  */
 #define LANES (VECTOR_BYTES / (WEIGHT_IS_DOUBLE ? 8 : 4))
 
@@ -64,8 +64,8 @@ INLINE V NAME(load_row)(const ROW *p) {
 #endif
 }
 
-/* One level of a transposing sum. In every group of 2 * width lanes the first half becomes what
- * a's two halves add up to, the second half what b's do: one blend and one permutation. */
+/* One level of a transposing sum. In every group of 2 * width lanes, the first half becomes the sum
+ * of a's two halves, the second half the sum of b's: one blend and one permutation. */
 #define UPPER(lane, width) (((lane) & (width)) != 0)
 #define KEPT(lane, width) (UPPER(lane, width) ? LANES + (lane) : (lane))
 #define MOVED(lane, width) (UPPER(lane, width) ? LANES + (lane) - (width) : (lane) + (width))

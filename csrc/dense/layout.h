@@ -1,4 +1,4 @@
-/* Where the weights of dense rows lie, and what of them belongs to a slice or a thread.
+/* The layout of the weights of dense rows, and the part of each slice and thread.
  *
  * Packed weights: [block of classes][vector of features][class in block][lane], 0 if there is no
  * such class. With blocks of two classes and vectors of four features:
@@ -7,13 +7,13 @@
  *     | c0 f0-3 | c1 f0-3 | c0 f4-7 | c1 f4-7 |   | c2 f0-3 | c3 f0-3 | c2 f4-7 | ...
  *
  * So a micro-kernel, which keeps a block in registers, reads the weights from front to back. The
- * last vector holds the last LANES features: lanes that it shares with the one before are 0 and
- * stay so, since their gain is. Rows that are shorter than a vector are copied.
+ * last vector holds the last LANES features. The lanes that it shares with the vector before are 0
+ * and stay 0, since their gain is 0. Rows that are shorter than a vector are copied.
  */
 typedef struct {
     int64_t d, k;
     int64_t n_vectors; /* of features */
-    int64_t n_slices;  /* of features; by the shape alone, so that the sums over them are */
+    int64_t n_slices;  /* of features; depends only on the shape, and so do the sums over them */
     int64_t block, n_blocks, k_padded;
 } NAME(shape);
 #define SHAPE NAME(shape)
@@ -48,7 +48,7 @@ INLINE bool NAME(owns)(const SHAPE *shape, int64_t vector, int lane) {
     return feature >= vector * LANES && feature < shape->d;
 }
 
-/* Where the LANES weights of a class and a vector of features lie in packed weights. */
+/* Index in packed weights of the LANES weights of a class and a vector of features. */
 INLINE int64_t NAME(packed_at)(const SHAPE *shape, int64_t c, int64_t vector) {
     int64_t in_block = c % shape->block;
     return ((c - in_block) * shape->n_vectors + vector * shape->block + in_block) * LANES;
@@ -58,7 +58,7 @@ static size_t NAME(packed_size)(const SHAPE *shape) {
     return shape->k_padded * shape->n_vectors * LANES;
 }
 
-/* Copy weights (k, d) to packed ones, or back. */
+/* Copy weights (k, d) to packed weights, or back. */
 static void NAME(pack)(const SHAPE *shape, WEIGHT *packed, WEIGHT *weights, bool back) {
     for (int64_t c = 0; c < shape->k; c++)
         for (int64_t v = 0; v < shape->n_vectors; v++) {
@@ -94,8 +94,8 @@ INLINE int64_t NAME(slice_bound)(const SHAPE *shape, int64_t slice) {
     return shape->n_vectors * slice / shape->n_slices / MOST_VECTORS_AT_ONCE * MOST_VECTORS_AT_ONCE;
 }
 
-/* What a thread does: the sums over its slices, or over some rows of one slice that several threads
- * share (number `part` of n_parts), and the update of its vectors. */
+/* A thread's part: the sums over its slices, or over some rows of one slice that several threads
+ * share (as number `part` of n_parts), and the update of its vectors. */
 typedef struct {
     int64_t first_slice, stop_slice;
     int64_t part, n_parts;
@@ -119,7 +119,7 @@ static NAME(division) NAME(divide)(const SHAPE *shape, int64_t thread, int64_t n
     own.n_parts = stop_thread - first_thread;
     int64_t first = NAME(slice_bound)(shape, slice);
     int64_t n_vectors = NAME(slice_bound)(shape, slice + 1) - first;
-    /* Even bounds: micro-kernels take several vectors at once, and a single one at less speed. */
+    /* Even bounds, because micro-kernels are fastest with several vectors at once. */
     own.first_vector = first + n_vectors * own.part / own.n_parts / 2 * 2;
     own.stop_vector = own.part + 1 == own.n_parts
                           ? first + n_vectors

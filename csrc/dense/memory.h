@@ -1,6 +1,6 @@
-/* The memory of a call on dense rows: what all threads share, and what each has of its own. */
+/* The memory of a call on dense rows, shared and of each thread. */
 
-/* Rows that phase C takes at once: a panel is computed up to a multiple of them. */
+/* Rows that phase C processes at once; a panel is rounded up to a multiple of them. */
 #if MATRIX_UNIT
 #define ROWS_IN_REGISTER 64
 #define ROWS_STAGED 32 /* in phase A */
@@ -18,7 +18,7 @@ typedef struct {
     WEIGHT *residual;          /* [k_padded][PANEL]: its own, or all threads' */
     WEIGHT *losses;            /* [PANEL]: likewise */
     WEIGHT *residual_sum;      /* (k_padded) over the batch */
-    NAME(intercept) intercept; /* a copy: every thread makes the intercept's step for itself */
+    NAME(intercept) intercept; /* a copy: every thread updates the intercept for itself */
 #if MATRIX_UNIT
     uint8_t *staged,
         *interleaved[2]; /* this thread's part of the panel: see matrix_unit/operands.h */
@@ -32,8 +32,8 @@ typedef struct {
     const request *ask;
     SHAPE shape;
     int64_t n_threads;
-    /* Each thread computes the residuals of all rows for itself, unless they are so many that it
-     * costs less to divide the rows and to wait for one another. */
+    /* Each thread computes the residuals of all rows for itself, unless there are so many that it
+     * is faster to divide the rows among the threads and wait for one another. */
     bool residual_shared;
     arena memory;
     barrier *barrier;
@@ -79,7 +79,7 @@ static void NAME(lay_out_own)(const RUN *run, arena *memory, int64_t thread, OWN
 #endif
 }
 
-/* Lay everything out; called twice, first with an arena that only counts. */
+/* Place all arrays; called twice, first with an arena that only counts. */
 static void NAME(lay_out)(RUN *run) {
     const request *ask = run->ask;
     const SHAPE *shape = &run->shape;
@@ -115,7 +115,7 @@ static void NAME(lay_out)(RUN *run) {
     }
 }
 
-/* Build the memory of a call on so many threads, and fill it with what the caller gave. */
+/* Allocate the memory of a call on n_threads threads, and copy the caller's arrays to it. */
 static int NAME(set_up)(void *context, int64_t n_threads) {
     RUN *run = context;
     const request *ask = run->ask;

@@ -25,8 +25,8 @@ INLINE void NAME(slice_logits_of)(const int block, const int n_at_once, const RU
     }
 }
 
-/* Sums over a run of vectors for rows first_row .. stop_row - 1, rounded up to what the
- * micro-kernel takes at once (rows has entries for that). out: [class][PANEL]. */
+/* Sums over a run of vectors for rows first_row .. stop_row - 1, rounded up to the number of rows
+ * of the micro-kernel (`rows` has entries for them). out: [class][PANEL]. */
 static void NAME(slice_logits)(const RUN *run, const ROW *const *rows, int64_t first_row,
                                int64_t stop_row, int64_t first_vector, int64_t stop_vector,
                                WEIGHT *out) {
@@ -41,7 +41,8 @@ static void NAME(slice_logits)(const RUN *run, const ROW *const *rows, int64_t f
     }
 }
 
-/* Phase A: out [slice][class][PANEL]. Rows are divided by eights: micro-kernels take 2, 4 or 8. */
+/* Phase A: out [slice][class][PANEL]. Threads get multiples of 8 rows, because micro-kernels take
+ * 2, 4 or 8. */
 static void NAME(partial_logits)(const RUN *run, OWN *own, const NAME(panel) * panel, WEIGHT *out) {
     const SHAPE *shape = &run->shape;
     const NAME(division) *part = &own->part;

@@ -1,7 +1,7 @@
 /* The three phases of a panel of dense rows: A partial logits, B residuals, C gradient and update.
  */
 
-/* A panel at work: up to PANEL rows of a batch. */
+/* A panel: up to PANEL rows of a batch. */
 typedef struct {
     int64_t first, n_rows; /* position of the first; n_rows is 0 after the last panel */
     int64_t step, n_batch_rows;
@@ -22,7 +22,7 @@ static void NAME(gather)(const RUN *run, int64_t first, int64_t n_rows, const RO
     }
 }
 
-/* The panel that begins at a position; `buffer` of the two holds its rows. */
+/* The panel that begins at a position; `buffer`, 0 or 1, holds its rows. */
 static NAME(panel) NAME(panel_at)(const RUN *run, OWN *own, int64_t first, int buffer) {
     const request *ask = run->ask;
     if (first >= ask->n_order) return (NAME(panel)){.first = first};
@@ -41,7 +41,7 @@ static NAME(panel) NAME(panel_at)(const RUN *run, OWN *own, int64_t first, int b
 
 /* ---------------------------------------------------------------- A */
 
-/* What the shift takes off every logit, from a run of vectors of features: out (k_padded). */
+/* What the shift subtracts from every logit, over a run of vectors of features: out (k_padded). */
 static void NAME(slice_offset)(const RUN *run, int64_t first_vector, int64_t stop_vector,
                                WEIGHT *out) {
     const SHAPE *shape = &run->shape;
@@ -74,7 +74,7 @@ static void NAME(join_slices)(const RUN *run, const WEIGHT *partial, const WEIGH
     }
 }
 
-/* Residuals of a panel, of all its rows or of a thread's, and sums of its losses and residuals. */
+/* Residuals of all rows of a panel or of a thread's, and sums of the losses and residuals. */
 static void NAME(residuals)(const RUN *run, OWN *own, int64_t thread, const NAME(panel) * panel,
                             const WEIGHT *partial, const WEIGHT *offset) {
     const request *ask = run->ask;
@@ -109,7 +109,7 @@ static void NAME(residuals)(const RUN *run, OWN *own, int64_t thread, const NAME
 /* ---------------------------------------------------------------- C */
 
 /* Finish a part of the gradient: add it to the sums, keep it for the batch's next panel, or step,
- * so that no gradient of a batch of one panel is ever stored. sums: [vector][class], of n_classes
+ * so that the gradient of a batch of one panel is never stored. sums: [vector][class], of n_classes
  * from first_class on (part of a block, or all of it if n_wide > 1) and n_wide vectors. */
 INLINE void NAME(finish)(const int n_classes, const int n_wide, const RUN *run, const OWN *own,
                          const NAME(panel) * panel, int64_t first_class, int64_t vector,
@@ -123,8 +123,7 @@ INLINE void NAME(finish)(const int n_classes, const int n_wide, const RUN *run, 
     }
     NAME(rates) rates = NAME(rates_of)(options, panel->step);
     WEIGHT decay = (WEIGHT)options->decay;
-    /* In registers: a vector that is stored might, for all the compiler knows, change what is read
-     * through a pointer. */
+    /* In registers: the compiler must assume that a stored vector changes what a pointer reads. */
     WEIGHT *weights = run->weights, *velocities = run->velocity, *averages = run->average;
     WEIGHT *kept = run->gradient;
     const WEIGHT *gain = run->gain, *shift = run->shift, *residual_sum = own->residual_sum;

@@ -7,9 +7,9 @@
  *   C  gradient         of a few features over all rows; with the batch's last panel its step
  *
  * Threads split the features, so each keeps its part of the weights in its core's cache from step
- * to step, and of all data only the partial logits pass between them, at one barrier a panel. More
- * threads than slices share a slice: its rows in phase A and its features in phase C, which takes a
- * second barrier. Slices depend on the shape and never on the threads, so the bits do not either.
+ * to step. They exchange only the partial logits, at one barrier for each panel. If there are more
+ * threads than slices, they share a slice: its rows in phase A and its features in phase C, which
+ * takes a second barrier. Slices depend on the shape and not on the threads, and so do the bits.
  */
 
 /* All panels of a thread. */
@@ -22,7 +22,7 @@ static void NAME(work)(void *context, int64_t thread) {
     NAME(panel) panel = NAME(panel_at)(run, own, 0, buffer);
     NAME(begin)(run, own);
     while (panel.n_rows > 0) {
-        /* Two buffers: others may still read the last panel's sums when this one's are written. */
+        /* Two buffers: others may still read the last panel's sums while this one's are written. */
         WEIGHT *partial = run->partial + (run->residual_shared ? 0 : buffer) * shape->n_slices *
                                              shape->k_padded * PANEL;
         WEIGHT *offset = run->offset + buffer * shape->n_slices * shape->k_padded;
@@ -55,8 +55,7 @@ static void NAME(work)(void *context, int64_t thread) {
     NAME(end)();
 }
 
-/* The gradient over all rows by the weights as they are scaled outside: that by the shifted rows.
- */
+/* Unpack the gradient over all rows, and correct it for the shift of the rows. */
 static void NAME(write_gradient)(const RUN *run) {
     const SHAPE *shape = &run->shape;
     const request *ask = run->ask;
@@ -93,7 +92,7 @@ static int NAME(descend)(const request *ask) {
 }
 
 #if !MATRIX_UNIT
-/* What a pass does before its first panel, and the logits of a panel: see pass.h. */
+/* The start of a pass, and the logits of a panel: see pass.h. */
 static void NAME(begin_pass)(const RUN *run, int64_t thread) {
     OWN *own = &run->own[thread];
     if (run->ask->samples->shift)

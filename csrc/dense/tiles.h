@@ -26,12 +26,12 @@ INLINE void NAME(logit_kernel)(const int block, const int n_rows, const ROW *con
                                int64_t first_column, int64_t n_full, int64_t tail_column,
                                const WEIGHT *block_weights, WEIGHT *out) {
     V sums[MOST_SUMS];
-    const ROW *at[MOST_AT_ONCE]; /* seeks the run's next vector of each row */
+    const ROW *at[MOST_AT_ONCE]; /* where the run begins in each row */
     UNROLL for (int i = 0; i < block * n_rows; i++)
         sums[i] = (V){0};
     UNROLL for (int s = 0; s < n_rows; s++)
         at[s] = rows[s] + first_column;
-    const WEIGHT *w = block_weights; /* seeks the block's weights for that vector */
+    const WEIGHT *w = block_weights; /* the block's weights for the next vector */
     for (int64_t v = 0; v < n_full; v++) {
         V x[MOST_AT_ONCE];
         UNROLL for (int s = 0; s < n_rows; s++)
@@ -58,7 +58,7 @@ INLINE void NAME(logit_kernel)(const int block, const int n_rows, const ROW *con
         V chunk[LANES];
         const int left = block * n_rows - first, count = left < LANES ? left : LANES;
         const int cycle = count > 8 ? 16 : count > 4 ? 8 : count > 2 ? 4 : count > 1 ? 2 : 1;
-        /* Fewer sums than lanes repeat, so that the compiler folds them once. */
+        /* If there are fewer sums than lanes, they repeat, and the compiler folds them once. */
         UNROLL for (int i = 0; i < LANES; i++)
             chunk[i] = i % cycle < count ? sums[first + i % cycle] : sums[first];
         *(V *)(flat + first) = NAME(sum_each)(chunk);
@@ -69,9 +69,9 @@ INLINE void NAME(logit_kernel)(const int block, const int n_rows, const ROW *con
 
 /* residual^T x over the rows of a panel, for one block of classes and n_wide vectors of features.
  *
- * residual: [class][PANEL] of the block; weights: [vector][class][lane], which will take the sums;
- * sums_out: [vector][class]. Asks for these weights, and on its way for the same features of the
- * next panel's rows, one cache line at a time. */
+ * residual: [class][PANEL] of the block; weights: [vector][class][lane], which the sums will
+ * change; sums_out: [vector][class]. Prefetches these weights and, along the way, the same features
+ * of the next panel's rows, one cache line at a time. */
 INLINE void NAME(gradient_kernel)(const int block, const int n_wide, const ROW *const *rows,
                                   const ROW *const *next_rows, int64_t column, int64_t n_rows,
                                   const WEIGHT *residual, const WEIGHT *weights, V *sums_out) {

@@ -1,18 +1,20 @@
-/* Products of uint8 rows on a matrix unit (Intel AMX), sixteen times as many a cycle as FMA makes.
+/* Products of uint8 rows on a matrix unit (Intel AMX), which makes sixteen times as many in each
+ * cycle as FMA.
  *
- * The unit multiplies bytes and sums them up in 32-bit integers, exactly. Rows are bytes already;
- * weights and residuals are written as fixed-point numbers and taken apart into digits of base 256,
- * -128 .. 127, the lowest first:
+ * The unit multiplies bytes and sums the products in 32-bit integers, exactly. Rows are bytes
+ * already; weights and residuals become fixed-point numbers, which are split into digits of base
+ * 256, -128 .. 127, the lowest first:
  *
  *   w = quantum * (w0 + 2^8 w1 + 2^16 w2 + 2^24 w3),  |w| <= 2^30 quanta,
  *
  * with one quantum, a power of two, for each class and slice of features (weights) or panel of rows
- * (residuals). So a number is off by at most 2^-30 of the largest of its class, and a small one
- * keeps about the digits that float32 would have left it. (Three digits would not do: many classes'
- * residuals are small but for a few rows.) The sums of products by digit are exact, in any order.
+ * (residuals). So the error of a number is at most 2^-30 of the largest in its class, and small
+ * numbers keep about as many digits as in float32. (Three digits would be too few, because the
+ * residuals of many classes are small except in a few rows.) The sums of products of digits are
+ * exact, in any order.
  *
  * A tile register holds 16 rows of 64 bytes. Its 16 columns (phase A) or rows (phase C) are the
- * digits of four classes. Operands lie as the unit reads them:
+ * digits of four classes. Operands have the layout that the unit reads:
  *
  *   A  staged       [row][feature]                       x  digits of weights [quad of features]
  *      [class][digit][feature in quad]                   =  [row][class][digit]
@@ -66,15 +68,15 @@ INLINE __m512i NAME(transpose_quads)(__m512i v) {
         v, _mm512_broadcast_i32x4(_mm_set_epi32(0x0f0b0703, 0x0e0a0602, 0x0d090501, 0x0c080400)));
 }
 
-/* The bits of a number's magnitude: as integers they are ordered as the magnitudes are, with
+/* The bits of a number's magnitude, which as integers have the order of the magnitudes, with
  * infinity and then nan last. */
 INLINE __m512i NAME(magnitude)(V v) {
     return _mm512_and_si512((__m512i)v, _mm512_set1_epi32(0x7fffffff));
 }
 
-/* The factor that makes the magnitude with these bits at most 2^30 quanta; and the quantum, its
- * inverse, or nan if the number is not finite, which then shows in all that is made of it. Both are
- * powers of two. */
+/* The factor by which the magnitude with these bits becomes at most 2^30 quanta; and its inverse,
+ * the quantum, or nan if the number is not finite, so that the results are nan too. Both are powers
+ * of two. */
 INLINE float NAME(fixed_point)(int32_t magnitude, float *quantum) {
     enum { BITS = 30 };
     int32_t exponent = (magnitude >> 23) - 126;

@@ -63,7 +63,7 @@ static void NAME(gradient)(const RUN *run, OWN *own, const NAME(panel) * panel,
     int32_t products[3 * 2 * 256] __attribute__((aligned(64)));
     int64_t n_rows = panel->n_rows, n_inner = (n_rows + 63) / 64;
     int64_t n_blocks = run->shape.k_padded / 4, stop = own->part.stop_vector;
-    int current = 0; /* which buffer holds the features at work */
+    int current = 0; /* the buffer of the current features */
     NAME(write_residual_digits)(run, own, n_rows);
     NAME(interleave)(run, panel->rows, n_rows, own->part.first_vector * LANES,
                      own->interleaved[current]);
@@ -71,7 +71,7 @@ static void NAME(gradient)(const RUN *run, OWN *own, const NAME(panel) * panel,
         int64_t in_register = v % VECTORS_OF_REGISTER, next = v + VECTORS_OF_REGISTER;
         if (in_register == 0 && next < stop)
             NAME(interleave)(run, panel->rows, n_rows, next * LANES, own->interleaved[1 - current]);
-        /* Half of the next panel's rows with each of a register's two pairs of vectors. */
+        /* Half of the next panel's rows for each of a register's two pairs of vectors. */
         for (int64_t i = in_register * PANEL / 4; i < (in_register + 2) * PANEL / 4; i++)
             __builtin_prefetch(next_rows[i] + (v - in_register) * LANES, 0, 2);
         NAME(operand)

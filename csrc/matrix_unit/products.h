@@ -1,4 +1,4 @@
-/* Products of tile registers: six sums of products stay in registers, two load their operands. */
+/* Products of tile registers: six registers hold sums of products, and two the operands. */
 
 typedef struct {
     uint8_t palette, start_row, reserved[14];
@@ -12,9 +12,8 @@ static void NAME(configure_registers)(void) {
     _tile_loadconfig(&shapes);
 }
 
-/* Where the tile registers of an operand lie: bytes from one of the 16 rows of a register to the
- * next, from one register to the next that it is summed over, and to the next that has a result of
- * its own. */
+/* The strides of an operand in bytes: from one of the 16 rows of a tile register to the next, to
+ * the next register of the same sum, and to the next register of another sum. */
 typedef struct {
     const void *at;
     int64_t row, next, other;

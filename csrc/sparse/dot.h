@@ -1,10 +1,10 @@
 /* Sums over the non-zeros of a row, and a row's products added to its features.
  *
- * Both work on runs of vectors: weights and velocities of a feature lie next to each other, so n
- * vectors of classes are as good as n / 2 of weights and n / 2 of velocities.
+ * Both work on runs of vectors. The weights and velocities of a feature are next to each other, so
+ * n vectors of classes may be n / 2 of weights and n / 2 of velocities.
  */
 
-/* Most vectors whose sums stay in registers. */
+/* Maximum number of vectors whose sums stay in registers. */
 #if REGISTERS >= 32
 #define MOST_VECTORS 8
 #define EACH_WIDTH(CASE) CASE(8) CASE(7) CASE(6) CASE(5) CASE(4) CASE(3) CASE(2) CASE(1)
@@ -31,7 +31,7 @@ INLINE NAME(non_zeros) NAME(row_from)(const RUN *run, int64_t position, int64_t 
     return NAME(non_zeros_at)(run, run->row_starts[row], run->row_starts[row + 1]);
 }
 
-/* Ask for what is stored of a row. */
+/* Prefetch the stored values and columns of a row. */
 INLINE void NAME(touch_row)(NAME(non_zeros) row) {
     for (int64_t s = 0; s < row.count; s += CACHE_LINE / sizeof(WEIGHT)) {
         __builtin_prefetch(row.values + s, 0, 3);
@@ -41,7 +41,7 @@ INLINE void NAME(touch_row)(NAME(non_zeros) row) {
     }
 }
 
-/* Ask for n numbers of the feature of a non-zero of a row that is next. */
+/* Prefetch n numbers of the feature of a non-zero of the next row. */
 INLINE void NAME(touch)(const int64_t n, const WEIGHT *of_features, int64_t feature_size,
                         const NAME(non_zeros) * next, int64_t s) {
     if (s >= next->count) return;
@@ -53,7 +53,7 @@ INLINE void NAME(touch)(const int64_t n, const WEIGHT *of_features, int64_t feat
 /* out (n * LANES): the sum of value * n vectors of its feature, from `state` on. */
 INLINE void NAME(dot)(const int n, NAME(non_zeros) row, NAME(non_zeros) next, const WEIGHT *state,
                       int64_t feature_size, WEIGHT *out) {
-    /* Sums of their own for neighbours, so that one product need not wait for the one before. */
+    /* Neighbours have separate sums, so that a product need not wait for the one before. */
     const int n_sets = n == 1 ? 4 : 2 * n <= MOST_VECTORS ? 2 : 1;
     V sums[MOST_VECTORS];
     UNROLL for (int i = 0; i < n * n_sets; i++)
@@ -142,8 +142,8 @@ INLINE void NAME(scatter_one)(const int n, const bool gained, NAME(non_zeros) ro
     }
 }
 
-/* Sums of a row over n numbers of each feature, at the front of what is kept of it: out (n), in
- * whole vectors unless there is one class. */
+/* Sums of a row over the first n numbers of each feature: out (n), in whole vectors unless there is
+ * one class. */
 static void NAME(row_sums)(const RUN *run, NAME(non_zeros) row, NAME(non_zeros) next, WEIGHT *out) {
     const SHAPE *shape = &run->shape;
     int64_t size = shape->feature_size, n_vectors = shape->n_read * shape->stride / LANES;
@@ -170,7 +170,7 @@ static void NAME(row_sums)(const RUN *run, NAME(non_zeros) row, NAME(non_zeros) 
     }
 }
 
-/* Add a row's products with n numbers, factors (n), to n numbers of each of its features. */
+/* Add a row's products with `factors` (n) to n numbers of each of its features. */
 INLINE void NAME(add_row_with)(const bool gained, int64_t n, NAME(non_zeros) row,
                                NAME(non_zeros) next, const WEIGHT *factors, const WEIGHT *gain,
                                WEIGHT *target) {

@@ -1,19 +1,19 @@
 /* The memory of a call on sparse rows, and how threads share the work.
  *
- * State: [feature][weight, velocity, average][class], those of the three that there are, in the
- * coordinates of a mixture (mixture.h); classes padded to whole vectors, with 1 for the sigmoid:
+ * State: [feature][weight, velocity, average][class], without those of the three that are not used,
+ * in the coordinates of a mixture (mixture.h); classes padded to whole vectors, 1 for the sigmoid:
  *
  *     feature 0                    feature 1
  *     | weights | velocities |     | weights | velocities |     ...
  *       c0 c1 .. 0 0
  *
- * So a non-zero touches one run of memory, whatever the number of classes.
+ * So a non-zero accesses one run of memory, whatever the number of classes.
  */
 typedef struct {
     int64_t d, k, stride;      /* numbers from one array of a feature to the next */
-    int64_t velocity, average; /* which array of a feature; 0: there is none */
+    int64_t velocity, average; /* index of the array in a feature; 0: there is none */
     int64_t n_arrays, feature_size;
-    int64_t n_read; /* arrays that logits are made of: the weights, and the velocities */
+    int64_t n_read; /* arrays that logits depend on: the weights, and the velocities */
 } NAME(shape);
 #define SHAPE NAME(shape)
 
@@ -31,7 +31,7 @@ typedef struct {
     const WEIGHT *values;
     const COLUMN *columns, *row_starts;
     int64_t n_threads;
-    bool in_place; /* steps add rows to the state one by one, not to `gradient` first */
+    bool in_place; /* steps add rows directly to the state, not to `gradient` first */
     bool one_gain; /* the same for all features */
     arena memory;
     barrier *barrier;
@@ -61,7 +61,7 @@ static SHAPE NAME(shape_of)(const request *ask) {
     return shape;
 }
 
-/* Lay everything out; called twice, first with an arena that only counts. */
+/* Place all arrays; called twice, first with an arena that only counts. */
 static void NAME(lay_out)(RUN *run) {
     const request *ask = run->ask;
     const SHAPE *shape = &run->shape;
@@ -93,7 +93,7 @@ static void NAME(lay_out)(RUN *run) {
     }
 }
 
-/* Give every thread features with as many non-zeros, counted in rows spread over the samples. */
+/* Give every thread features with about as many non-zeros, counted in evenly spaced rows. */
 static int NAME(divide)(RUN *run) {
     enum { MOST_ROWS = 2048 };
     const SHAPE *shape = &run->shape;
@@ -125,7 +125,7 @@ static int NAME(set_up)(void *context, int64_t n_threads) {
     return NAME(divide)(run);
 }
 
-/* Copy some features of the arrays outside, each [class][feature], to the state, or back. */
+/* Copy some features of the caller's arrays, each [class][feature], to the state, or back. */
 static void NAME(pack)(const RUN *run, int64_t first, int64_t stop, bool back) {
     const SHAPE *shape = &run->shape;
     const fastlin_parameters *p = run->ask->parameters;
@@ -133,7 +133,7 @@ static void NAME(pack)(const RUN *run, int64_t first, int64_t stop, bool back) {
     WEIGHT *array = run->state;
     for (int i = 0; i < 3; i++) {
         if (!outside[i]) continue;
-        /* A few features at a time: a line of each class, and all lines of these features. */
+        /* A few features at a time: one cache line of each class, and all of the features'. */
         for (int64_t from = first; from < stop; from += LANES)
             for (int64_t c = 0; c < shape->k; c++)
                 for (int64_t f = from; f < at_most(from + LANES, stop); f++) {
@@ -171,7 +171,7 @@ static void NAME(split)(const RUN *run, int64_t batch_first, int64_t first, int6
     }
 }
 
-/* First position of a thread's rows of a batch: about as many non-zeros for all threads. */
+/* First position of a thread's rows of a batch; all threads get about as many non-zeros. */
 static int64_t NAME(first_position)(const RUN *run, int64_t first, int64_t stop, int64_t thread) {
     enum { COST_OF_A_ROW = 16 };
     if (thread == 0) return first;

@@ -1,14 +1,13 @@
-/* What steps do to the features that none of their rows stores.
+/* Steps on features that are zero in all rows of a batch.
  *
- * Without a gradient by the data a step is the same linear map for all features, of a feature's
- * weight, velocity and average. So these three are held in coordinates x, y, z that such a step
- * does not change, and only the map from coordinates to values, the mixture, goes on with every
- * step:
+ * Without a gradient by the data a step is a linear map of a feature's weight, velocity and
+ * average, the same for all features. So these three are stored in coordinates x, y, z that such a
+ * step does not change; each step changes only the map from coordinates to values, the mixture:
  *
  *   weight   = ww x + wv y          velocity = vw x + vv y          average = aw x + av y + aa z
  *
- * Then a step costs what the non-zeros of its rows cost. Bottou, "Stochastic gradient descent
- * tricks" (2012), section 5.1, for the penalty alone, where `weight = ww x`.
+ * Then the time of a step is proportional to the non-zeros of its rows. Bottou, "Stochastic
+ * gradient descent tricks" (2012), section 5.1, does so for the penalty alone: `weight = ww x`.
  */
 #ifndef FASTLIN_MIXTURE_H
 #define FASTLIN_MIXTURE_H
@@ -17,7 +16,7 @@ typedef struct {
     double ww, wv, vw, vv, aw, av, aa;
 } mixture;
 
-/* Of a weight, a velocity and an average; or what of it belongs to each. */
+/* A weight, a velocity and an average, or a coefficient of each. */
 typedef struct {
     double weight, velocity, average;
 } triple;
@@ -36,8 +35,8 @@ static inline mixture after(mixture step, mixture before) {
     };
 }
 
-/* Whether coordinates have become much larger or smaller than what they stand for: then sums of
- * them round too much, and they are made values again. */
+/* Whether coordinates have become much larger or smaller than their values. Then their sums round
+ * too much, and they are converted to values. */
 static inline bool has_grown(mixture m) {
     const double most = 64;
     double size = fabs(m.ww * m.vv - m.wv * m.vw);
@@ -54,7 +53,7 @@ static inline triple coordinates(mixture m, triple change) {
 
 #endif
 
-/* What a step makes of the values of a feature whose gradient by the data is given. */
+/* The values of a feature after a step with a given gradient by the data. */
 static triple NAME(stepped)(const RUN *run, int64_t step, triple values, double data_gradient) {
     const fastlin_step_options *options = run->ask->options;
     step_rates rates = rates_of(options, step);
@@ -65,7 +64,7 @@ static triple NAME(stepped)(const RUN *run, int64_t step, triple values, double 
     return values;
 }
 
-/* What a step does without a gradient by the data: the update rule's map, column by column. */
+/* Apply a step without a gradient by the data: the update rule's map, column by column. */
 static mixture NAME(mixture_of)(const RUN *run, int64_t step) {
     triple of_weight = NAME(stepped)(run, step, (triple){.weight = 1}, 0);
     triple of_velocity = NAME(stepped)(run, step, (triple){.velocity = 1}, 0);
@@ -75,7 +74,7 @@ static mixture NAME(mixture_of)(const RUN *run, int64_t step) {
                      of_average.average};
 }
 
-/* The coordinates of the `n` numbers at weights, velocities and averages become values. NUMBER:
+/* Convert the coordinates of `n` numbers at weights, velocities and averages to values. NUMBER:
  * WEIGHT, or a vector of them. */
 #define MAKE_VALUES(NUMBER, n, weights, velocities, averages)           \
     do {                                                                \

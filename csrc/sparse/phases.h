@@ -2,8 +2,8 @@
 
 /* ---------------------------------------------------------------- A */
 
-/* Logits of n_rows <= PANEL rows from a position on, before `stop` of those that are next:
- * own->z [class][PANEL]. */
+/* Logits of n_rows <= PANEL rows from a position on: own->z [class][PANEL]. The rows after them, up
+ * to `stop`, are prefetched. */
 static void NAME(panel_logits)(const RUN *run, OWN *own, mixture m, int64_t first, int64_t n_rows,
                                int64_t stop) {
     const SHAPE *shape = &run->shape;
@@ -45,8 +45,8 @@ static void NAME(residuals)(const RUN *run, OWN *own, mixture m, int64_t batch_f
 
 /* ---------------------------------------------------------------- C */
 
-/* Add the products of a batch's rows to a thread's features of the state, times the `change` of its
- * coordinates by a gradient of 1. */
+/* Add the products of a batch's rows to a thread's features of the state, times `change`, the
+ * change of its coordinates for a gradient of 1. */
 static void NAME(step_in_place)(const RUN *run, OWN *own, int64_t thread, int64_t n_rows,
                                 const int64_t *splits, triple change) {
     const SHAPE *shape = &run->shape;
@@ -84,7 +84,7 @@ static void NAME(add_gradient)(const RUN *run, int64_t thread, int64_t n_rows,
     }
 }
 
-/* Step with the gradient of those features from first to stop - 1 that have one. */
+/* Step with the gradient of those features from first to stop - 1 for which it is not zero. */
 static void NAME(step_with_gradient)(const RUN *run, int64_t first, int64_t stop, triple change) {
     enum { AT_ONCE = 8 };
     const SHAPE *shape = &run->shape;
@@ -112,7 +112,7 @@ static void NAME(step_with_gradient)(const RUN *run, int64_t first, int64_t stop
     }
 }
 
-/* Add a thread's features of the gradient so far to the result, and start again from zero. */
+/* Add a thread's features of the gradient to the result, and set them to zero. */
 static void NAME(flush)(const RUN *run, int64_t first, int64_t stop) {
     const SHAPE *shape = &run->shape;
     for (int64_t from = first; from < stop; from += LANES) {
@@ -126,7 +126,7 @@ static void NAME(flush)(const RUN *run, int64_t first, int64_t stop) {
     }
 }
 
-/* The loss of a batch and the intercept's part of its step; one thread does it for all. */
+/* The loss of a batch and the intercept's step, which one thread computes for all. */
 static void NAME(finish_batch)(const RUN *run, int64_t step, int64_t n_rows) {
     const request *ask = run->ask;
     const SHAPE *shape = &run->shape;

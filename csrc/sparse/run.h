@@ -6,9 +6,9 @@
  *   C  update      threads split the features: each goes through all rows of the batch, in order,
  *                  and adds the products of those non-zeros that lie in its range of features
  *
- * So every logit is summed up by one thread, and every weight is changed by one thread in the order
- * of the rows: the bits do not depend on the number of threads. Few rows are added to the state one
- * by one, each of which rounds; the gradient of many rows is summed up first.
+ * So one thread sums each logit, and one thread changes each weight, in the order of the rows: the
+ * bits do not depend on the number of threads. A few rows are added to the state one by one, with a
+ * rounding each; the gradient of many rows is summed first.
  */
 
 /* All batches of a thread. */
@@ -93,7 +93,7 @@ static int NAME(descend)(const request *ask) {
     return status;
 }
 
-/* What a pass does before its first panel, and the logits of a panel: see pass.h. */
+/* The start of a pass, and the logits of a panel: see pass.h. */
 static void NAME(begin_pass)(const RUN *run, int64_t thread) {
     int64_t d = run->shape.d;
     NAME(pack)(run, d * thread / run->n_threads, d * (thread + 1) / run->n_threads, false);
