@@ -31,17 +31,17 @@ BUILD_RECORD = Path(__file__).parents[1] / "_native_build.json"
 REINSTALL = "install fastlin again with FASTLIN_REQUIRE_C=1, which shows all the compiler says"
 
 MOST_THREADS = 1024
-"""More are never started: it is in C's ``int``, and each has memory of its own."""
+"""Maximum number of threads, which fits in a C ``int``; each has memory of its own."""
 
 PRODUCTS_WORTH_A_START, PRODUCTS_OF_VALUES_WORTH_A_START = 6_000_000, 3_000_000
-"""Products that one thread makes in twice the time that it takes to start another one, some 50
-microseconds: with dense rows, and with the values of sparse ones."""
+"""Products that a thread makes in twice the time of starting another, about 50 microseconds: for
+dense rows, and for the values of sparse rows."""
 
 ROWS_OF_A_SUM = 1024
-"""Sparse rows whose part of the gradient is summed up between two barriers."""
+"""Sparse rows whose part of the gradient is summed between two barriers."""
 
 PACKAGES = {"libgomp.so.1": "libgomp1", "libgcc_s.so.1": "libgcc-s1", "libomp.so.5": "libomp5"}
-"""Debian's packages of libraries that compilers link with."""
+"""Debian packages of the libraries that compilers link."""
 
 IMPORT_ERROR: Exception | None = None
 try:
@@ -51,7 +51,7 @@ except Exception as error:  # whatever it is, the other backends must run
 
 
 def load() -> Backend:
-    """Return the C backend, or why there is none."""
+    """Return the C backend, or the reason why it is unavailable."""
     if IMPORT_ERROR is not None:
         reason, remedy = _why_missing(IMPORT_ERROR)
         return Backend(name="c", reason=reason, remedy=remedy)
@@ -178,9 +178,9 @@ class _Arrays:
         self._alive: list[Any] = []
 
     def pointer(self, array: NDArray[Any] | None, dtype: Any) -> Any:
-        """Point to the elements of ``array``, converted where they are not as C expects them.
+        """Return a pointer to ``array``, or to a copy if C cannot read it.
 
-        That is of another type or order, or at addresses that are no multiples of their size.
+        That is so for another type or order, and for addresses that are not aligned.
         """
         if array is None:
             return ffi.NULL
@@ -189,7 +189,7 @@ class _Arrays:
         return ffi.cast(_c_type(array.dtype), array.ctypes.data)
 
     def output(self, array: NDArray[Any] | None) -> Any:
-        """Point to an array that the call writes; it must be right as it is."""
+        """Return a pointer to an array that the call writes, which is never copied."""
         if array is None:
             return ffi.NULL
         assert array.flags.carray, "an output must be C-ordered and writeable"
@@ -245,9 +245,9 @@ class _Arrays:
         batch_size: int | None = None,
         a_pass: bool = False,
     ) -> Any:
-        """Cut a call: steps if there is a ``batch_size``, a pass, or else the gradient.
+        """Divide the work of a call: steps if there is a ``batch_size``, a pass, or the gradient.
 
-        ``n_order``: rows that the call reads, all of them by default.
+        ``n_order``: number of rows that the call reads, by default all.
         """
         rows, n_threads = samples.rows, min(n_threads, MOST_THREADS)
         n_order = len(rows) if n_order is None else n_order
@@ -333,7 +333,7 @@ def _csr_blocking(
         divides_features=False,
     )
     # Steps in place change the weights of frequent features, which all threads read, so often that
-    # fetching them from one another takes longer than dividing the work saves.
+    # the transfers between cores take longer than the division of the work saves.
     alone = steps and blocking.in_place
     return {
         "n_threads": 1 if alone else blocking.n_threads,
