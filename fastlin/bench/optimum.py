@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastlin.bench.contestants import Contestant, Model, Outcome, limit_blas_threads
+from fastlin.bench.contestants import Contestant, Fit, Model, limit_blas_threads
 from fastlin.bench.correctness import Check
 from fastlin.bench.data import Data
 from fastlin.bench.problems import Problem
@@ -26,7 +26,7 @@ class Solver(Contestant):
     iterations: int = 1
 
 
-class FastlinSolver(Solver):
+class FastlinSolver(Fit, Solver):
     """``LogisticRegression(solver="lbfgs").fit``, with all that a user pays."""
 
     def __init__(self, backend: Backend, problem: Problem, data: Data, n_threads: int) -> None:
@@ -46,17 +46,6 @@ class FastlinSolver(Solver):
         """Set the threads and the iterations."""
         limit_blas_threads(self.n_threads)
         self.estimator.set_params(max_epochs=self.iterations)
-
-    def run(self) -> None:
-        """Train from zero."""
-        self.estimator.fit(self.data.rows, self.data.labels)
-
-    def outcome(self) -> Outcome:
-        """Unfold the scale from the public attributes."""
-        coefficients: Any = self.estimator.coef_
-        return Outcome(
-            Model(coefficients / self.data.scale, self.estimator.intercept_), np.empty(0)
-        )
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -110,24 +111,24 @@ def _entries(plan: Plan, problem: Problem, data: Data, wrong: list[Failure]) -> 
     """Return the contestants that passed; those that did not are added to ``wrong``."""
     if problem.gap is not None:
         return _optimum_entries(plan, problem, data, wrong)
-    entries: list[Entry | None] = []
+    found = []
     n = plan.n_threads
     for backend in plan.backends:
         name = f"fastlin {backend.name}"
+        checked = check_fit(backend, problem, data, n)
+        fit = Entry(f"{name}, fit", "fit", "", n, Fit(backend, problem, data, n), checked)
         if problem.nonzeros is not None:  # the fit stands for the kernel
-            fit = fit_entry(name, backend, problem, data, n, wrong)
-            entries.append(fit and replace(fit, kind="kernel"))
+            found.append(replace(fit, name=name, kind="kernel"))
             continue
-        entries.append(kernel_entry(name, backend, problem, data, n, wrong))
+        found.append(kernel_entry(name, backend, problem, data, n))
         if n > 1:
-            entries.append(kernel_entry(f"{name}, 1 thread", backend, problem, data, 1, wrong))
-        entries.append(fit_entry(f"{name}, fit", backend, problem, data, n, wrong))
-    entries += [
-        peer_entry(peer, problem, data, n, wrong)
-        for peer in plan.peers
-        if peer.installed and not peer.to_optimum
-    ]
-    return [entry for entry in entries if entry is not None]
+            found.append(kernel_entry(f"{name}, 1 thread", backend, problem, data, 1))
+        found.append(fit)
+    entries = [entry for entry in found if _passed(entry, problem, wrong)]
+    for peer in plan.peers:
+        if peer.installed and not peer.to_optimum:
+            entries += peer_entry(peer, problem, data, n, wrong)
+    return entries
 
 
 def _optimum_entries(plan: Plan, problem: Problem, data: Data, wrong: list[Failure]) -> list[Entry]:
@@ -180,38 +181,13 @@ def _solver_entry(
 
 
 def kernel_entry(
-    name: str,
-    backend: Backend,
-    problem: Problem,
-    data: Data,
-    n_threads: int,
-    wrong: list[Failure],
-) -> Entry | None:
-    """Check a backend's ``sgd_steps``; None, and one more in ``wrong``, if it is wrong."""
-
-    def build(problem: Problem, data: Data, start: Model) -> Kernel:
-        return Kernel(backend, problem, data, start, n_threads)
-
+    name: str, backend: Backend, problem: Problem, data: Data, n_threads: int
+) -> Entry:
+    """Check a backend's ``sgd_steps``."""
+    build = partial(Kernel, backend, n_threads=n_threads)
     checked = check(build, problem, data)
-    if not _passed(checked, problem, name, wrong):
-        return None
     contestant = build(problem, data, Model.zeros(problem))
     return Entry(name, "kernel", "", n_threads, contestant, checked)
-
-
-def fit_entry(
-    name: str,
-    backend: Backend,
-    problem: Problem,
-    data: Data,
-    n_threads: int,
-    wrong: list[Failure],
-) -> Entry | None:
-    """Check ``LogisticRegression.fit``; None, and one more in ``wrong``, if it is wrong."""
-    checked = check_fit(backend, problem, data, n_threads)
-    if not _passed(checked, problem, name, wrong):
-        return None
-    return Entry(name, "fit", "", n_threads, Fit(backend, problem, data, n_threads), checked)
 
 
 def check_fit(backend: Backend, problem: Problem, data: Data, n_threads: int) -> Check:
@@ -233,31 +209,29 @@ def check_fit(backend: Backend, problem: Problem, data: Data, n_threads: int) ->
 
 def peer_entry(
     peer: Peer, problem: Problem, data: Data, n_threads: int, wrong: list[Failure]
-) -> Entry | None:
-    """Check each of a peer's variants, and return the fastest of those that passed.
+) -> list[Entry]:
+    """Check each of a peer's variants, and return the fastest of those that passed, if any did.
 
     The others are added to ``wrong``.
     """
-    fastest: tuple[float, Entry] | None = None
-    variants = peer.variants(problem, n_threads)
-    for variant in variants:
+    entries = []
+    for variant in peer.variants(problem, n_threads):
         contestant = variant.build(problem, data, Model.zeros(problem))
         checked = check(variant.build, problem, data) if contestant.same_mathematics else None
-        name = f"{peer.title} ({variant.label})" if variant.label else peer.title
-        if checked is not None and not _passed(checked, problem, name, wrong):
-            continue
         entry = Entry(peer.title, "peer", variant.label, n_threads, contestant, checked)
-        seconds = fastest_of(entry.timed) if len(variants) > 1 else 0.0
-        if fastest is None or seconds < fastest[0]:
-            fastest = seconds, entry
-    return fastest[1] if fastest else None
+        if _passed(entry, problem, wrong):
+            entries.append(entry)
+    return entries if len(entries) < 2 else [min(entries, key=lambda one: fastest_of(one.timed))]
 
 
-def _passed(checked: Check, problem: Problem, name: str, wrong: list[Failure]) -> bool:
-    if not checked.passed:
-        reason = (
-            f"its weights after {check_problem(problem).n_steps} steps are off by "
-            f"{checked.error:.1e}, which is more than {checked.tolerance:.1e}"
-        )
-        wrong.append(Failure(problem.name, name, reason))
-    return checked.passed
+def _passed(entry: Entry, problem: Problem, wrong: list[Failure]) -> bool:
+    checked = entry.check
+    if checked is None or checked.passed:
+        return True
+    reason = (
+        f"its weights after {check_problem(problem).n_steps} steps are off by "
+        f"{checked.error:.1e}, which is more than {checked.tolerance:.1e}"
+    )
+    name = f"{entry.name} ({entry.variant})" if entry.variant else entry.name
+    wrong.append(Failure(problem.name, name, reason))
+    return False

@@ -63,11 +63,8 @@ def _problem_table(results: Results, problem: str, cases: list[Case]) -> Table:
     bases = [case for case in cases if case.contestant in results.bases]
     table = Table(title=problem, title_justify="left")
     table.add_column("")
-    table.add_column("threads", justify="right")
-    table.add_column("ms", justify="right")
-    for base in bases:
-        table.add_column(f"times {base.contestant}", justify="right")
-    for heading in ("GFLOP/s", "GB/s", "of the limit"):
+    ratios = [f"times {base.contestant}" for base in bases]
+    for heading in ("threads", "ms", *ratios, "GFLOP/s", "GB/s", "of the limit"):
         table.add_column(heading, justify="right")
     for case in cases:
         name = f"{case.contestant} ({case.variant})" if case.variant else case.contestant

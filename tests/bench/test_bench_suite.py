@@ -104,8 +104,8 @@ def test_a_wrong_kernel_is_refused() -> None:
 def test_what_is_missing_is_listed_with_its_command() -> None:
     absent = replace(PEERS["jax"], package="no_such_package")
     found = suite.run(replace(plan(NUMPY), peers=[absent]))
-    assert found.missing == {"JAX, jit + lax.scan": "pip install jax"}
-    assert "missing: JAX, jit + lax.scan; remedy: pip install jax" in printed(found)
+    assert found.missing == {"JAX, jit + lax.scan": "pip install no_such_package"}
+    assert "missing: JAX, jit + lax.scan; remedy: pip install no_such_package" in printed(found)
 
 
 def test_the_record_survives_json(results: Results, tmp_path: Path) -> None:

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol, cast
+from functools import partial
+from typing import TypeAlias
 
 from fastlin.bench.contestants import Contestant, Model
 from fastlin.bench.data import Data
 from fastlin.bench.problems import Problem
 from fastlin.errors import InputError
 
+Build: TypeAlias = Callable[[Problem, Data, Model], Contestant]
+"""Makes a contestant, ready to be reset and run; for the check with another problem and start."""
 
-class Build(Protocol):
-    """Makes a contestant; for the check with another problem, data and start."""
-
-    def __call__(self, problem: Problem, data: Data, start: Model) -> Contestant:
-        """Return it, ready to be reset and run."""
-        ...
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "sklearnex": "scikit-learn-intelex"}
+"""What pip calls the packages that are imported under another name."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +31,6 @@ class Variant:
 
     label: str
     build: Build
-
-
-class Variants(Protocol):
-    """Lists a peer's forms for a problem at a number of threads."""
-
-    def __call__(self, problem: Problem, n_threads: int) -> list[Variant]:
-        """Return at least one."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -54,10 +45,8 @@ class Peer:
         As shown in tables.
     package : str
         What must be importable.
-    install : str
-        The command that installs it.
     module, function : str
-        Where its :class:`Variants` are; imported only when it takes part.
+        What lists its forms, as :func:`usual_variants` does; imported only when it takes part.
     in_grid : bool
         Whether it takes part in the grid unless asked for.
     to_optimum : bool
@@ -67,11 +56,15 @@ class Peer:
     name: str
     title: str
     package: str
-    install: str
     module: str
-    function: str
+    function: str = "variants"
     in_grid: bool = True
     to_optimum: bool = False
+
+    @property
+    def install(self) -> str:
+        """The command that installs it."""
+        return f"pip install {_DISTRIBUTIONS.get(self.package, self.package)}"
 
     @property
     def installed(self) -> bool:
@@ -81,72 +74,29 @@ class Peer:
     def variants(self, problem: Problem, n_threads: int) -> list[Variant]:
         """List the forms to try for a problem."""
         module = importlib.import_module(f"fastlin.bench.peers.{self.module}")
-        return cast(Variants, getattr(module, self.function))(problem, n_threads)
+        variants: list[Variant] = getattr(module, self.function)(problem, n_threads)
+        return variants
 
 
-_ALL = (
-    Peer("numpy", "NumPy loop", "numpy", "pip install numpy", "numpy_loop", "variants"),
-    Peer(
-        "pytorch-manual",
-        "PyTorch, gradient by hand",
-        "torch",
-        "pip install torch",
-        "pytorch",
-        "manual_variants",
-    ),
-    Peer(
-        "pytorch",
-        "PyTorch, nn.Linear + SGD",
-        "torch",
-        "pip install torch",
-        "pytorch",
-        "idiomatic_variants",
-    ),
-    Peer("jax", "JAX, jit + lax.scan", "jax", "pip install jax", "jax_scan", "variants"),
+_EPOCH = (
+    Peer("numpy", "NumPy loop", "numpy", "numpy_loop"),
+    Peer("pytorch-manual", "PyTorch, gradient by hand", "torch", "pytorch", "manual_variants"),
+    Peer("pytorch", "PyTorch, nn.Linear + SGD", "torch", "pytorch", "idiomatic_variants"),
+    Peer("jax", "JAX, jit + lax.scan", "jax", "jax_scan"),
     # One-vs-rest, a sample at a time: hours for the grid's thousand classes.
-    Peer(
-        "sgdclassifier",
-        "scikit-learn SGDClassifier",
-        "sklearn",
-        "pip install scikit-learn",
-        "sgd_classifier",
-        "variants",
-        in_grid=False,
-    ),
+    Peer("sgdclassifier", "scikit-learn SGDClassifier", "sklearn", "sgd_classifier", in_grid=False),
 )
-PEERS = {peer.name: peer for peer in _ALL}
+PEERS = {peer.name: peer for peer in _EPOCH}
 """All peers that make an epoch, by name."""
 
-_SOLVERS = (
-    Peer(
-        "sklearn-lbfgs",
-        "scikit-learn lbfgs",
-        "sklearn",
-        "pip install scikit-learn",
-        "solvers",
-        "sklearn_variants",
-        to_optimum=True,
-    ),
-    Peer(
-        "sklearnex-lbfgs",
-        "scikit-learn-intelex lbfgs",
-        "sklearnex",
-        "pip install scikit-learn-intelex",
-        "solvers",
-        "sklearnex_variants",
-        to_optimum=True,
-    ),
-    Peer(
-        "pytorch-lbfgs",
-        "PyTorch LBFGS",
-        "torch",
-        "pip install torch",
-        "solvers",
-        "pytorch_variants",
-        to_optimum=True,
-    ),
-)
-SOLVERS = {peer.name: peer for peer in _SOLVERS}
+SOLVERS = {
+    name: Peer(name, title, package, "solvers", f"{package}_variants", to_optimum=True)
+    for name, title, package in (
+        ("sklearn-lbfgs", "scikit-learn lbfgs", "sklearn"),
+        ("sklearnex-lbfgs", "scikit-learn-intelex lbfgs", "sklearnex"),
+        ("pytorch-lbfgs", "PyTorch LBFGS", "torch"),
+    )
+}
 """All peers that go to the optimum, by name."""
 
 SUITES = {
@@ -194,3 +144,18 @@ def variant_label(n_threads: int, *, all_threads: int, uint8: bool, converted: b
     if uint8:
         parts.append("float32 copy made beforehand" if converted else "uint8 widened a batch")
     return ", ".join(parts)
+
+
+def usual_variants(
+    form: Callable[..., Contestant], problem: Problem, n_threads: int
+) -> list[Variant]:
+    """Return a form on one and all threads; uint8 rows kept or converted beforehand."""
+    uint8 = problem.dtype == "uint8"
+    return [
+        Variant(
+            variant_label(threads, all_threads=n_threads, uint8=uint8, converted=converted),
+            partial(form, n_threads=threads, converted=converted),
+        )
+        for threads in thread_counts(n_threads)
+        for converted in ([False, True] if uint8 else [False])
+    ]

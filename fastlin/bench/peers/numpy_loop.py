@@ -8,7 +8,7 @@ import numpy as np
 
 from fastlin.bench.contestants import Contestant, Model, Outcome, limit_blas_threads
 from fastlin.bench.data import Data
-from fastlin.bench.peers import Variant, thread_counts, variant_label
+from fastlin.bench.peers import usual_variants
 from fastlin.bench.problems import Problem
 
 
@@ -100,14 +100,4 @@ class NumpyLoop(Contestant):
         return Outcome(Model(self.weights.copy(), self.intercept.copy()), self.losses.copy())
 
 
-def variants(problem: Problem, n_threads: int) -> list[Variant]:
-    """One and all threads; uint8 rows kept or converted beforehand."""
-    uint8 = problem.dtype == "uint8"
-    return [
-        Variant(
-            variant_label(threads, all_threads=n_threads, uint8=uint8, converted=converted),
-            partial(NumpyLoop, n_threads=threads, converted=converted),
-        )
-        for threads in thread_counts(n_threads)
-        for converted in ([False, True] if uint8 else [False])
-    ]
+variants = partial(usual_variants, NumpyLoop)

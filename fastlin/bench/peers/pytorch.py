@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from fastlin.bench.contestants import Contestant, Model, Outcome
 from fastlin.bench.data import Data
-from fastlin.bench.peers import Variant, thread_counts, variant_label
+from fastlin.bench.peers import usual_variants
 from fastlin.bench.problems import Problem
 
 
@@ -169,23 +169,5 @@ def _tensor(array: NDArray[Any]) -> Any:
         return torch.from_numpy(array)
 
 
-def _variants(form: type[_Pytorch], problem: Problem, n_threads: int) -> list[Variant]:
-    uint8 = problem.dtype == "uint8"
-    return [
-        Variant(
-            variant_label(threads, all_threads=n_threads, uint8=uint8, converted=converted),
-            partial(form, n_threads=threads, converted=converted),
-        )
-        for threads in thread_counts(n_threads)
-        for converted in ([False, True] if uint8 else [False])
-    ]
-
-
-def idiomatic_variants(problem: Problem, n_threads: int) -> list[Variant]:
-    """One and all threads; uint8 rows kept or converted beforehand."""
-    return _variants(PytorchIdiomatic, problem, n_threads)
-
-
-def manual_variants(problem: Problem, n_threads: int) -> list[Variant]:
-    """One and all threads; uint8 rows kept or converted beforehand."""
-    return _variants(PytorchManual, problem, n_threads)
+manual_variants = partial(usual_variants, PytorchManual)
+idiomatic_variants = partial(usual_variants, PytorchIdiomatic)

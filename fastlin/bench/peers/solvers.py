@@ -115,7 +115,7 @@ def sklearnex_variants(problem: Problem, n_threads: int) -> list[Variant]:
     return [Variant("", partial(_SklearnSolver, package="sklearnex", n_threads=n_threads))]
 
 
-def pytorch_variants(problem: Problem, n_threads: int) -> list[Variant]:
+def torch_variants(problem: Problem, n_threads: int) -> list[Variant]:
     """Return L-BFGS with 10 remembered steps, as the others have it, and with PyTorch's 100."""
     return [
         Variant(
