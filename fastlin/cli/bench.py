@@ -93,9 +93,12 @@ _sizes = List(Integer(1, 10**6), "N")
 @click.option("--grid", is_flag=True, help="Synthetic problems of many shapes instead of MNIST.")
 @click.option("--features", type=_sizes, help="Of the grid.  [default: 64,784,4096]")
 @click.option("--classes", type=_sizes, help="Of the grid.  [default: 2,10,100,1000]")
-@click.option("--batch-size", type=_sizes, help="Of the grid.  [default: 32,128,1024,8192]")
+@click.option(
+    "--batch-size", "batch_sizes", type=_sizes, help="Of the grid.  [default: 32,128,1024,8192]"
+)
 @click.option(
     "--dtype",
+    "dtypes",
     type=List(click.Choice(("uint8", "float32", "float64")), "TYPE"),
     help="Types of the rows.  [default: all]",
 )
@@ -124,15 +127,10 @@ def command(
     quick: bool,
     suite: str,
     grid: bool,
-    features: tuple[int, ...] | None,
-    classes: tuple[int, ...] | None,
-    batch_size: tuple[int, ...] | None,
-    dtype: tuple[str, ...] | None,
-    data: str,
-    seed: int,
     json_path: Path | None,
     plot_path: Path | None,
     quiet: bool,
+    **chosen: Any,
 ) -> None:
     """Run ``fastlin bench``; see HELP."""
     from fastlin.bench.peers import chosen_peers
@@ -140,10 +138,9 @@ def command(
     from fastlin.bench.timing import available_cores, pinned_to_cores
 
     n_threads = threads or available_cores()
-    sizes = {"features": features, "classes": classes, "batch_sizes": batch_size}
     names = None if peers is None else [name for name in peers if name != "none"]
     taking_part = chosen_peers(names, grid=grid, suite=suite)
-    problems = _problems(suite, grid, quick, data, sizes, dtype, seed)
+    problems = _problems(suite, grid, quick, **chosen)
     with pinned_to_cores(n_threads):  # before anything that starts threads is imported
         backends, missing = _backends(backend_names)
         plan = Plan(problems, backends, taking_part, n_threads, rounds or (3 if quick else 10))
@@ -158,9 +155,9 @@ def _problems(
     grid: bool,
     quick: bool,
     data: str,
-    sizes: dict[str, tuple[int, ...] | None],
     dtypes: tuple[str, ...] | None,
     seed: int,
+    **sizes: tuple[int, ...] | None,
 ) -> list[Problem]:
     from dataclasses import replace
 

@@ -27,9 +27,7 @@ Example:
 
 @click.command("evaluate", help=HELP, epilog=EXAMPLES)
 @options.model_argument
-@options.data
-@options.columns
-@options.classes
+@options.source
 @click.option(
     "--part",
     type=click.Choice(PARTS),
@@ -43,16 +41,11 @@ Example:
 @options.quiet
 def command(
     model_path: Path,
-    data: str,
-    label: str | None,
-    separator: str | None,
-    drop: tuple[str, ...],
-    classes: tuple[str, ...] | None,
+    source: Source,
     part: str,
     backend: str,
     threads: int | None,
     as_json: bool,
-    quiet: bool,
 ) -> None:
     """Run ``fastlin evaluate``; see HELP."""
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
@@ -60,7 +53,6 @@ def command(
     from fastlin.estimator import LogisticRegression
 
     model = LogisticRegression.load(model_path).set_params(backend=backend, n_threads=threads)
-    source = Source(data, classes, label, separator, drop, quiet)
     dataset, X, y = rows_for(model, source, part)
     y = in_the_models_labels(model, y, dataset.name)
     scores = measure(model, X, y)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from fastlin.cli.selection import Source
 from fastlin.cli.values import Integer, Labels
 from fastlin.kernels import BACKEND_NAMES
 
@@ -15,7 +18,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 model_argument = click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
 
-data = click.option(
+_data = click.option(
     "--data",
     default="digits",
     show_default=True,
@@ -43,9 +46,20 @@ _drop = click.option(
 )
 
 
-def columns(function: _Function) -> _Function:
-    """Add the options that choose the columns of a text file."""
-    return _label(_separator(_drop(function)))
+_classes = click.option(
+    "--classes", type=Labels(), help="Keep only the rows with these labels, such as 2,3."
+)
+
+
+def source(function: _Function) -> Callable[..., Any]:
+    """Add the options that say what to read; with ``--quiet``, the function gets a ``source``."""
+
+    @wraps(function)
+    def with_source(**given: Any) -> Any:
+        of_source = {field.name: given.pop(field.name) for field in fields(Source)}
+        return function(source=Source(**of_source), **given)
+
+    return _data(_label(_separator(_drop(_classes(with_source)))))
 
 
 backend = click.option(
@@ -66,9 +80,6 @@ seed = click.option(
     default=0,
     show_default=True,
     help="Seed of the shuffling: the same seed gives the same result.",
-)
-classes = click.option(
-    "--classes", type=Labels(), help="Keep only the rows with these labels, such as 2,3."
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 quiet = click.option("--quiet", is_flag=True, help="Show no progress on standard error.")

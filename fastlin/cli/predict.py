@@ -37,9 +37,7 @@ Examples:
 
 @click.command("predict", help=HELP, epilog=EXAMPLES)
 @options.model_argument
-@options.data
-@options.columns
-@options.classes
+@options.source
 @click.option(
     "--part",
     type=click.Choice(PARTS),
@@ -58,26 +56,20 @@ Examples:
 @options.quiet
 def command(
     model_path: Path,
-    data: str,
-    label: str | None,
-    separator: str | None,
-    drop: tuple[str, ...],
-    classes: tuple[str, ...] | None,
+    source: Source,
     part: str,
     out: Path | None,
     probabilities: bool,
     backend: str,
     threads: int | None,
-    quiet: bool,
 ) -> None:
     """Run ``fastlin predict``; see HELP."""
     from fastlin.estimator import LogisticRegression
 
-    read = {path.resolve() for path in (model_path, local_file(data)) if path is not None}
+    read = {path.resolve() for path in (model_path, local_file(source.data)) if path is not None}
     if out is not None and out.resolve() in read:
         raise InputError(f"--out '{out}' would overwrite what is read; choose another file")
     model = LogisticRegression.load(model_path).set_params(backend=backend, n_threads=threads)
-    source = Source(data, classes, label, separator, drop, quiet)
     X = rows_to_predict(model, source, part)
     predicted = model.predict(X)
     table = model.predict_proba(X) if probabilities else None
@@ -89,7 +81,7 @@ def command(
             np.save(file, predicted if table is None else table, allow_pickle=False)
         else:
             file.write(_as_csv(model.classes_, predicted, table).encode())
-    if not quiet:
+    if not source.quiet:
         click.echo(f"{counted(len(predicted), 'row')} written to {out}", err=True)
 
 

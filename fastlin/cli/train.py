@@ -44,9 +44,7 @@ Examples:
 
 
 @click.command("train", help=HELP, epilog=EXAMPLES)
-@options.data
-@options.columns
-@options.classes
+@options.source
 @options.backend
 @options.threads
 @options.seed
@@ -64,11 +62,7 @@ Examples:
 @options.as_json
 @options.quiet
 def command(
-    data: str,
-    label: str | None,
-    separator: str | None,
-    drop: tuple[str, ...],
-    classes: tuple[str, ...] | None,
+    source: Source,
     backend: str,
     threads: int | None,
     seed: int,
@@ -76,7 +70,6 @@ def command(
     plot: Path | None,
     history: Path | None,
     as_json: bool,
-    quiet: bool,
     **training: Any,
 ) -> None:
     """Run ``fastlin train``; see HELP."""
@@ -87,15 +80,14 @@ def command(
 
     get_backend(backend)  # a missing one is told before any data is fetched
     _check_different(
-        {"--data": local_file(data), "--out": out, "--plot": plot, "--history": history}
+        {"--data": local_file(source.data), "--out": out, "--plot": plot, "--history": history}
     )
-    source = Source(data, classes, label, separator, drop, quiet)
     dataset = load(source, training["validation_fraction"])
     check_trainable(dataset)
     training["input_scale"] = _input_scale(training["input_scale"], dataset)
     if training["class_weight"] == "none":
         training["class_weight"] = None
-    with training_progress(quiet) as callbacks:
+    with training_progress(source.quiet) as callbacks:
         model = LogisticRegression(
             backend=backend,
             n_threads=threads,

@@ -12,7 +12,8 @@ from fastlin.report.metrics import make_metrics, summary
 from fastlin.report.problem import Settings
 
 if TYPE_CHECKING:
-    from fastlin.report.progress import Display
+    from rich.progress import Progress as Bars
+
     from fastlin.report.results import Results
 
 __all__ = ["Settings", "summary", "write_report"]
@@ -94,7 +95,7 @@ def _compute(
     seed: int,
     n_threads: int | None,
     settings: Settings,
-    bars: Display,
+    bars: Bars,
     progress: bool,
 ) -> Results:
     """Load the data, check the gradients, train every model."""
@@ -121,15 +122,16 @@ def _compute(
 
 
 def _write(
-    results: Results, staging: Path, started: float, bars: Display
+    results: Results, staging: Path, started: float, bars: Bars
 ) -> tuple[dict[str, Any], list[str]]:
     """Write every file of the report into `staging`; return the metrics and the file names."""
     from fastlin import __version__
     from fastlin.report.document import DOCUMENTS, make_content, typeset
     from fastlin.report.drawing import save_all
     from fastlin.report.figures import draw_all
+    from fastlin.report.progress import TaskBar
 
-    bar = bars.task("figures and documents", 3)
+    bar = TaskBar(bars, "figures and documents", 3)
     drawings = draw_all(results)
     bar.advance("drawing")
     names = save_all(drawings, staging)

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastlin.report.progress import TaskBar
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from rich.progress import Progress as Bars
 
     from fastlin.kernels import Backend, Samples
     from fastlin.report.problem import Problem, Settings, Split
-    from fastlin.report.progress import Display
 
 MODELS = ("logistic", "softmax", "l2")
 START_POINTS = ("zero", "random")
@@ -39,6 +42,11 @@ def _is_zero(expression: Any) -> bool:
     import sympy
 
     return bool(sympy.simplify(expression) == 0)
+
+
+def _is_gradient(slope: Any, cost: Any, W: Any) -> bool:
+    """Whether the matrix `slope` is the derivative of `cost` by each weight."""
+    return all(_is_zero(cost.diff(w) - there) for w, there in zip(W, slope, strict=True))
 
 
 def _logistic_checks() -> dict[str, bool]:
@@ -91,19 +99,12 @@ def _softmax_checks() -> dict[str, bool]:
     return {
         "softmax_same": all(_is_zero(sympy.diff(q[k], z[k]) - q[k] * (1 - q[k])) for k in range(3)),
         "softmax_other": all(
-            _is_zero(sympy.diff(q[m], z[k]) + q[m] * q[k])
-            for m in range(3)
-            for k in range(3)
-            if m != k
+            _is_zero(sympy.diff(q[m], z[k]) + q[m] * q[k]) for m, k in permutations(range(3), 2)
         ),
         "softmax_cost": all(
             _is_zero(sympy.diff(cost_of_logits, z[k]) + (targets[k] - q[k])) for k in range(3)
         ),
-        "softmax_gradient": all(
-            _is_zero(sympy.diff(cost, W[k, j]) + x[j] * (y[k] - p[k]))
-            for k in range(3)
-            for j in range(2)
-        ),
+        "softmax_gradient": _is_gradient(-(y - p) * x.T, cost, W),
     }
 
 
@@ -114,17 +115,10 @@ def _l2_checks() -> dict[str, bool]:
     penalty = sympy.symbols("lambda", positive=True)
     W, x, y, p, cost = _softmax_model()
     R = sum(w**2 for w in W)
+    slope = -(y - p) * x.T + 2 * penalty * W
     return {
         "l2_penalty": all(sympy.diff(R, w) == 2 * w for w in W),
-        "l2_gradient": all(
-            _is_zero(
-                sympy.diff(cost + penalty * R, W[k, j])
-                + x[j] * (y[k] - p[k])
-                - 2 * penalty * W[k, j]
-            )
-            for k in range(3)
-            for j in range(2)
-        ),
+        "l2_gradient": _is_gradient(slope, cost + penalty * R, W),
     }
 
 
@@ -170,10 +164,10 @@ def central_differences(
 
 
 def gradient_checks(
-    problem: Problem, backends: list[Backend], settings: Settings, seed: int, display: Display
+    problem: Problem, backends: list[Backend], settings: Settings, seed: int, display: Bars
 ) -> list[GradientCheck]:
     """Check all three gradients on each of `backends`, at zero and at small random weights."""
-    bar = display.task("1, 4a gradient checks", 2 * len(START_POINTS) * len(backends))
+    bar = TaskBar(display, "1, 4a gradient checks", 2 * len(START_POINTS) * len(backends))
     checks = []
     for backend in backends:
         for split, is_softmax in ((problem.pair, False), (problem.everything, True)):
@@ -222,9 +216,9 @@ def _check(
 
     _, weights_gradient, bias_gradient = backend.loss_gradient(samples, *_parts(weights), 1)
     gradient = np.column_stack([weights_gradient, bias_gradient]) / n_rows
-    claimed = {"softmax": gradient, "l2": gradient + 2.0 * penalty * weights}
-    if not is_softmax:
-        claimed = {"logistic": gradient}
+    claimed = {"logistic": gradient}
+    if is_softmax:
+        claimed = {"softmax": gradient, "l2": gradient + 2.0 * penalty * weights}
     measured = central_differences(costs, weights, settings.gradient_step)
     return [
         GradientCheck(

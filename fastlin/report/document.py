@@ -18,7 +18,7 @@ from fastlin.report.wording import MINUS, count, percent, power_of_ten
 
 if TYPE_CHECKING:
     from fastlin.report.drawing import Drawing
-    from fastlin.report.problem import Problem, Split
+    from fastlin.report.problem import Problem
     from fastlin.report.results import Results
 
 # Title and origin of the data sets that are the same on every machine.
@@ -100,14 +100,11 @@ def make_content(
 
 
 def _facts(results: Results, version: str, name: str, source: str) -> list[list[str]]:
-    everything = results.problem.everything
+    n, m = len(results.problem.everything.X_train), len(results.problem.everything.X_val)
     return [
         ["Data", name],
         ["Source", source],
-        [
-            "Samples",
-            f"{len(everything.X_train)} for training, {len(everything.X_val)} for validation",
-        ],
+        ["Samples", f"{n} for training, {m} for validation"],
         ["Computed by", f"fastlin {version}, backend {results.training.backend}, float64"],
         ["Seed", str(results.training.seed)],
     ]
@@ -146,51 +143,25 @@ def _pair(problem: Problem) -> dict[str, Any]:
 def _setup(results: Results) -> dict[str, Any]:
     settings, problem = results.settings, results.problem
     penalties = ", ".join(f"{penalty:g}" for penalty in settings.penalties)
-    rate, epochs = (
-        settings.binary_learning_rate,
-        f"at most {settings.binary_epochs}, early stopping",
-    )
-    softmax = (settings.softmax_learning_rate, str(settings.softmax_epochs), "every epoch")
-    rows = [
-        _setup_row(
-            "2b to 2d", "logistic", problem.pair, (rate, epochs, "no"), settings.checks_per_epoch
-        ),
-        _setup_row(
-            "2e", "logistic", problem.pair, (rate, epochs, "every epoch"), settings.checks_per_epoch
-        ),
-        _setup_row(
-            "3b to 4b", "softmax, λ = 0", problem.everything, softmax, settings.checks_per_epoch
-        ),
-        _setup_row(
-            "4b to 4e",
-            f"softmax, λ = {penalties}",
-            problem.everything,
-            softmax,
-            settings.checks_per_epoch,
-        ),
-    ]
+    rate, epochs = settings.binary_learning_rate, f"at most {settings.binary_epochs}"
+    logistic = problem.pair, rate, f"{epochs}, early stopping"
+    softmax = problem.everything, settings.softmax_learning_rate, str(settings.softmax_epochs)
+    rows = []
+    for tasks, model, (split, rate, epochs), shuffled in (
+        ("2b to 2d", "logistic", logistic, "no"),
+        ("2e", "logistic", logistic, "every epoch"),
+        ("3b to 4b", "softmax, λ = 0", softmax, "every epoch"),
+        ("4b to 4e", f"softmax, λ = {penalties}", softmax, "every epoch"),
+    ):
+        n_steps = split.steps_per_epoch
+        interval = count(n_steps // settings.checks_per_epoch, "step")
+        sizes = f"{rate:g}", str(split.batch_size), str(n_steps), interval
+        rows.append([tasks, model, *sizes, epochs, shuffled])
     return {
         "rows": rows,
         "patience": settings.patience,
         "checks_per_epoch": settings.checks_per_epoch,
     }
-
-
-def _setup_row(
-    tasks: str, model: str, split: Split, choices: tuple[float, str, str], checks_per_epoch: int
-) -> list[str]:
-    rate, epochs, shuffled = choices
-    interval = split.steps_per_epoch // checks_per_epoch
-    return [
-        tasks,
-        model,
-        f"{rate:g}",
-        str(split.batch_size),
-        str(split.steps_per_epoch),
-        count(interval, "step"),
-        epochs,
-        shuffled,
-    ]
 
 
 def _gradients(results: Results) -> dict[str, Any]:
@@ -227,31 +198,22 @@ def _gradients(results: Results) -> dict[str, Any]:
 
 def _findings(results: Results) -> dict[str, list[str]]:
     runs, problem = results.runs, results.problem
-    n_classes = len(problem.everything.class_names)
+    ordered, shuffled, plain, penalised = runs.ordered, runs.shuffled, runs.plain, runs.penalised
+    spikes_of_both = results.spikes_ordered, results.spikes_shuffled
+    everything, n_classes = problem.everything, len(problem.everything.class_names)
+    inputs = problem.input_scale, problem.image_shape
     return {
-        "2b": findings_logistic.losses(runs.ordered),
-        "2c": findings_logistic.accuracies(runs.ordered),
-        "2d": findings_logistic.stopping(runs.ordered, results.settings.patience),
-        "2e": findings_logistic.shuffling(
-            runs.ordered,
-            runs.shuffled,
-            results.spikes_ordered,
-            results.spikes_shuffled,
-            problem.pair,
-        ),
-        "3b": findings_softmax.losses(runs.plain, n_classes),
-        "3c": findings_softmax.accuracies(runs.plain),
-        "3d": findings_softmax.overfitting(runs.plain),
-        "4b": findings_softmax.weight_images(
-            runs.plain,
-            runs.penalised[0],
-            problem.everything,
-            problem.input_scale,
-            problem.image_shape,
-        ),
-        "4c": findings_softmax.accuracy_by_penalty(runs.plain, runs.penalised),
-        "4d": findings_softmax.cause_of_accuracy(runs.plain, runs.penalised, n_classes),
-        "4e": findings_softmax.norms(runs.penalised),
+        "2b": findings_logistic.losses(ordered),
+        "2c": findings_logistic.accuracies(ordered),
+        "2d": findings_logistic.stopping(ordered, results.settings.patience),
+        "2e": findings_logistic.shuffling(ordered, shuffled, *spikes_of_both, problem.pair),
+        "3b": findings_softmax.losses(plain, n_classes),
+        "3c": findings_softmax.accuracies(plain),
+        "3d": findings_softmax.overfitting(plain),
+        "4b": findings_softmax.weight_images(plain, penalised[0], everything, *inputs),
+        "4c": findings_softmax.accuracy_by_penalty(plain, penalised),
+        "4d": findings_softmax.cause_of_accuracy(plain, penalised, n_classes),
+        "4e": findings_softmax.norms(penalised),
     }
 
 

@@ -38,32 +38,21 @@ MNIST_RANGES = {
 def draw_all(results: Results) -> list[Drawing]:
     """Draw every figure of the report, in its order."""
     ranges = MNIST_RANGES if results.problem.name == "mnist" else {}
+    problem, ordered, plain = results.problem, results.runs.ordered, results.runs.plain
+    logistic = f"logistic model on {' and '.join(reversed(problem.pair.class_names))}"
+    softmax = f"softmax model on {len(problem.everything.class_names)} classes"
     with figure_style():
         return [
-            *_logistic_figures(results, ranges),
-            *_softmax_figures(results, ranges),
+            _loss_figure("2b_loss", ordered.history, ranges, logistic),
+            _accuracy_figure("2c_accuracy", ordered, ranges, logistic),
+            _shuffling_figure(results, ranges),
+            _loss_figure("3b_loss", plain.history, ranges, softmax),
+            _accuracy_figure("3c_accuracy", plain, ranges, softmax),
+            _gap_figure(plain),
             weight_figure(results),
             penalty_figure(results),
             norm_figure(results),
         ]
-
-
-def _logistic_figures(results: Results, ranges: dict[str, tuple[float, float]]) -> list[Drawing]:
-    run, pair = results.runs.ordered, " and ".join(reversed(results.problem.pair.class_names))
-    return [
-        _loss_figure("2b_loss", run.history, ranges, f"logistic model on {pair}"),
-        _accuracy_figure("2c_accuracy", run, ranges, f"logistic model on {pair}"),
-        _shuffling_figure(results, ranges),
-    ]
-
-
-def _softmax_figures(results: Results, ranges: dict[str, tuple[float, float]]) -> list[Drawing]:
-    run, k = results.runs.plain, len(results.problem.everything.class_names)
-    return [
-        _loss_figure("3b_loss", run.history, ranges, f"softmax model on {k} classes"),
-        _accuracy_figure("3c_accuracy", run, ranges, f"softmax model on {k} classes"),
-        _gap_figure(run),
-    ]
 
 
 def _loss_figure(
@@ -114,25 +103,11 @@ def _shuffling_figure(results: Results, ranges: dict[str, tuple[float, float]]) 
     figure, grid = new_figure()
     axes = grid[0, 0]
     axes.plot(ordered.check_step, ordered.val_accuracy, color=VERMILLION, label="fixed order")
-    axes.plot(
-        shuffled.check_step,
-        shuffled.val_accuracy,
-        color=BLUE,
-        linestyle="--",
-        label="shuffled",
-    )
+    axes.plot(shuffled.check_step, shuffled.val_accuracy, "--", color=BLUE, label="shuffled")
     if len(spikes):
-        axes.plot(
-            ordered.check_step[spikes.check],
-            ordered.val_accuracy[spikes.check],
-            color="black",
-            marker="v",
-            markersize=9,
-            linestyle="",
-            fillstyle="none",
-            markeredgewidth=1.6,
-            label="spike",
-        )
+        steps, values = ordered.check_step[spikes.check], ordered.val_accuracy[spikes.check]
+        hollow = {"markersize": 9, "fillstyle": "none", "markeredgewidth": 1.6}
+        axes.plot(steps, values, "kv", **hollow, label="spike")
     axes.set_ylabel("validation accuracy")
     step_axis(axes, max(ordered.stopped_step, shuffled.stopped_step))
     legend_above(axes, n_columns=3)

@@ -42,8 +42,7 @@ def weight_figure(results: Results) -> Drawing:
             shown = axes.imshow(image, cmap="RdBu_r", vmin=-limit, vmax=limit)
             axes.set(xticks=[], yticks=[])
             axes.grid(False)
-            for spine in axes.spines.values():
-                spine.set_visible(False)
+            axes.spines[:].set_visible(False)
         row[0].set_ylabel(f"λ = {run.penalty:g}", fontsize=20)
         bar = figure.colorbar(shown, ax=list(row), shrink=0.85, pad=0.01)
         bar.set_label("weight", fontsize=17)
@@ -55,8 +54,7 @@ def weight_figure(results: Results) -> Drawing:
         figure,
         "Weights of the softmax model as images, one a class (named above), without a penalty and"
         f" with λ = {runs[1].penalty:g}. Red weights speak for the class, blue ones against it;"
-        " each"
-        " row has its own scale of colours." + _only_some_classes(results),
+        " each row has its own scale of colours." + _only_some_classes(results),
         f"Two rows of {len(names)} small images, one for each class.",
     )
 
@@ -97,32 +95,23 @@ def penalty_figure(results: Results) -> Drawing:
     """Draw the validation accuracy during training for each lambda (task 4c)."""
     figure, grid = new_figure()
     axes = grid[0, 0]
-    for (color, dashes), run in zip(
-        itertools.cycle(LINES), reversed(results.runs.penalised), strict=False
-    ):
-        axes.plot(
-            run.history.check_step,
-            run.history.val_accuracy,
-            color=color,
-            linestyle=dashes,
-            label=f"λ = {run.penalty:g}",
-        )
+    runs = results.runs.penalised
+    for (color, dashes), run in zip(itertools.cycle(LINES), reversed(runs), strict=False):
+        steps, values = run.history.check_step, run.history.val_accuracy
+        label = f"λ = {run.penalty:g}"
+        axes.plot(steps, values, color=color, linestyle=dashes, label=label)
     axes.set_ylabel("validation accuracy")
     step_axis(axes, results.runs.plain.history.stopped_step)
     legend_above(axes, n_columns=4)
-    finals = ", ".join(
-        f"{run.val_accuracy:.4f} for λ = {run.penalty:g}" for run in results.runs.penalised
-    )
+    finals = ", ".join(f"{run.val_accuracy:.4f} for λ = {run.penalty:g}" for run in runs)
     drawing = Drawing(
         "4c_accuracy",
         figure,
         "Validation accuracy of the softmax model during training, one curve a λ.",
         f"Line plots of the validation accuracy, which ends at {finals}.",
     )
-    limits = settled_range(
-        *((run.history, run.history.val_accuracy) for run in results.runs.penalised)
-    )
-    accuracies = [run.history.val_accuracy for run in results.runs.penalised]
+    limits = settled_range(*((run.history, run.history.val_accuracy) for run in runs))
+    accuracies = [run.history.val_accuracy for run in runs]
     return within_limits(drawing, axes, limits, {"accuracies": np.concatenate(accuracies)})
 
 
@@ -136,13 +125,7 @@ def norm_figure(results: Results) -> Drawing:
     axes.plot(penalties, values, color=ORANGE, linewidth=1.2, linestyle="--")
     axes.plot(penalties, values, color=VERMILLION, marker="o", markersize=9, linestyle="")
     for penalty, value in zip(penalties, values, strict=True):
-        axes.annotate(
-            f"{value:#.3g}",
-            (penalty, value),
-            xytext=(8, 8),
-            textcoords="offset points",
-            ha="left",
-        )
+        axes.annotate(f"{value:#.3g}", (penalty, value), (8, 8), textcoords="offset points")
     axes.set_xscale("log")
     axes.set_xticks(penalties, [f"{penalty:g}" for penalty in penalties])
     axes.minorticks_off()

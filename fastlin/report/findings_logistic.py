@@ -22,13 +22,15 @@ def losses(run: Run) -> list[str]:
     """Task 2b: how far the losses fell, where the validation loss is lowest, and the gap there."""
     history = run.history
     first = float(history.train_loss[0])
-    is_even_bet = math.isclose(first, math.log(2), abs_tol=1e-6)
-    opening = f"The first mini-batch costs {first:.4f}" + (
-        ", which is ln 2: with all weights at zero both classes get probability 1/2."
-        if is_even_bet
-        else "."
-    )
-    return [opening, _fall_of_training_loss(history), _lowest_validation_loss(history), _gap(run)]
+    opening = f"The first mini-batch costs {first:.4f}"
+    if math.isclose(first, math.log(2), abs_tol=1e-6):
+        opening += ", which is ln 2: with all weights at zero both classes get probability 1/2"
+    return [
+        f"{opening}.",
+        _fall_of_training_loss(history),
+        _lowest_validation_loss(history),
+        _gap(run),
+    ]
 
 
 def _fall_of_training_loss(history: History) -> str:
@@ -191,10 +193,7 @@ def _effect_of_shuffling(n: int, m: int) -> str:
 
 
 def _endings(ordered: Run, shuffled: Run) -> list[str]:
-    best, best_shuffled = (
-        float(ordered.history.val_loss.min()),
-        float(shuffled.history.val_loss.min()),
-    )
+    best, best_shuffled = (float(run.history.val_loss.min()) for run in (ordered, shuffled))
     word = compare(best_shuffled, best, "higher than", "lower than", "the same as")
     accuracy_word = compare(
         shuffled.val_accuracy, ordered.val_accuracy, "above", "below", "level with"

@@ -215,10 +215,8 @@ def accuracy_by_penalty(plain: Run, penalised: Sequence[Run]) -> list[str]:
 
 def cause_of_accuracy(plain: Run, penalised: Sequence[Run], n_classes: int) -> list[str]:
     """Task 4d: whether both accuracies fall together, and how close a uniform guess is."""
-    weakest, strongest = (
-        min(penalised, key=lambda run: run.penalty),
-        max(penalised, key=lambda run: run.penalty),
-    )
+    runs = sorted(penalised, key=lambda run: run.penalty)
+    weakest, strongest = runs[0], runs[-1]
     span = f"from λ = {weakest.penalty:g} to λ = {strongest.penalty:g}"
     val_drop = weakest.val_accuracy - strongest.val_accuracy
     train_drop = weakest.train_accuracy - strongest.train_accuracy

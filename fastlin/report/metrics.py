@@ -84,15 +84,13 @@ def summary(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     accuracies = ", ".join(
         f"{result['val_accuracy']:.2%} (λ {penalty})" for penalty, result in tasks["4c"].items()
     )
+    difference = power_of_ten(max(checked.values()))
+    weights = ", ".join(
+        f"weight norm {r['weight_l2']:#.3g} (λ {p})" for p, r in tasks["4b"].items()
+    )
     return [
-        (
-            "1, 4a",
-            f"gradients differ from central differences by {power_of_ten(max(checked.values()))}",
-        ),
-        (
-            "2b",
-            _losses(tasks["2b"]),
-        ),
+        ("1, 4a", f"gradients differ from central differences by {difference}"),
+        ("2b", _losses(tasks["2b"])),
         ("2c", _accuracies(tasks["2c"])),
         ("2d", f"ended in epoch {binary['stopped_epoch']} (step {binary['stopped_step']})"),
         (
@@ -101,16 +99,10 @@ def summary(metrics: dict[str, Any]) -> list[tuple[str, str]]:
             f" spikes: {shuffled['spikes_unshuffled']} in fixed order,"
             f" {shuffled['spikes_shuffled']} shuffled",
         ),
-        (
-            "3b",
-            _losses(tasks["3b"]),
-        ),
+        ("3b", _losses(tasks["3b"])),
         ("3c", _accuracies(tasks["3c"])),
         ("3d", f"accuracy gap {100 * tasks['3d']['accuracy_gap']:.2f} percentage points"),
-        (
-            "4b",
-            ", ".join(f"weight norm {r['weight_l2']:#.3g} (λ {p})" for p, r in tasks["4b"].items()),
-        ),
+        ("4b", weights),
         ("4c", f"validation accuracy {accuracies}"),
         ("4e", f"weight norm {norms}"),
     ]

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as RichProgress
-    from rich.progress import TaskID
+    from rich.progress import Progress as Bars
 
     from fastlin.solvers.progress import Progress
 
 
 class TaskBar:
-    """The bar of one task."""
+    """The bar of one task of `total` units of work: epochs, checks, figures."""
 
-    def __init__(self, bars: RichProgress, task: TaskID) -> None:
+    def __init__(self, bars: Bars, name: str, total: int) -> None:
         self._bars = bars
-        self._task = task
+        self._task = bars.add_task(name, total=total, note="")
 
     def advance(self, note: str = "") -> None:
         """Count one unit of work as done and show `note` behind the bar."""
@@ -38,20 +35,8 @@ class TaskBar:
         self._bars.update(self._task, total=total, completed=total, note=note)
 
 
-class Display:
-    """The bars of the whole report, one under the other."""
-
-    def __init__(self, bars: RichProgress) -> None:
-        self._bars = bars
-
-    def task(self, name: str, total: int) -> TaskBar:
-        """Add a bar for a task of `total` units of work (epochs, checks, figures)."""
-        return TaskBar(self._bars, self._bars.add_task(name, total=total, note=""))
-
-
-@contextmanager
-def display(visible: bool) -> Iterator[Display]:
-    """Show bars on standard error while the block runs, if `visible`."""
+def display(visible: bool) -> Bars:
+    """Return bars, one under the other, that are shown on standard error if `visible`."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -64,5 +49,4 @@ def display(visible: bool) -> Iterator[Display]:
     )
     # Quiet too, since older versions of rich end a display that is disabled with an empty line.
     console = Console(stderr=True, quiet=not visible)
-    with Progress(*columns, console=console, disable=not visible) as bars:
-        yield Display(bars)
+    return Progress(*columns, console=console, disable=not visible)

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastlin.report.progress import TaskBar
 from fastlin.results.scores import measure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from rich.progress import Progress as Bars
 
-    from fastlin.estimator import LogisticRegression
     from fastlin.report.problem import Problem, Settings, Split
-    from fastlin.report.progress import Display
     from fastlin.results.history import History
 
 
@@ -89,89 +89,84 @@ class Runs:
         return float(sum(run.history.seconds.get("total", 0.0) for run in everything))
 
 
-def train_all(problem: Problem, settings: Settings, training: Training, display: Display) -> Runs:
+def train_all(problem: Problem, settings: Settings, training: Training, bars: Bars) -> Runs:
     """Train all models of the report, with a progress bar each."""
-    ordered = train_logistic(problem, settings, training, display, shuffle=False)
-    shuffled = train_logistic(problem, settings, training, display, shuffle=True)
+    ordered = train_logistic(problem, settings, training, bars, shuffle=False)
+    shuffled = train_logistic(problem, settings, training, bars, shuffle=True)
     softmax = {
-        penalty: train_softmax(problem, settings, training, display, penalty)
+        penalty: train_softmax(problem, settings, training, bars, penalty)
         for penalty in (*settings.penalties, 0.0)
     }
     return Runs(ordered, shuffled, softmax)
 
 
 def train_logistic(
-    problem: Problem, settings: Settings, training: Training, display: Display, *, shuffle: bool
+    problem: Problem, settings: Settings, training: Training, bars: Bars, *, shuffle: bool
 ) -> Run:
     """Train the logistic model on the pair of classes, with early stopping (tasks 2b to 2e)."""
-    from fastlin.estimator import LogisticRegression
-
-    name = "2e logistic, shuffled" if shuffle else "2b-2d logistic"
-    bar = display.task(name, settings.binary_epochs)
-    model = LogisticRegression(
-        backend=training.backend,
-        l2=0.0,
+    bar = TaskBar(
+        bars, "2e logistic, shuffled" if shuffle else "2b-2d logistic", settings.binary_epochs
+    )
+    run = _run(
+        problem,
+        problem.pair,
+        training,
         learning_rate=settings.binary_learning_rate,
-        batch_size=problem.pair.batch_size,
-        drop_last=True,
         max_epochs=settings.binary_epochs,
         shuffle=shuffle,
-        tol=None,
         early_stopping=True,
+        l2=0.0,
         patience=settings.patience,
         checks_per_epoch=settings.checks_per_epoch,
-        regularize_intercept=True,
-        input_scale=problem.input_scale,
-        random_state=training.seed,
-        n_threads=training.n_threads,
-        dtype="float64",
         callbacks=[bar.training],
     )
-    run = _run(model, problem.pair, problem.input_scale)
     bar.finish(f"ended in epoch {run.history.stopped_epoch}")
     return run
 
 
 def train_softmax(
-    problem: Problem, settings: Settings, training: Training, display: Display, penalty: float
+    problem: Problem, settings: Settings, training: Training, bars: Bars, penalty: float
 ) -> Run:
     """Train the softmax model on all classes with the given lambda (tasks 3b to 4e)."""
+    tasks = "4b-4e" if penalty else "3b-4b"
+    bar = TaskBar(bars, f"{tasks} softmax, l2 {penalty:g}", settings.softmax_epochs)
+    run = _run(
+        problem,
+        problem.everything,
+        training,
+        learning_rate=settings.softmax_learning_rate,
+        max_epochs=settings.softmax_epochs,
+        l2=penalty,
+        checks_per_epoch=settings.checks_per_epoch,
+        callbacks=[bar.training],
+    )
+    bar.finish(f"validation accuracy {run.val_accuracy:.2%}")
+    return run
+
+
+def _run(problem: Problem, split: Split, training: Training, **options: Any) -> Run:
+    """Fit a model on `split` and score the weights it returns."""
     from fastlin.estimator import LogisticRegression
 
-    tasks = "4b-4e" if penalty else "3b-4b"
-    bar = display.task(f"{tasks} softmax, l2 {penalty:g}", settings.softmax_epochs)
     model = LogisticRegression(
         backend=training.backend,
-        l2=penalty,
-        learning_rate=settings.softmax_learning_rate,
-        batch_size=problem.everything.batch_size,
+        batch_size=split.batch_size,
         drop_last=True,
-        max_epochs=settings.softmax_epochs,
-        shuffle=True,
         tol=None,
-        early_stopping=False,
-        checks_per_epoch=settings.checks_per_epoch,
         regularize_intercept=True,
         input_scale=problem.input_scale,
         random_state=training.seed,
         n_threads=training.n_threads,
         dtype="float64",
-        callbacks=[bar.training],
+        **options,
     )
-    run = _run(model, problem.everything, problem.input_scale)
-    bar.finish(f"validation accuracy {run.val_accuracy:.2%}")
-    return run
-
-
-def _run(model: LogisticRegression, split: Split, input_scale: tuple[float, float]) -> Run:
-    """Fit `model` on `split` and score the weights it returns."""
     model.fit(split.X_train, split.y_train, X_val=split.X_val, y_val=split.y_val)
     train = measure(model, split.X_train, split.y_train)
     val = measure(model, split.X_val, split.y_val)
     return Run(
         history=model.history_,
         penalty=float(model.l2),
-        weights=scaled_weights(model.coef_, model.intercept_, input_scale),
+        weights=scaled_weights(model.coef_, model.intercept_, problem.input_scale),
         train_loss=train.loss,
         val_loss=val.loss,
         train_accuracy=train.accuracy,
