@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -17,10 +17,9 @@ except ImportError:  # an older scikit-learn
         return method
 
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from collections.abc import Callable
 
-    from fastlin.solvers.progress import Progress
+from fastlin.solvers.progress import Progress
 
 __all__ = ["CallbackSupportMixin", "FitTasks", "print_epoch", "with_callbacks"]
 

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import _safe_indexing
+from sklearn.utils import Tags, _safe_indexing
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -42,10 +43,6 @@ from fastlin.solvers.prediction import logits
 from fastlin.solvers.schedules import SCHEDULES
 from fastlin.solvers.state import State
 from fastlin.training_set import Options, TrainingSet, check_options, read, split
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-    from sklearn.utils import Tags
 
 
 def _trains_in_parts(estimator: LogisticRegression) -> bool:

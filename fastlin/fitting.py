@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from fastlin.kernels import Backend, Samples
+from fastlin.callbacks import FitTasks
+from fastlin.kernels import Backend, Parameters, Samples
 from fastlin.kernels.reference import predicted
+from fastlin.results.history import History
 from fastlin.rows.row_weights import counted_rows
 from fastlin.rows.samples import encode_labels, make_samples, weight_type
 from fastlin.rows.scaling import InputScale
@@ -27,19 +30,12 @@ from fastlin.solvers.evaluation import mean_score
 from fastlin.solvers.lbfgs import minimize
 from fastlin.solvers.prediction import logits
 from fastlin.solvers.problem import Problem
+from fastlin.solvers.progress import Callback
 from fastlin.solvers.schedules import StepSize, safe_step_size
 from fastlin.solvers.sgd import Descent, train
 from fastlin.solvers.state import State, new_parameters
 from fastlin.solvers.stream import BATCHES_OF_A_WHOLE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from fastlin.callbacks import FitTasks
-    from fastlin.kernels import Parameters
-    from fastlin.results.history import History
-    from fastlin.solvers.progress import Callback
-    from fastlin.training_set import Options, TrainingSet
+from fastlin.training_set import Options, TrainingSet
 
 
 @dataclass(frozen=True)

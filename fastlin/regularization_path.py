@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from fastlin.advice import NotConvergedWarning, warn
 from fastlin.errors import InputError, shown
@@ -17,12 +18,8 @@ from fastlin.rows.validation import input_errors, numpys_defaults
 from fastlin.solvers.curvature import Curvature
 from fastlin.solvers.lbfgs import Solution, solve
 from fastlin.solvers.objective import Objective
+from fastlin.solvers.problem import Problem
 from fastlin.training_set import Options, check_options, read
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
-    from fastlin.solvers.problem import Problem
 
 DEFAULT_L2 = tuple(10.0 ** (-half / 2) for half in range(13))
 """1 to 1e-6, two in each decade."""

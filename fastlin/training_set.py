@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from fastlin.callbacks import print_epoch
 from fastlin.kernels import Backend, get_backend
+from fastlin.rows.interface import Rows
 from fastlin.rows.validation import (
     check_parameters,
     check_rows_and_labels,
@@ -22,12 +24,7 @@ from fastlin.rows.validation import (
     require_two_classes,
     split_validation_set,
 )
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastlin.rows.interface import Rows
-    from fastlin.solvers.progress import Callback
+from fastlin.solvers.progress import Callback
 
 COUNTED = ("batch_size", "max_epochs", "patience", "checks_per_epoch", "n_threads")
 MOST_COUNTED = 2**31 - 1

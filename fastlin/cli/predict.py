@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.cli import options
 from fastlin.cli.output import counted
@@ -16,10 +17,6 @@ from fastlin.cli.selection import PARTS, Source, local_file, rows_to_predict
 from fastlin.cli.values import OutputFile
 from fastlin.errors import InputError
 from fastlin.results.output_file import replacing
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 
 HELP = """\
 Predict the label of each row with MODEL, as CSV text or a NumPy array.

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.cli.streams import say
 from fastlin.errors import InputError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from fastlin.datasets import Dataset
     from fastlin.datasets.csv_file import Table
     from fastlin.datasets.csv_layout import ColumnOptions

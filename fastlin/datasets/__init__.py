@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from fastlin.datasets.dataset import Dataset, Listing, check_split
 from fastlin.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 __all__ = ["Dataset", "Listing", "available", "load"]
 

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 from fastlin.errors import InputError, OutputError
 from fastlin.report.metrics import make_metrics, summary
 from fastlin.report.problem import Settings
+from fastlin.report.results import Results
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
-
-    from fastlin.report.results import Results
 
 __all__ = ["Settings", "summary", "write_report"]
 

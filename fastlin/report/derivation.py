@@ -13,15 +13,15 @@ from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fastlin.report.problem import Problem, Settings, Split
 from fastlin.report.progress import TaskBar
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from rich.progress import Progress as Bars
 
     from fastlin.kernels import Backend, Samples
-    from fastlin.report.problem import Problem, Settings, Split
 
 MODELS = ("logistic", "softmax", "l2")
 START_POINTS = ("zero", "random")

@@ -9,17 +9,15 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastlin.errors import OutputError
 from fastlin.report import findings_logistic, findings_softmax, spikes
+from fastlin.report.drawing import Drawing
 from fastlin.report.metrics import summary
+from fastlin.report.problem import Problem
+from fastlin.report.results import Results
 from fastlin.report.wording import MINUS, count, percent, power_of_ten
-
-if TYPE_CHECKING:
-    from fastlin.report.drawing import Drawing
-    from fastlin.report.problem import Problem
-    from fastlin.report.results import Results
 
 # Title and origin of the data sets that are the same on every machine.
 KNOWN_DATA = {

@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.report.wording import MINUS
+from fastlin.results.history import History
 from fastlin.results.plotting import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-
-    from fastlin.results.history import History
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from fastlin.report.drawing import Drawing, settled_range, step_axis, within_limits
 from fastlin.report.figures_penalty import norm_figure, penalty_figure, weight_figure
+from fastlin.report.results import Results
+from fastlin.report.tasks import Run
 from fastlin.report.wording import count
+from fastlin.results.history import History
 from fastlin.results.plotting import (
     BLUE,
     GREEN,
@@ -19,11 +20,6 @@ from fastlin.results.plotting import (
     legend_above,
     new_figure,
 )
-
-if TYPE_CHECKING:
-    from fastlin.report.results import Results
-    from fastlin.report.tasks import Run
-    from fastlin.results.history import History
 
 # The ranges in which the curves of MNIST are distinguishable.
 MNIST_RANGES = {

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastlin.report.drawing import Drawing, settled_range, step_axis, within_limits
+from fastlin.report.results import Results
+from fastlin.report.tasks import Run
 from fastlin.results.plotting import (
     BLUE,
     GREEN,
@@ -18,10 +20,6 @@ from fastlin.results.plotting import (
     legend_above,
     new_figure,
 )
-
-if TYPE_CHECKING:
-    from fastlin.report.results import Results
-    from fastlin.report.tasks import Run
 
 SHOWN_CLASSES = 10  # as many weight images as fit beside one another
 LINES: Any = ((VERMILLION, "-"), (BLUE, "--"), (GREEN, "-."), (PURPLE, (0, (5, 1, 1, 1, 1, 1))))

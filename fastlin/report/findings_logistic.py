@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastlin.report.problem import Split
+from fastlin.report.spikes import Spikes
+from fastlin.report.tasks import Run
 from fastlin.report.wording import compare, count, percent, points
+from fastlin.results.history import History
 from fastlin.results.plotting import epoch_means
-
-if TYPE_CHECKING:
-    from fastlin.report.problem import Split
-    from fastlin.report.spikes import Spikes
-    from fastlin.report.tasks import Run
-    from fastlin.results.history import History
 
 
 def losses(run: Run) -> list[str]:

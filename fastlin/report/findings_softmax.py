@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fastlin.report.problem import Split
+from fastlin.report.tasks import Run
 from fastlin.report.wording import (
     MINUS,
     compare,
@@ -18,13 +20,7 @@ from fastlin.report.wording import (
     rises_throughout,
     signed_points,
 )
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastlin.report.problem import Split
-    from fastlin.report.tasks import Run
-    from fastlin.results.history import History
+from fastlin.results.history import History
 
 TREND_SHARE = 5  # a trend compares the first and the last fifth of the checks
 HARM = 0.01  # a validation loss above its minimum by this fraction counts as rising again

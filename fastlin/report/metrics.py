@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from fastlin.report.results import Results
 from fastlin.report.wording import power_of_ten
-
-if TYPE_CHECKING:
-    from fastlin.report.results import Results
 
 
 def make_metrics(results: Results, version: str, report_seconds: float) -> dict[str, Any]:

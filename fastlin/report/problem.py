@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.errors import InputError
 from fastlin.report.wording import listing
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from fastlin.datasets import Dataset
 
 

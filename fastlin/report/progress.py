@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fastlin.solvers.progress import Progress
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
-
-    from fastlin.solvers.progress import Progress
 
 
 class TaskBar:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
+from fastlin.report.derivation import GradientCheck
+from fastlin.report.problem import Problem, Settings
 from fastlin.report.spikes import Spikes, find_spikes
-
-if TYPE_CHECKING:
-    from fastlin.report.derivation import GradientCheck
-    from fastlin.report.problem import Problem, Settings
-    from fastlin.report.tasks import Runs, Training
+from fastlin.report.tasks import Runs, Training
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.report.wording import MINUS
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastlin.results.history import History
+from fastlin.results.history import History
 
 WINDOW = 9  # checks; odd, so that each check sits in the middle of its window
 STANDARD_ERRORS = 4.0

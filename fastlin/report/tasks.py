@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fastlin.report.problem import Problem, Settings, Split
 from fastlin.report.progress import TaskBar
+from fastlin.results.history import History
 from fastlin.results.scores import measure
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from rich.progress import Progress as Bars
-
-    from fastlin.report.problem import Problem, Settings, Split
-    from fastlin.results.history import History
 
 
 @dataclass(frozen=True)

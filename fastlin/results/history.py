@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-
 
 MOST_STORED = 2**15
 """Maximum number of steps, and of checks, in a file or a pickle: half a megabyte in a pickle."""

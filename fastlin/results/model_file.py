@@ -16,15 +16,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.errors import InputError, ModelFileError
 from fastlin.results.output_file import replacing
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 FORMAT = "fastlin model"
 VERSION = 1

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.errors import InputError
 from fastlin.results.output_file import replacing
@@ -21,7 +22,6 @@ from fastlin.results.output_file import replacing
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
 LIGHT_BLUE, BLUE, VERMILLION, GREEN, ORANGE, PURPLE = (
     "#9CC4E0",

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from fastlin.errors import InputError
 from fastlin.rows.csr import CsrRows
 from fastlin.rows.dense import DenseRows
 from fastlin.rows.interface import Rows
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 def as_rows(rows: Rows | NDArray[Any] | Any) -> Rows:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
-from fastlin.rows.interface import Rows
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from scipy.sparse import csr_array
-
-    from fastlin.rows.interface import FloatArray
+from fastlin.rows.interface import FloatArray, Rows
 
 PRODUCTS_OF_A_VALUE = 8
 """Number of products that take as long as looking up the weights of a stored value."""

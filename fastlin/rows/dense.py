@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.rows.interface import WEIGHT_TYPES, Rows
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 BYTES_OF_A_BLOCK = 2**27
 """Maximum memory of a block in the weights' type: large enough that starting a call takes at most

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Self
-
-    from numpy.typing import NDArray
 
 FloatArray: TypeAlias = "NDArray[np.float32] | NDArray[np.float64]"
 

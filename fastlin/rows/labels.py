@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.errors import InputError, listed, shown
 from fastlin.rows.containers import plain, reading
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 def read_labels(y: Any, what: str = "y") -> NDArray[Any]:

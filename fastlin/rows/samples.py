@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.errors import InputError, listed
 from fastlin.rows.conversion import as_rows
-from fastlin.rows.interface import ROW_TYPES, WEIGHT_TYPES
+from fastlin.rows.interface import ROW_TYPES, WEIGHT_TYPES, FloatArray, Rows
 from fastlin.rows.labels import locate
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastlin.rows.interface import FloatArray, Rows
-    from fastlin.rows.scaling import InputScale
+from fastlin.rows.scaling import InputScale
 
 
 @dataclass(frozen=True)

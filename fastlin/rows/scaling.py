@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.blas import one_blas_thread
 from fastlin.errors import InputError, shown
 from fastlin.rows.conversion import as_rows
 from fastlin.rows.dense import DenseRows
+from fastlin.rows.interface import Rows
 from fastlin.rows.row_weights import evenly_by_weight
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastlin.rows.interface import Rows
 
 ROWS_AT_ONCE = 1024
 

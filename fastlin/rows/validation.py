@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import (
     _check_sample_weight,
     validate_data,
@@ -16,6 +19,7 @@ from fastlin.advice import ClassWeightWarning, warn
 from fastlin.errors import InputError, listed, shown
 from fastlin.rows.containers import column_names, explain, numbers, plain, require_rows, row_type
 from fastlin.rows.conversion import as_rows
+from fastlin.rows.interface import Rows
 from fastlin.rows.labels import (
     locate,
     read_labels,
@@ -24,15 +28,6 @@ from fastlin.rows.labels import (
     weights_of_classes,
 )
 from fastlin.rows.row_weights import counted_rows
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from numpy.typing import ArrayLike, NDArray
-    from sklearn.base import BaseEstimator
-
-    from fastlin.rows.interface import Rows
-
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")

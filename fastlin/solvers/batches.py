@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.errors import InputError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 
 LONGEST_STEP = 2.0
 """Upper limit of the factor by which a block's weight lengthens steps; up to 2, a safe rate stays

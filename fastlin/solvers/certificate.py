@@ -15,20 +15,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.blas import one_blas_thread
 from fastlin.solvers import full_pass
 from fastlin.solvers.exact import cross_entropy, entropy, logits, scaled_blocks
 from fastlin.solvers.newton_bound import newton_bound
-from fastlin.solvers.objective import dual_bound
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastlin.solvers.objective import Objective
+from fastlin.solvers.objective import Objective, dual_bound
 
 MOST_UNKNOWNS = 256
 """Most weights and intercepts, over all classes, for which the Hessian is worth its cost."""

@@ -8,17 +8,14 @@ one if the features are informative in that direction.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fastlin.kernels import Parameters, Samples
 from fastlin.solvers import full_pass
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastlin.kernels import Parameters, Samples
-    from fastlin.solvers.problem import Problem
+from fastlin.solvers.problem import Problem
 
 SAFELY_BETTER, FEW_ROWS = 0.75, 4096
 """A run is not compared if its latest epoch's loss is below this fraction of the constant model's,

@@ -9,19 +9,15 @@ from __future__ import annotations
 import copy
 import reprlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.errors import InputError
-from fastlin.solvers.state import copy_parameters
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastlin.kernels import Parameters
-    from fastlin.rows.scaling import InputScale
-    from fastlin.solvers.state import State
+from fastlin.kernels import Parameters
+from fastlin.rows.scaling import InputScale
+from fastlin.solvers.state import State, copy_parameters
 
 RATE_DEPENDS_ON = ("l2", "momentum", "batch_size", "fit_intercept", "regularize_intercept")
 """Options on which an automatic learning rate depends."""

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.solvers.certificate import Certificate, Certified
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastlin.solvers.curvature import Curvature
-    from fastlin.solvers.objective import Objective, Value
+from fastlin.solvers.curvature import Curvature
+from fastlin.solvers.objective import Objective, Value
 
 LATEST = 6
 """The decrease of the objective over so many iterations estimates the decrease that is left."""

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 COOLING_SHARE, COOLING_EPOCHS = 0.1, 4
 """Fraction of the epochs, and least number of epochs, over which the rate falls to 0 at the end.

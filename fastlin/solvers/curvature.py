@@ -10,19 +10,16 @@ stochastic Hessian information in optimization methods for machine learning", 20
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.blas import one_blas_thread
 from fastlin.kernels.threads import map_in_threads
 from fastlin.rows.dense import DenseRows
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastlin.rows.interface import Rows
-    from fastlin.solvers.objective import Objective
+from fastlin.rows.interface import Rows
+from fastlin.solvers.objective import Objective
 
 ROWS_A_FEATURE = 10
 """Rows sampled for each feature; with fewer the sample's curvature would be far from the rows'."""

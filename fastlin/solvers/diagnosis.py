@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.advice import NotConvergedWarning, ScalingWarning, SeparableWarning, warn
+from fastlin.results.history import History
+from fastlin.rows.interface import Rows
 from fastlin.rows.row_weights import counted_rows
 from fastlin.solvers.cooling import at_rest, cooling_epochs
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastlin.results.history import History
-    from fastlin.rows.interface import Rows
 
 ORDERS_OF_MAGNITUDE = 3
 """Features need scaling if their ranges differ by more than this many powers of 10."""

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from fastlin.kernels import Backend, Samples
+from fastlin.kernels.arguments import FloatArray
 from fastlin.kernels.reference import predicted
 from fastlin.solvers import full_pass
-
-if TYPE_CHECKING:
-    from fastlin.kernels import Backend, Samples
-    from fastlin.kernels.arguments import FloatArray
 
 
 def mean_score(

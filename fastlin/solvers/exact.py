@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    from fastlin.rows.interface import Rows
-    from fastlin.solvers.objective import Objective
+from fastlin.rows.interface import Rows
+from fastlin.solvers.objective import Objective
 
 ROWS_AT_ONCE = 1024
 

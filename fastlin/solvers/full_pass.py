@@ -18,17 +18,15 @@ memory, on disk, or in several pieces, if each piece but the last ends at the en
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+import numpy as np
+from numpy.typing import NDArray
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from fastlin.kernels import Backend, Samples
-    from fastlin.kernels.arguments import FloatArray
+from fastlin.kernels import Backend, Samples
+from fastlin.kernels.arguments import FloatArray
 
 Sums = TypeVar("Sums", bound=tuple[Any, ...])
 

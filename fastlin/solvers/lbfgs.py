@@ -8,24 +8,20 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.advice import NotConvergedWarning, warn
 from fastlin.blas import one_blas_thread
 from fastlin.errors import DivergenceError
+from fastlin.kernels import Parameters
+from fastlin.results.history import History
 from fastlin.solvers.convergence import REMEDIES, Convergence
 from fastlin.solvers.curvature import Curvature
 from fastlin.solvers.objective import Objective, Value
+from fastlin.solvers.problem import Problem
 from fastlin.solvers.watching import Watch
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastlin.kernels import Parameters
-    from fastlin.results.history import History
-    from fastlin.solvers.problem import Problem
 
 PAIRS = 10
 """Number of latest steps, and the gradient's changes over them, that L-BFGS remembers."""

@@ -16,16 +16,12 @@ loss is above its tangent. Rows that are certain and far away are left out: they
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.solvers.exact import cross_entropy, dense_rows, logits, scaled_blocks
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastlin.solvers.objective import Objective
+from fastlin.solvers.objective import Objective
 
 ROUNDING = float(np.finfo(np.float64).eps)
 

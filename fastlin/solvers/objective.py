@@ -5,17 +5,14 @@ from __future__ import annotations
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fastlin.kernels import Samples
 from fastlin.solvers import full_pass
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastlin.kernels import Samples
-    from fastlin.solvers.problem import Problem
+from fastlin.solvers.problem import Problem
 
 
 @dataclass(frozen=True)

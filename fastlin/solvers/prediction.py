@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.blas import one_blas_thread
 from fastlin.errors import InputError
+from fastlin.kernels import Backend
+from fastlin.rows.interface import Rows
 from fastlin.rows.samples import Samples
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastlin.kernels import Backend
-    from fastlin.rows.interface import Rows
-    from fastlin.rows.scaling import InputScale
+from fastlin.rows.scaling import InputScale
 
 ROWS_AT_ONCE = 4096
 """Rows that are converted or shifted at a time, so that memory stays small."""

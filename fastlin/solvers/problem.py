@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fastlin.kernels import Backend, Samples
+from fastlin.rows.scaling import InputScale
 from fastlin.solvers.diagnosis import how_to_scale
 from fastlin.solvers.evaluation import mean_score
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastlin.kernels import Backend, Samples
-    from fastlin.rows.scaling import InputScale
-    from fastlin.solvers.progress import Callback
+from fastlin.solvers.progress import Callback
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.blas import one_blas_thread
 from fastlin.errors import InputError
+from fastlin.kernels.arguments import Samples
+from fastlin.rows.interface import Rows
 from fastlin.rows.row_weights import counted_rows, evenly_by_weight
+from fastlin.rows.scaling import InputScale
 from fastlin.solvers.diagnosis import how_to_scale
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastlin.kernels.arguments import Samples
-    from fastlin.rows.interface import Rows
-    from fastlin.rows.scaling import InputScale
 
 SCHEDULES = ("constant", "invscaling", "cosine")
 

@@ -7,26 +7,22 @@ import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.advice import NotConvergedWarning, warn
 from fastlin.errors import DivergenceError
 from fastlin.kernels import Parameters, StepOptions
+from fastlin.results.history import History
+from fastlin.solvers.batches import Batches
 from fastlin.solvers.constant_model import draw_to_constant
 from fastlin.solvers.cooling import at_rest, cooling_epochs, cooling_factors
+from fastlin.solvers.problem import Problem
 from fastlin.solvers.schedules import rates
 from fastlin.solvers.state import copy_parameters
 from fastlin.solvers.stopping import Patience
 from fastlin.solvers.watching import Watch
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastlin.results.history import History
-    from fastlin.solvers.batches import Batches
-    from fastlin.solvers.problem import Problem
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.kernels import Parameters
 from fastlin.rows.scaling import InputScale
 from fastlin.solvers.schedules import StepSize
 from fastlin.solvers.stream import Seen
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 PARAMETERS = tuple(field.name for field in fields(Parameters))
 

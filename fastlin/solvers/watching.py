@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.results.history import History
+from fastlin.solvers.problem import Problem
 from fastlin.solvers.progress import Progress, asks_to_stop
 from fastlin.solvers.stopping import Patience
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastlin.solvers.problem import Problem
 
 
 class Watch:
