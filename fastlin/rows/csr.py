@@ -104,8 +104,6 @@ class CsrRows(Rows):
 
     def to_scipy(self) -> csr_array:
         """Return the rows as a SciPy array ``(n, d)`` over the same memory."""
-        from scipy.sparse import csr_array
-
         # csr_matrix would copy 64-bit columns that fit in 32 bits.
         return csr_array((self.values, self.columns, self.row_starts), shape=self.shape)
 
