@@ -49,13 +49,15 @@ def plot_results(results: Results, path: Path) -> Figure:
     return figure
 
 
+def _shown(results: Results) -> list[Case]:
+    names = results.bases
+    return [case for case in results.cases if case.kind == "peer" or case.contestant in names]
+
+
 def _colors(results: Results) -> dict[str, Any]:
     from matplotlib import colormaps
 
-    shown = [
-        case for case in results.cases if case.kind == "peer" or case.contestant in results.bases
-    ]
-    names = dict.fromkeys(case.contestant for case in shown)
+    names = dict.fromkeys(case.contestant for case in _shown(results))
     palette = colormaps["tab10"].colors  # type: ignore[attr-defined]  # a listed colormap
     return {name: palette[number % len(palette)] for number, name in enumerate(names)}
 
@@ -63,11 +65,7 @@ def _colors(results: Results) -> dict[str, Any]:
 def _draw_roofline(axes: Axes, results: Results) -> None:
     """Arithmetic speed against operations for each byte read, under the measured limits."""
     limits = results.limits[results.n_threads]
-    comparable = [
-        case
-        for case in results.cases
-        if case.error is not None and (case.kind == "peer" or case.contestant in results.bases)
-    ]
+    comparable = [case for case in _shown(results) if case.error is not None]
     intensities = [case.flops / case.bytes for case in comparable] or [1.0]
     x = np.geomspace(min(intensities) / 3, max(intensities) * 3, 200)
     reading = limits.read_bytes_per_second * x

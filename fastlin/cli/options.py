@@ -47,7 +47,10 @@ _drop = click.option(
 
 
 _classes = click.option(
-    "--classes", type=Labels(), help="Keep only the rows with these labels, such as 2,3."
+    "--classes",
+    type=Labels(),
+    metavar="LABEL,LABEL,...",
+    help="Keep only the rows with these labels, such as 2,3.",
 )
 
 

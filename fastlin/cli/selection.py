@@ -184,29 +184,20 @@ def in_the_models_labels(model: LogisticRegression, y: NDArray[Any], name: str) 
     Whether a file's labels are read as numbers or words depends on all of them, so the labels of a
     part are compared by their spelling.
     """
-    known = model.classes_
-    if y.dtype.kind == "U" or known.dtype.kind in "UO":
-        spelled = {str(label): index for index, label in enumerate(known.tolist())}
-        index = np.array([spelled.get(str(label), -1) for label in y.tolist()], np.intp)
-        if (index >= 0).all():
-            return known[index]
-    check_labels_known(model, y, name)
-    return y
-
-
-def check_labels_known(model: LogisticRegression, y: NDArray[Any], name: str) -> None:
-    """Refuse rows whose true label `model` cannot predict."""
-    known = set(model.classes_.tolist())
-    if y.dtype.kind == "U" or model.classes_.dtype.kind in "UO":
-        known = set(map(str, known))
-        y = y.astype(str)
-    unknown = [label for label in np.unique(y).tolist() if label not in known]
-    if unknown:
-        some = ",".join(str(label) for label in model.classes_[:10])
+    classes = model.classes_
+    distinct, codes = np.unique(y, return_inverse=True)
+    known, found = classes.tolist(), distinct.tolist()
+    if y.dtype.kind == "U" or classes.dtype.kind in "UO":
+        known, found = list(map(str, known)), list(map(str, found))
+    place = {label: index for index, label in enumerate(known)}
+    index = np.array([place.get(label, -1) for label in found], np.intp)
+    if (index < 0).any():
+        some = ",".join(str(label) for label in classes[:10])
         raise InputError(
-            f"{name} has labels that the model does not know: {_listed(unknown)}; it knows "
-            f"{_listed(model.classes_)}; keep only those with --classes {some}"
+            f"{name} has labels that the model does not know: {_listed(distinct[index < 0])}; it "
+            f"knows {_listed(classes)}; keep only those with --classes {some}"
         )
+    return np.asarray(classes[index][codes])
 
 
 def _keep(dataset: Dataset, labels: tuple[str, ...]) -> Dataset:

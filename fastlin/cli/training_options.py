@@ -112,6 +112,7 @@ TABLE = (
 INPUT_SCALE = click.Option(
     ["input_scale", "--input-scale"],
     type=InputScale(),
+    metavar="|".join([*InputScale.words, "SHIFT,SCALE"]),
     default="auto",
     show_default=True,
     help="Scaling of the features: (x - SHIFT) * SCALE, each feature to its range (minmax) or to "

@@ -55,10 +55,6 @@ class InputScale(click.ParamType):  # type: ignore[type-arg]  # generic in newer
     name = "scale"
     words = ("auto", "none", "minmax", "standard")
 
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        """Return how the value is shown on the help page."""
-        return "|".join([*self.words, "SHIFT,SCALE"])
-
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> str | tuple[float, float]:
@@ -83,10 +79,6 @@ class Labels(click.ParamType):  # type: ignore[type-arg]  # generic in newer cli
     """Two or more different labels, separated by commas: ``2,3``."""
 
     name = "labels"
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        """Return how the value is shown on the help page."""
-        return "LABEL,LABEL,..."
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None

@@ -78,7 +78,7 @@ def sparse_sgd_steps(
         batch = order[step * options.batch_size : (step + 1) * options.batch_size]
         part = rows.part(batch)
         features, columns = np.unique(part.columns, return_inverse=True)
-        x = replace(part, columns=columns, n_features=len(features)).to_scipy()
+        x = replace(part, columns=columns, n_features=len(features)).matrix
         logits = x @ (weights[:, features] * weights.dtype.type(factor)).T + parameters.intercept
         losses_out[step], residual = reference.mean_loss(samples, batch, logits)
         factor *= 1 - rate * options.decay

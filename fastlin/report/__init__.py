@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from fastlin.errors import InputError, OutputError
 from fastlin.report.metrics import make_metrics, summary
 from fastlin.report.problem import Settings
 from fastlin.report.results import Results
+from fastlin.report.tasks import Training, train_all
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -74,9 +76,8 @@ def write_report(
     out = Path(out)
     with staging_folder(out) as staging:
         with display(progress) as bars:
-            results = _compute(
-                data, backend, seed, n_threads, settings or Settings(), bars, progress
-            )
+            training = Training(backend, seed, n_threads)
+            results = _compute(data, training, settings or Settings(), bars, progress)
             try:
                 metrics, names = _write(results, staging, started, bars)
             except OSError as error:
@@ -89,31 +90,23 @@ def write_report(
 
 
 def _compute(
-    data: str,
-    backend: str,
-    seed: int,
-    n_threads: int | None,
-    settings: Settings,
-    bars: Bars,
-    progress: bool,
+    data: str, training: Training, settings: Settings, bars: Bars, progress: bool
 ) -> Results:
     """Load the data, check the gradients, train every model."""
     from fastlin.datasets import load
     from fastlin.kernels import backends, get_backend
     from fastlin.report.derivation import gradient_checks, symbolic_checks
     from fastlin.report.problem import make_problem
-    from fastlin.report.results import Results
-    from fastlin.report.tasks import Training, train_all
 
-    chosen = get_backend(backend)
+    chosen, seed = get_backend(training.backend), training.seed
     problem = make_problem(load(data, seed=seed, progress=progress), settings)
-    training = Training(chosen.name, seed, n_threads)
+    training = replace(training, backend=chosen.name)
     others = [b for b in backends().values() if b.available and b.name != chosen.name]
     return Results(
         problem=problem,
         settings=settings,
         training=training,
-        n_threads=n_threads if n_threads is not None else chosen.n_threads,
+        n_threads=training.n_threads or chosen.n_threads,
         proved=symbolic_checks(),
         gradient_checks=gradient_checks(problem, [chosen, *others], settings, seed, bars),
         runs=train_all(problem, settings, training, bars),

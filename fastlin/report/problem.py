@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -138,9 +138,10 @@ def make_problem(data: Dataset, settings: Settings) -> Problem:
         raise InputError(
             f"every value of the data set {data.name!r} is {low:g}; expected rows that differ"
         )
-    everything = _split(
-        X_train, y_train.astype(np.int64), data.X_val, y_val, class_names, settings, data.name
+    everything = Split(
+        X_train, y_train.astype(np.int64), data.X_val, y_val, class_names, settings.batch_size
     )
+    everything = _with_steps_for_checks(everything, settings, data.name)
     return Problem(
         name=data.name,
         source=data.source,
@@ -177,33 +178,25 @@ def _pair(everything: Split, settings: Settings, name: str) -> Split:
             f"the data set {name!r} has no validation rows of the classes {positive} and"
             f" {negative}, which the report's logistic tasks need; use a larger validation part"
         )
-    return _split(
+    pair = Split(
         everything.X_train[train],
         (everything.y_train[train] == names.index(positive)).astype(np.int64),
         everything.X_val[val],
         (everything.y_val[val] == names.index(positive)).astype(np.int64),
         (negative, positive),
-        settings,
-        name,
+        settings.batch_size,
     )
+    return _with_steps_for_checks(pair, settings, name)
 
 
-def _split(
-    X_train: NDArray[Any],
-    y_train: NDArray[np.int64],
-    X_val: NDArray[Any],
-    y_val: NDArray[np.int64],
-    class_names: tuple[str, ...],
-    settings: Settings,
-    name: str,
-) -> Split:
-    """Join rows and labels with the largest batch that leaves a step for each check of an epoch."""
-    batch_size = settings.batch_size
-    while batch_size > 1 and len(X_train) // batch_size < settings.checks_per_epoch:
+def _with_steps_for_checks(split: Split, settings: Settings, name: str) -> Split:
+    """Return the problem with the largest batch that leaves a step for each check of an epoch."""
+    n_rows, n_checks, batch_size = len(split.X_train), settings.checks_per_epoch, split.batch_size
+    while batch_size > 1 and n_rows // batch_size < n_checks:
         batch_size //= 2
-    if len(X_train) // batch_size < settings.checks_per_epoch:
+    if n_rows // batch_size < n_checks:
         raise InputError(
-            f"the data set {name!r} has {len(X_train)} training rows of {listing(class_names)};"
-            f" expected at least {settings.checks_per_epoch}; use a larger file, or --data digits"
+            f"the data set {name!r} has {n_rows} training rows of {listing(split.class_names)};"
+            f" expected at least {n_checks}; use a larger file, or --data digits"
         )
-    return Split(X_train, y_train, X_val, y_val, class_names, batch_size)
+    return replace(split, batch_size=batch_size)

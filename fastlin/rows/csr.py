@@ -102,19 +102,15 @@ class CsrRows(Rows):
         values = self.values.astype(dtype, copy=False)
         return self if values is self.values else replace(self, values=values)
 
-    def to_scipy(self) -> csr_array:
-        """Return the rows as a SciPy array ``(n, d)`` over the same memory."""
+    @property
+    def matrix(self) -> csr_array:
+        """The rows as a SciPy array ``(n, d)`` over the same memory."""
         # csr_matrix would copy 64-bit columns that fit in 32 bits.
         return csr_array((self.values, self.columns, self.row_starts), shape=self.shape)
 
-    @property
-    def matrix(self) -> csr_array:
-        """The SciPy array; see :meth:`to_scipy`."""
-        return self.to_scipy()
-
     def to_array(self) -> NDArray[Any]:
         """Return the rows as a dense array, ``(n, d)``."""
-        return np.asarray(self.to_scipy().toarray())
+        return np.asarray(self.matrix.toarray())
 
     def scaled(
         self,
@@ -138,8 +134,8 @@ class CsrRows(Rows):
 
     def squared_norms(self) -> NDArray[np.float64]:
         """Return the sum of squares of each row, ``(n,)``."""
-        return np.asarray(self.squared().to_scipy().sum(axis=1))
+        return np.asarray(self.squared().matrix.sum(axis=1))
 
     def largest(self) -> NDArray[np.float64]:
         """Return the largest absolute value of each row, ``(n,)``."""
-        return np.asarray(abs(self.to_scipy()).max(axis=1).toarray().ravel(), np.float64)
+        return np.asarray(abs(self.matrix).max(axis=1).toarray().ravel(), np.float64)

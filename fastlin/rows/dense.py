@@ -46,16 +46,6 @@ class DenseRows(Rows):
         """See :class:`~fastlin.rows.interface.Rows`."""
         return self.shape[1]
 
-    @property
-    def products_of_a_row(self) -> float:
-        """See :class:`~fastlin.rows.interface.Rows`."""
-        return self.shape[1]
-
-    @property
-    def bytes_of_a_float64_row(self) -> int:
-        """See :class:`~fastlin.rows.interface.Rows`."""
-        return 8 * self.shape[1]
-
     def rows_of_a_block(self, dtype: np.dtype[Any]) -> int:
         """Return the number of rows of a block of a full pass, a power of two."""
         most = BYTES_OF_A_BLOCK // (dtype.itemsize * max(1, self.shape[1]))

@@ -58,14 +58,14 @@ class Rows(ABC):
         """Mean number of stored values of a row."""
 
     @property
-    @abstractmethod
     def products_of_a_row(self) -> float:
         """Mean cost of a row for a kernel, in multiply-adds for each class."""
+        return self.values_of_a_row
 
     @property
-    @abstractmethod
     def bytes_of_a_float64_row(self) -> int:
         """Mean memory of a row with float64 values."""
+        return 8 * int(self.values_of_a_row)
 
     @abstractmethod
     def rows_of_a_block(self, dtype: np.dtype[Any]) -> int:

@@ -38,12 +38,25 @@ def logits(
     InputError
         float64 cannot hold a row's logits.
     """
+
+    def by_kernel(some: Rows, weights: NDArray[Any], intercept: NDArray[Any]) -> NDArray[Any]:
+        return backend.logits(
+            Samples(some.for_weights(weights.dtype)), weights, intercept, n_threads
+        )
+
     with np.errstate(over="ignore", invalid="ignore"):
         if scale.cancels(weights):
-            out = _shifted_logits(backend, rows, weights, intercept, scale, n_threads)
+            out = np.empty((len(rows), len(weights)), weights.dtype)
+            shifted_intercept = scale.shifted_intercept(weights, intercept)
+            wide = weights.astype(np.float64), intercept.astype(np.float64)
+            for place, block in rows.blocks(ROWS_AT_ONCE):
+                if rows.can_be_shifted:
+                    shifted = scale.shifted(block, weights.dtype)
+                    out[place] = by_kernel(shifted, weights, shifted_intercept)
+                else:
+                    out[place] = by_kernel(block, *wide)
         else:
-            model = weights, intercept.astype(weights.dtype, copy=False)
-            out = _kernel_logits(backend, rows, *model, n_threads)
+            out = by_kernel(rows, weights, intercept.astype(weights.dtype, copy=False))
         finite = np.isfinite(out)
         if finite.all():  # quicker than row by row
             return out
@@ -60,33 +73,6 @@ def logits(
     if np.abs(exact).max() > np.finfo(out.dtype).max:
         out = out.astype(np.float64)
     out[overflowed] = exact
-    return out
-
-
-def _kernel_logits(
-    backend: Backend, rows: Rows, weights: NDArray[Any], intercept: NDArray[Any], n_threads: int
-) -> NDArray[Any]:
-    return backend.logits(Samples(rows.for_weights(weights.dtype)), weights, intercept, n_threads)
-
-
-def _shifted_logits(
-    backend: Backend,
-    rows: Rows,
-    weights: NDArray[Any],
-    intercept: NDArray[Any],
-    scale: InputScale,
-    n_threads: int,
-) -> NDArray[Any]:
-    """Return the logits of rows that are shifted or, if that is impossible, in float64."""
-    out = np.empty((len(rows), len(weights)), weights.dtype)
-    if rows.can_be_shifted:
-        model = weights, scale.shifted_intercept(weights, intercept)
-    else:
-        model = weights.astype(np.float64), intercept.astype(np.float64)
-    for place, block in rows.blocks(ROWS_AT_ONCE):
-        if rows.can_be_shifted:
-            block = scale.shifted(block, weights.dtype)
-        out[place] = _kernel_logits(backend, block, *model, n_threads)
     return out
 
 

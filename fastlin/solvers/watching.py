@@ -53,30 +53,15 @@ class Watch:
         self._seconds_of_checks += time.perf_counter() - started
         return self.problem.early_stopping and self.early.improved(val_loss)
 
-    def tell(
-        self,
-        *,
-        epoch: int,
-        step: int,
-        end_of_epoch: bool,
-        train_loss: float,
-        rows_per_second: float,
-    ) -> bool:
-        """Tell every callback the progress; return whether one of them asks to stop."""
+    def tell(self, **so_far: Any) -> bool:
+        """Tell every callback the progress; return whether one of them asks to stop.
+
+        ``so_far`` are the fields of :class:`Progress` that only the solver knows.
+        """
         latest = self._checks[-1] if self._checks else (None,) * 4
-        _, val_loss, val_accuracy, train_accuracy = latest
-        progress = Progress(
-            epoch=epoch,
-            max_epochs=self.problem.max_epochs,
-            step=step,
-            end_of_epoch=end_of_epoch,
-            train_loss=train_loss,
-            val_loss=val_loss,
-            val_accuracy=val_accuracy,
-            train_accuracy=train_accuracy,
-            rows_per_second=rows_per_second,
-        )
-        # Every callback is called, even after one of them asked to stop.
+        names = ("val_loss", "val_accuracy", "train_accuracy")
+        checked: dict[str, Any] = dict(zip(names, latest[1:], strict=True))
+        progress = Progress(max_epochs=self.problem.max_epochs, **checked, **so_far)
         answers = [callback(progress) for callback in self.problem.callbacks]
         return any(map(asks_to_stop, answers))
 

@@ -55,7 +55,7 @@ def rows_of(problem: Problem) -> CsrRows:
 @each_type
 def test_a_record_shares_its_memory_with_scipy(dtype: str, index_type: str) -> None:
     rows = rows_of(make_sparse_problem(40, 30, 3, dtype, index_type))
-    as_scipy = rows.to_scipy()
+    as_scipy = rows.matrix
     assert as_scipy.shape == rows.shape == (40, 30)
     assert len(rows) == 40
     assert rows.dtype == dtype
@@ -74,7 +74,7 @@ def test_a_part_has_the_rows_named_in_their_order(dtype: str, index_type: str) -
     for chosen in ([], [0], [7, 3, 3, 39, 0], list(range(39, -1, -1))):
         index = np.array(chosen, np.int64)
         part = rows_of(problem).part(index)
-        np.testing.assert_array_equal(part.to_scipy().toarray(), problem.dense_rows[index])
+        np.testing.assert_array_equal(part.matrix.toarray(), problem.dense_rows[index])
         assert part.columns.dtype == part.row_starts.dtype == index_type
 
 
@@ -155,7 +155,7 @@ def test_huge_logits_are_finite(name: str) -> None:
         weights[-1] = 1
         model = weights, intercept
         loss_sum, by_weights, by_intercept = backend_or_skip(name).loss_gradient(samples, *model, 1)
-        logits = (rows.to_scipy().toarray() @ weights.T).tolist()
+        logits = (rows.matrix.toarray() @ weights.T).tolist()
         pairs = list(zip(logits, labels, strict=True))
         assert loss_sum == pytest.approx(sum(oracles.loss_of(z, y) for z, y in pairs), rel=1e-15)
         residual = np.array([oracles.residual_of(z, y) for z, y in pairs])

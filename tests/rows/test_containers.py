@@ -97,7 +97,7 @@ def test_values_of_sparse_rows(given: str, kept: str) -> None:
 def test_what_a_sparse_matrix_holds_twice_is_summed_up_beyond_8_bits() -> None:
     twice = csr_array((np.full(8, 200, np.uint8), np.tile([0, 0, 1, 1], 2), [0, 4, 8]))
     rows, _ = check_rows_and_labels(model(), twice, [0, 1], reset=True)
-    np.testing.assert_array_equal(rows.to_scipy().toarray(), np.full((2, 2), 400))
+    np.testing.assert_array_equal(rows.matrix.toarray(), np.full((2, 2), 400))
 
 
 # ------------------------------------------------------------------ columns that are no numbers

@@ -68,7 +68,7 @@ def objective_of(
         regularize_intercept=intercept == "penalised",
     )
     objective = Objective(training)
-    dense = rows.to_scipy().toarray() if isinstance(rows, CsrRows) else rows
+    dense = rows.matrix.toarray() if isinstance(rows, CsrRows) else rows
     return objective, (dense - scale.shift) * scale.scale, y, weight / weight.mean()
 
 
