@@ -72,7 +72,7 @@ def check_passes(
 
     loss_sum, n_correct = backend.score(problem.samples, *problem.model, n_threads)
     assert_within(loss_sum, right[0], allowed.loss_sum)
-    # Only a row whose decision hangs on less than the logits' error may go either way.
+    # Only a row whose decision depends on less than the logits' error may go either way.
     if right_logits.shape[1] == 1:
         margin = np.abs(right_logits[:, 0])
     else:

@@ -65,7 +65,7 @@ def run(training: Training, seed: int = 0) -> tuple[History, Parameters]:
 
 
 VALIDATION = make_problem(57, 6, 3, seed=1).samples
-"""Rows of no use: their labels are drawn by chance, so their loss rises sooner or later."""
+"""Validation rows with random labels, whose loss rises sooner or later."""
 
 
 def val_score(parameters: Parameters, samples: Samples = VALIDATION) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Arrays that end, or begin, at a page without access: what reads or writes beyond them dies.
+"""Arrays that end, or begin, at a page without access: reading or writing beyond them crashes.
 
 ``place`` copies one array to such memory and ``place_rows`` a matrix, its rows at any distance and
 in any order; ``guard`` wraps a backend, so that all that its kernels are given lies there, and
@@ -39,7 +39,7 @@ def protect(address: int, size: int, access: int) -> None:
 
 
 class Pages:
-    """Pages of memory between two without access; given back when nothing refers to them."""
+    """Pages of memory between two without access; freed when nothing refers to them."""
 
     def __init__(self, size: int) -> None:
         self.size = -(-size // PAGE) * PAGE
@@ -126,7 +126,7 @@ def place(
 
 
 def place_rows(rows: NDArray[Any], placement: Placement) -> NDArray[Any]:
-    """Return a copy of rows ``(n, d)``, laid out as the placement says."""
+    """Return a copy of rows ``(n, d)``, with the layout of the placement."""
     n, d = rows.shape
     item, of_row = rows.itemsize, d * rows.itemsize
     apart = placement.rows == "apart"

@@ -163,7 +163,7 @@ def fit(task: Task, backend: str) -> Any:
 
 
 def faults_of(task: Task) -> tuple[list[str], str]:
-    """Return in what the Numba backend's model of a task is wrong, and a digest of its bits."""
+    """Return what is wrong with the Numba backend's model of a task, and a digest of its bits."""
     import numpy as np
     from tolerances import of_sum
 
@@ -173,7 +173,7 @@ def faults_of(task: Task) -> tuple[list[str], str]:
     faults = []
 
     def compare(name: str, distance: Any, allowed: Any) -> None:
-        # Turned round, so that what is not a number counts as a fault.
+        # Negated, so that nan counts as a fault.
         if not np.all(np.asarray(distance) <= allowed):
             faults.append(f"{name} {np.max(distance):.2g} off, {np.min(allowed):.2g} allowed")
 
@@ -184,7 +184,7 @@ def faults_of(task: Task) -> tuple[list[str], str]:
     compare("probabilities", np.abs(likely - right.predict_proba(rows)), FAR)
     for name in ("train_loss", "val_loss"):
         got, expected = (np.asarray(getattr(one.history_, name)) for one in (model, right))
-        # L-BFGS may stop a step sooner or later, where the last ones change nothing that counts.
+        # L-BFGS may stop a step sooner or later, since the last steps change next to nothing.
         n = min(len(got), len(expected))
         compare(name, np.abs(got[:n] - expected[:n]) if n else np.inf, FAR)
 

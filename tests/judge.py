@@ -1,4 +1,4 @@
-"""What is wrong with the fit of a random problem: the model is held against an optimum of its own.
+"""What is wrong with the fit of a random problem, compared with an independent optimum.
 
 The problem is one of ``random_problems``, the optimum that of ``optimum``.
 
@@ -44,7 +44,7 @@ from threadpoolctl import threadpool_limits
 from tolerances import EPSILON, of_sum
 
 FACTOR = 10
-"""Times ``tol`` that an objective may be above the optimum where L-BFGS says ``"tol"``."""
+"""Times ``tol`` that an objective may be above the optimum if L-BFGS says ``"tol"``."""
 
 CERTIFIED, ESTIMATED = 256, 1000
 """Up to so many weights, and beyond them the factor: there ``"tol"`` may rest on an estimate."""
@@ -53,7 +53,7 @@ ROUNDING = 32
 """Epsilons of a mean loss: each row's is a difference of larger numbers."""
 
 JITTER = 0.01
-"""Share of a constant model's objective that steps of a constant size may leave noise above it."""
+"""Fraction of a constant model's objective by which noisy steps may end above it."""
 
 
 class Judge:
@@ -158,7 +158,7 @@ class Judge:
                 self.fault("prediction", f"{n_wrong} of {len(expected)} labels")
 
     def _within(self, kind: str, what: str, distance: Any, allowed: Any) -> None:
-        # Turned round, so that what is not a number counts as a fault.
+        # Negated, so that nan counts as a fault.
         if not np.all(distance <= allowed):
             worst = float(np.max(distance / np.maximum(allowed, 1e-300)))
             self.fault(kind, f"{what} are off by {worst:.2g} times what is allowed")
@@ -220,7 +220,7 @@ class Judge:
         allowed = factor * p.tol * reached + blur
         said = f"{excess:.2g} above {best.value:.6g} ({excess / max(reached, 1e-300):.2g} of it)"
         losses = ROUNDING * EPSILON[self.facts["type"]]
-        # An optimum of nought is never attained; losses of that size are rounding.
+        # An optimum of 0 is never attained; losses of that size are rounding.
         if excess > allowed and not (best.value < 1e-29 and reached < losses):
             if history.stop_reason == "tol":
                 self.fault("tol", f"{said}, {(excess - blur) / reached / p.tol:.3g} times tol")
@@ -261,7 +261,7 @@ def class_factors(problem: Problem, data: Data) -> NDArray[np.float64]:
 
 
 def objective_of(problem: Problem, data: Data) -> Objective:
-    """Return what is to be minimised, as the documentation says it."""
+    """Return the objective, as the documentation defines it."""
     weight = np.ones(problem.n) if data.weight is None else data.weight
     weight = weight * class_factors(problem, data)[data.labels]
     rows = data.dense

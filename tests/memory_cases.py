@@ -297,5 +297,5 @@ if __name__ == "__main__":
     except BaseException:
         sys.excepthook(*sys.exc_info())
         os._exit(1)
-    # Not by way of Python's end, where NumPy would call what guards its memory.
+    # Exit at once: at Python's regular end NumPy would call the guard of its memory.
     os._exit(0)

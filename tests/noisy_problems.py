@@ -1,4 +1,4 @@
-"""Random problems of all noise levels, and how near their optimum an automatic rate ends.
+"""Random problems of all noise levels, and how close to the optimum an automatic rate ends.
 
 ``python tests/noisy_problems.py COUNT`` prints the table of ``docs/guide/solver.rst``.
 """
@@ -49,7 +49,7 @@ class NoisyProblem:
 
 
 def noisy_problem(seed: int) -> NoisyProblem:
-    """40 to 2000 rows, 1 to 100 features, batches of a row to all, labels from sure to random."""
+    """Draw 40 to 2000 rows, 1 to 100 features, batches of any size, certain to random labels."""
     generator = np.random.default_rng([99, seed])
     n, d = int(10 ** generator.uniform(1.6, 3.3)), int(10 ** generator.uniform(0, 2))
     k = int(generator.choice([2, 2, 5]))

@@ -25,7 +25,7 @@ ITERATIONS = 300
 
 
 def log_probabilities(logits: Array) -> Array:
-    """Log of the softmax of ``(n, k)``, to a relative error also where it is nearly 0."""
+    """Log of the softmax of ``(n, k)``, with a small relative error even if it is nearly 0."""
     index = np.arange(len(logits)), logits.argmax(axis=1)
     below = logits - logits[index][:, np.newaxis]
     others = np.exp(below)
@@ -34,7 +34,7 @@ def log_probabilities(logits: Array) -> Array:
 
 
 def residuals(log_p: Array, labels: Array) -> Array:
-    """Probabilities ``(n, k)`` less 1 at the label, without cancellation."""
+    """Probabilities ``(n, k)`` minus 1 at the label, without cancellation."""
     p = np.exp(log_p)
     index = np.arange(len(labels)), labels
     p[index] = 0
@@ -70,7 +70,7 @@ class Objective:
         return (self.rows.astype(Long) - self.shift) * self.scale
 
     def scaled(self, coef: Array, intercept: Array) -> tuple[Array, Array]:
-        """Weights and intercepts for the scaled rows that do what these do for raw ones."""
+        """Weights and intercepts for the scaled rows, equivalent to these for unscaled rows."""
         coef = coef.astype(Long)
         return coef / self.scale, intercept.astype(Long) + (coef * self.shift).sum(axis=1)
 
@@ -91,9 +91,9 @@ class Objective:
         return float(loss + self.penalty(*self.scaled(coef, intercept)))
 
     def of_constant(self) -> float:
-        """The least objective of models without weights that are easily written down.
+        """The smallest objective of some constant models.
 
-        A class of no weight is taken to have half a row, so that all numbers are finite.
+        A class without weight counts as half a row, so that all numbers are finite.
         """
         start = float(np.log(self.k))
         if self.intercept == "none":
@@ -112,9 +112,9 @@ def all_logits(logits: Array) -> Array:
 
 @dataclass(frozen=True)
 class Optimum:
-    """The least objective lies between ``lower`` and ``value``, which these weights attain.
+    """The optimum lies between ``lower`` and ``value``, which these weights attain.
 
-    Without a penalty ``lower`` is ``value`` less the squared Newton decrement: no proof.
+    Without a penalty ``lower`` is ``value`` minus the squared Newton decrement, which is no proof.
     """
 
     value: float
@@ -124,7 +124,7 @@ class Optimum:
 
 
 def optimum_of(objective: Objective) -> Optimum:
-    """Find it. A class of no weight is left to a free intercept of minus infinity."""
+    """Find the optimum. A class without weight gets a free intercept of minus infinity."""
     k = objective.k
     shares = objective.shares()
     if objective.intercept == "free":
@@ -157,9 +157,9 @@ def optimum_of(objective: Objective) -> Optimum:
 class _Search:
     """Newton's method in the principal axes of the scaled rows, each with its own size.
 
-    There the penalty stays what it is, and features of very different sizes, or far from zero, do
-    not spoil the Hessian. The rows are centred where an intercept is free; a penalised intercept
-    is the weight of a feature that is always 1.
+    The penalty is the same there, and features of very different sizes, or far from zero, do not
+    spoil the Hessian. The rows are centred if the intercept is free; a penalised intercept is the
+    weight of a feature that is always 1.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class _Search:
         axes = (3 * axes - (axes @ axes.T) @ axes) / 2  # orthogonal to the last digit
         along = centred @ axes.T
         size = np.sqrt(shares @ along**2)
-        # Without a penalty, rounding would be worth any weight.
+        # Without a penalty, a weight of any size might serve to fit a rounding error.
         used = size > size.max() * (1e-19 if objective.l2 > 0 else 1e-13)
         self.axes, self.size = axes[used], size[used]
         design = (along[:, used] / self.size).astype(float)
@@ -299,10 +299,10 @@ class _Search:
     def _lower_bound(self, weights: Array, intercept: Array) -> Any:
         """Weak duality.
 
-        ``logsumexp(z) = max over p of p z + entropy(p)``, so that any probabilities ``p`` bound the
+        ``logsumexp(z) = max over p of p z + entropy(p)``, so any probabilities ``p`` bound the
         objective from below by ``mean entropy + min over W of (l2 |W|^2 + W G)``, with
-        ``G = mean((p - y) x)``; a free intercept must not gain, so the mean of ``p`` has to be that
-        of the labels: they are mixed with as much of a constant as makes it so.
+        ``G = mean((p - y) x)``. If the intercept is free, the means of ``p`` and of the labels must
+        be equal, so ``p`` is mixed with as much of a constant as makes them so.
         """
         log_p = log_probabilities(self._logits(self.x @ weights.T + intercept))
         r = residuals(log_p, self.labels)

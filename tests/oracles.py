@@ -1,4 +1,4 @@
-"""What the right answer is, in plain loops. Imports nothing of fastlin, and nothing that is fast.
+"""The right answers in plain loops. This module imports nothing of fastlin, and nothing fast.
 
 ``n`` rows, ``d`` features, ``k`` classes. Weights are ``k`` lists of ``d`` numbers; ``k == 1`` is
 the sigmoid with labels 0 and 1, ``k > 1`` the softmax. Python's numbers have 53 bits.
@@ -104,14 +104,15 @@ def gradient_sums(
 
 
 def central_difference(function: Callable[[float], float], at: float, step: float) -> float:
-    """The slope of a function, wrong by about ``step**2 / 6`` of its third derivative."""
+    """The slope of a function, with an error of ``step**2 / 6`` times its third derivative."""
     return (function(at + step) - function(at - step)) / (2 * step)
 
 
 class Descent:
     """Mini-batch gradient descent, one number at a time.
 
-    ``decay`` and ``gain``: one number a feature; ``average_shares``: one a step, or None.
+    ``decay`` and ``gain`` have a number for each feature; ``average_shares`` is None or has one for
+    each step.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Random problems, the same on every run, that make sure they are worth solving."""
+"""Random problems, the same on every run, which check that they are worth solving."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Problem:
         return self.samples.rows.to_array()
 
     def in_float64(self) -> Problem:
-        """The very same numbers, for arithmetic that rounds later and knows no sparse rows."""
+        """The same numbers in another type and dense, for arithmetic with less rounding."""
         samples = self.samples
         shift = None if samples.shift is None else samples.shift.astype(np.float64)
         return Problem(
@@ -86,7 +86,7 @@ def make_sparse_problem(
     weighted: bool = False,
     seed: int = 0,
 ) -> Problem:
-    """Words of a text: frequent features and rare ones, some in no row, and rows of no feature."""
+    """Rows like texts: frequent and rare features, some in no row, and rows without a feature."""
     generator = np.random.default_rng([seed, n, d, k])
     present = generator.random((n, d)) < np.linspace(0.9, 0.0, d) ** 2
     present[:: max(2, n // 4)] = False
@@ -108,7 +108,7 @@ def make_sparse_problem(
 
 
 def assert_spread(problem: Problem) -> None:
-    """Assert that rows and labels differ, and that the model is neither sure nor indifferent."""
+    """Assert that rows and labels vary, and that the model is neither certain nor indifferent."""
     samples = problem.samples
     assert len(np.unique(samples.labels)) > 1
     spread = np.ptp(problem.dense_rows, axis=0)
@@ -125,7 +125,7 @@ def assert_spread(problem: Problem) -> None:
 
 
 def make_parameters(problem: Problem, momentum: bool = False, average: bool = False) -> Parameters:
-    """Copies of the model, with velocities and averages that are not zero where asked for."""
+    """Copies of the model, with non-zero velocities and averages if asked for."""
     parameters = Parameters(problem.weights.copy(), problem.intercept.copy())
     if momentum:
         parameters.weights_velocity = problem.weights / 8

@@ -22,7 +22,7 @@ SECONDS = 600
 
 
 def environment(changes: Mapping[str, str | None]) -> dict[str, str]:
-    """Return this process's variables with some set, or, where None is given, unset."""
+    """Return this process's variables with some of them set, or unset if None is given."""
     result = dict(os.environ)
     for name, value in changes.items():
         result.pop(name, None)

@@ -1,6 +1,6 @@
 """Random problems of logistic and softmax regression, each written as one word.
 
-A word says all that a problem is, so that a fault can be repeated, and made smaller by hand::
+A word describes the whole problem, so that a fault can be repeated, and made smaller by hand::
 
     lbfgs,c,float32,n=300,d=20,k=3,seed=5,noise=0.3,weights=span,l2=0.01,tol=1e-06
 """

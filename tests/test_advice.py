@@ -1,4 +1,4 @@
-"""Warnings: where they are due, where they would be noise, and what they say."""
+"""Warnings: when they appear, when they would be noise, and what they say."""
 
 from __future__ import annotations
 

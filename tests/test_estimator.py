@@ -181,7 +181,7 @@ def test_lbfgs_reaches_the_optimum(name: str, k: int) -> None:
         solver="lbfgs", backend=name, l2=0.01, tol=1e-12, max_epochs=1000
     ).fit(rows, labels)
     np.testing.assert_allclose(trained.coef_, oracle.coef_, atol=2e-6)
-    # The softmax does not change where all intercepts do, so only differences are determined.
+    # The softmax does not change if all intercepts do by the same number; compare differences.
     gap = trained.intercept_ - oracle.intercept_
     np.testing.assert_allclose(gap - (gap.mean() if k > 2 else 0), 0, atol=1e-5)
     assert trained.history_.stop_reason == "tol"

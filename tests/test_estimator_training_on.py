@@ -1,4 +1,4 @@
-"""Training on: `partial_fit`, `warm_start`, copies, and rows that are read where they lie."""
+"""Continuing a fit: `partial_fit`, `warm_start`, copies, and rows that are read in place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A regularisation path equals separate fits, and is cheaper."""
+"""A regularisation path gives the same models as separate fits, at less cost."""
 
 from __future__ import annotations
 

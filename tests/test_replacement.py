@@ -1,4 +1,4 @@
-"""A fit replaces the whole model or nothing of it, whatever goes wrong on the way."""
+"""A fit replaces the whole model or leaves it as it was, whatever goes wrong on the way."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Interrupt:
 
 
 def learned(estimator: LogisticRegression) -> dict[str, tuple[int, bytes]]:
-    """What was learned: which object each attribute is, and what it holds."""
+    """What was learned: the object and the content of each attribute."""
     options = estimator.get_params()
     return {
         name: (id(value), pickle.dumps(value))

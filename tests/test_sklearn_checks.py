@@ -1,4 +1,4 @@
-"""scikit-learn's own checks of an estimator: every solver on every backend, none excused."""
+"""scikit-learn's own checks of an estimator, all of them, for every solver on every backend."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""How far two right answers may lie apart, derived from the epsilon and the length of a sum.
+"""How far two right answers may differ, derived from the epsilon and the length of a sum.
 
-Rounding a number to the nearest is off by at most half an epsilon of it, up as often as down. So
-the error of a sum grows like the root of its length: with overwhelming probability it stays below
+Rounding a number to the nearest has an error of at most half an epsilon of it, up as often as down.
+So the error of a sum grows like the root of its length: with overwhelming probability it is below
 ``4 * eps / 2 * sqrt(length) * magnitude``, where ``magnitude`` is the sum of the absolute values
 of the terms (Higham and Mary, "A new approach to probabilistic rounding error analysis", 2019,
-theorem 2.4 with lambda = 4). What errs on its own in every row adds up as the root of the squares;
-what errs alike in all rows just adds up.
+theorem 2.4 with lambda = 4). Errors that are independent from row to row add up as the root of the
+sum of their squares; errors that are the same in all rows just add up.
 
 ==================  ==========================================================================
 quantity            bound
@@ -14,7 +14,7 @@ logit               the sum over the features, of magnitude ``|W| |u| + |b|``, o
                     of ``|W| |shift|``, which is subtracted from all rows alike
 loss of a row       2 logits' bounds (the slopes of the loss by its logits add up to at most 2
                     in absolute value), and ``ELEMENTARY`` epsilons of ``1 + largest |logit|``,
-                    alike where an approximation is off to one side
+                    alike if an approximation is off to one side
 residual of a row   2 p (1 - p) logits' bounds (the slopes of a probability by all logits add up
                     to that), and ``ELEMENTARY`` epsilons of ``p + [label]``, likewise
 gradient            the residuals' bounds times ``|u| + |shift|``, and the rounding of the sum
@@ -33,13 +33,13 @@ from numpy.typing import NDArray
 EPSILON = {"float32": 2.0**-23, "float64": 2.0**-52}
 
 ELEMENTARY = 8
-"""Epsilons that exp (2 ulp), log (2 ulp), a division and the operations around them may cost."""
+"""Error, in epsilons, of exp (2 ulp), log (2 ulp), a division and the operations around them."""
 
 ACROSS_BACKENDS = 1e-10
 """Float64 gradients of two backends agree to this, relative to the largest component."""
 
 DIFFERENCE_STEP = EPSILON["float64"] ** (1 / 3)
-"""Step of a central difference at which its two errors, of step**2 and of eps / step, are level."""
+"""Step of a central difference for which its two errors, step**2 and eps / step, are equal."""
 
 DIFFERENCE = 10 * EPSILON["float64"] ** (2 / 3)
 """Error of a central difference with that step, relative to the function and its derivatives."""

@@ -25,7 +25,7 @@ class Model:
 
     @classmethod
     def zeros(cls, problem: Problem) -> Model:
-        """Return where training starts unless a check says otherwise."""
+        """Return the start of training, unless a check chooses another."""
         shape = (problem.n_outputs, problem.n_features)
         return cls(np.zeros(shape, problem.weight_dtype), np.zeros(shape[0], problem.weight_dtype))
 

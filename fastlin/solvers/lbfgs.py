@@ -119,7 +119,8 @@ class _Run:
         value = self.objective.at(point)
         if not np.isfinite(value.objective):
             raise DivergenceError(
-                f"the objective is {value.objective} where training starts; {problem.how_to_scale}"
+                f"the objective is {value.objective} at the start of training; "
+                f"{problem.how_to_scale}"
             )
         self.curvature.update(point, self.objective.decay)
         best, best_value, best_iteration = point, value, -1
@@ -131,7 +132,7 @@ class _Run:
             if not np.isfinite(direction).all():
                 if not self.objectives and not start.any():
                     raise DivergenceError(
-                        "the objective's curvature is not finite where training starts; "
+                        "the objective's curvature is not finite at the start of training; "
                         f"{problem.how_to_scale}"
                     )
                 stop_reason = "precision"

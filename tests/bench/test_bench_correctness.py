@@ -32,7 +32,7 @@ def kernel_of(backend: Backend) -> Callable[[Problem, Data, Model], Kernel]:
 
 
 def changed(change: Callable) -> Backend:
-    """The NumPy backend, whose arguments go through ``change`` first."""
+    """Return the NumPy backend with arguments that ``change`` alters first."""
 
     def sgd_steps(samples, order, parameters, options, losses_out, n_threads):
         samples, order, options = change(samples, order, options)

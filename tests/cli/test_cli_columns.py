@@ -82,7 +82,7 @@ def test_features_are_found_by_their_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("labels", [("1", "2", "x"), ("1", "02", "3"), ("1", "2", "nan or so")])
 def test_part_of_the_labels_is_known(tmp_path: Path, labels: tuple[str, ...]) -> None:
-    """Labels of a part may all be plain integers where those of the whole are not."""
+    """The labels of a part may all be plain integers even if those of the whole file are not."""
     rows = [f"{i % 3},{i % 2},{labels[i % 3]}" for i in range(N)]
     (tmp_path / "all.csv").write_text("\n".join(rows) + "\n")
     (tmp_path / "part.csv").write_text("\n".join(row for row in rows if row.endswith(",1")) + "\n")

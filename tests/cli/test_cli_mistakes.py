@@ -1,4 +1,4 @@
-"""Whatever the user gets wrong: one line that says what was got, what is expected, what to type."""
+"""The user's mistakes: one line says what was received, what is expected, and what to type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and termination, whenever they come: an exit code, one line, no temporary file."""
+"""Ctrl-C and termination at any time: an exit code, one line, no temporary file."""
 
 from __future__ import annotations
 

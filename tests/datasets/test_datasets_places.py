@@ -1,4 +1,4 @@
-"""Data files of odd kinds, places and names; values that other types would alter."""
+"""Data files of unusual kinds, places and names; values that other types would change."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def no_file(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("arguments", [["train", "--data"], ["predict"]])
 def test_what_is_no_file_is_refused(no_file: str, arguments: list[str]) -> None:
-    """As a process, since a pipe that nobody writes to would stop the tests for ever."""
+    """Run in a process, since a pipe without a writer would block the tests forever."""
     done = subprocess.run(
         [sys.executable, "-m", "fastlin", *arguments, no_file],
         capture_output=True,

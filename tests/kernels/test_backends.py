@@ -53,7 +53,7 @@ fast_backends = pytest.mark.parametrize("name", ["numba", "c"])
 
 
 def backend_or_skip(name: str) -> Backend:
-    """Return a backend; that none is missing where it was asked for is another file's test."""
+    """Return a backend; another file tests that no requested backend is missing."""
     reason = backends()[name].reason
     if reason is not None:
         pytest.skip(f"backend {name!r} is not available: {reason}")
@@ -208,7 +208,7 @@ def test_loss_and_slope_of_the_sigmoid(name: str, dtype: str) -> None:
         labels = np.full(len(z), label, np.int32)
         right = np.array([oracles.sigmoid_loss(float(v), label) for v in z])
         got = row_losses(backend_or_skip(name), z[:, np.newaxis], labels, one)
-        # max(z, 0) - y z rounds at the size of z, and is exact where the two do not cancel.
+        # max(z, 0) - y z rounds at the size of z, and is exact if the two do not cancel.
         cancelled = np.where((z > 0) & (label == 1), np.abs(z), 0)
         allowed = epsilon * (ELEMENTARY * right + cancelled) + 2 * np.exp(lowest)
         assert_within(got, right, allowed)
@@ -435,7 +435,7 @@ with multiprocessing.get_context("fork").Pool(2) as pool:
 
 
 def test_two_threads_on_numba_s_workqueue() -> None:
-    """Its layer without OpenMP, which ends the process where two threads are in it at once."""
+    """Use the layer without OpenMP, which ends the process if two threads enter it at once."""
     backend_or_skip("numba")
     code = """
 import threading

@@ -190,7 +190,7 @@ def folders_in_place_of_files(here: Path, warm: Path) -> None:
 
 
 def no_pycache(here: Path, warm: Path) -> None:
-    """The package lies where nothing can be written beside it, and finds the same kernels."""
+    """The package is in a read-only place, and finds the same kernels."""
     copy = here.with_name(here.name + "-package")
     source = Path(fastlin.__file__).parent
     shutil.copytree(source, copy / "fastlin", ignore=shutil.ignore_patterns("__pycache__"))

@@ -50,7 +50,7 @@ def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProce
 
 
 def run_cases(name: str, *arguments: str, **environment: str) -> None:
-    """Run all cases of a backend; show the last one that was begun where the process fails."""
+    """Run all cases of a backend; if the process fails, show the last case that was begun."""
     if LONG:
         for option, default in (("seconds", "600"), ("seed", "0")):
             value = os.environ.get(f"FASTLIN_TEST_{option.upper()}", default)

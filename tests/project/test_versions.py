@@ -24,7 +24,7 @@ PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 NAMES = {"sklearnex": "scikit-learn-intelex"}
-"""Names to install what need not be installed here, where they are not those to import."""
+"""Distributions whose names differ from the modules that they install, by module."""
 
 
 def names(lines: Iterable[str]) -> set[str]:

@@ -1,4 +1,4 @@
-"""The checks of the derivations find what is right, and what is wrong."""
+"""The checks of the derivations accept what is right, and find what is wrong."""
 
 from __future__ import annotations
 

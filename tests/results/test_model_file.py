@@ -1,4 +1,4 @@
-"""The model file: what comes back is what was saved, and whatever is wrong is said in one line."""
+"""The model file: loading returns what was saved, and one line reports every fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model files that somebody altered, checksums and all: one line, whatever is wrong."""
+"""Model files that were altered, including their checksums: one line reports every fault."""
 
 from __future__ import annotations
 

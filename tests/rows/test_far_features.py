@@ -1,4 +1,4 @@
-"""Features far from zero lose nothing on any backend, and what differs by rounding is constant."""
+"""Features far from zero lose no digits on any backend; a feature that only rounds is constant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels of every kind and container: kept as they are, found again exactly, or refused."""
+"""Labels of every type and container are kept as they are and matched exactly, or refused."""
 
 from __future__ import annotations
 
@@ -302,7 +302,7 @@ def test_a_fold_may_lack_a_label_that_has_a_class_weight() -> None:
     ):
         with pytest.warns(ClassWeightWarning, match="names 0, but the labels .* 1, 2"):
             call()
-    with warnings.catch_warnings():  # nothing can be misspelled where all labels are named
+    with warnings.catch_warnings():  # nothing can be misspelled if all labels are named
         warnings.simplefilter("error", ClassWeightWarning)
         model(class_weight={0: 9.0, 1: 1.0, 2: 3.0}).fit(X[LATE], Y3[LATE])
 

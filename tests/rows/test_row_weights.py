@@ -1,4 +1,4 @@
-"""A weight means the same everywhere: a row of weight 0 is not there, one of weight 2 twice."""
+"""A weight means the same everywhere: a row of weight 0 is absent, one of weight 2 counts twice."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def problem(n: int, d: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def masked(n: int, d: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of which some weigh nothing, and these are large and have wrong labels."""
+    """Return rows, of which some have weight 0; these are large and have wrong labels."""
     rows, labels = problem(n, d)
     weight = np.random.default_rng(1).uniform(0.5, 2, n)
     weight[np.random.default_rng(2).random(n) < 0.4] = 0

@@ -1,4 +1,4 @@
-"""Dense and sparse rows have one interface: what it gives is held against plain NumPy."""
+"""Dense and sparse rows have one interface, whose results are compared with plain NumPy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scaling means what it says, and folds into the weights and out again."""
+"""Scaling does what its option says, and is folded into the weights and out again."""
 
 from __future__ import annotations
 

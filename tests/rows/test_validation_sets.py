@@ -1,4 +1,4 @@
-"""Validation sets of another kind than the training rows."""
+"""Validation sets in another form than the training rows."""
 
 from __future__ import annotations
 

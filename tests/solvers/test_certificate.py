@@ -56,7 +56,7 @@ class Oracle:
         return float(self.weight @ losses + np.sum(self.decay * point**2) / 2)
 
     def optimum(self, point: np.ndarray) -> float:
-        """The least of many Newton steps from a point, each along a line where it goes down."""
+        """The minimum, found by many Newton steps from a point, each with a line search."""
         point = point.copy()
         least = self.value(point)
         size = point.size
@@ -295,7 +295,7 @@ def test_a_curvature_that_fails_midway_leaves_the_model(monkeypatch: pytest.Monk
     assert np.isfinite(model.coef_).all()
     assert model.coef_.any()
     calls[:] = [1] * 3
-    with pytest.raises(DivergenceError, match="curvature is not finite where training starts"):
+    with pytest.raises(DivergenceError, match="curvature is not finite at the start of training"):
         LogisticRegression(solver="lbfgs", backend="numpy").fit(rows, y)
 
 

@@ -15,7 +15,7 @@ from fastlin.solvers.evaluation import mean_score
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("factor", [0, 1])
 def test_weights_of_one_change_nothing(k: int, factor: int) -> None:
-    """Not even where all logits are equal, and the first class is predicted."""
+    """Even if all logits are equal, and the first class is predicted."""
     problem = make_problem(201, 5, k)
     model = factor * problem.weights, factor * problem.intercept
     samples = problem.samples

@@ -405,7 +405,7 @@ def test_an_objective_that_is_not_finite_is_refused() -> None:
     trained = LogisticRegression(solver="lbfgs", backend="numpy", warm_start=True)
     trained.fit(rows, labels)
     trained.coef_ = np.full_like(trained.coef_, 1e308)
-    with pytest.raises(DivergenceError, match="where training starts"):
+    with pytest.raises(DivergenceError, match="at the start of training"):
         trained.fit(rows, labels)
 
 
