@@ -28,7 +28,7 @@ X_val, y_val = data.X_train[held_out], data.y_train[held_out]
 # To the end
 # ----------
 # This model trains for 400 epochs, with almost no penalty and without stopping. (With no penalty at
-# all fastlin warns, because the weights of separable rows grow for ever.) ``tol=None`` prevents
+# all fastlin warns, because the weights of separable rows grow forever.) ``tol=None`` prevents
 # training from ending when the training loss hardly falls any more.
 
 options = {

@@ -23,10 +23,10 @@ WRONG_RESULT = 1
 HELP = """\
 Time an epoch of fastlin and of other libraries in turn, after checking each one's weights.
 
-With --suite optimum: the time until the objective is within 1e-5 of the least, with as many
-iterations as each one needs for it. With --suite sparse: both, on texts in CSR.
+--suite optimum measures the time until the objective is within 1e-5 of its minimum, with as many
+iterations as each library needs. --suite sparse measures both on texts in CSR.
 
-Leave the machine to it: other programs that run meanwhile show in the spread.
+Other programs that run meanwhile widen the spread, so leave the machine alone.
 A contestant whose weights differ from the reference is not timed, and the exit code is 1.
 """
 
@@ -68,7 +68,7 @@ _sizes = List(Integer(1, 10**6), "N")
     "--backend",
     "backend_names",
     type=List(click.Choice(("auto", *BACKEND_NAMES)), "NAME"),
-    help="auto, numba, c, numpy.  [default: all that are available]",
+    help="auto, numba, c or numpy.  [default: all available ones]",
 )
 @options.threads
 @click.option(
@@ -80,7 +80,7 @@ _sizes = List(Integer(1, 10**6), "N")
 @click.option(
     "--rounds",
     type=Integer(1, 1000),
-    help="Times that everything is timed in turn.  [default: 10; 3 with --quick]",
+    help="Number of rounds, in which all are timed in turn.  [default: 10; 3 with --quick]",
 )
 @click.option("--quick", is_flag=True, help="A tenth of the work, for a first look.")
 @click.option(
@@ -88,13 +88,16 @@ _sizes = List(Integer(1, 10**6), "N")
     type=click.Choice(("epoch", "optimum", "sparse")),
     default="epoch",
     show_default=True,
-    help="An epoch; the way to the optimum; both on sparse rows.",
+    help="Time an epoch, the way to the optimum, or both on sparse rows.",
 )
 @click.option("--grid", is_flag=True, help="Synthetic problems of many shapes instead of MNIST.")
-@click.option("--features", type=_sizes, help="Of the grid.  [default: 64,784,4096]")
-@click.option("--classes", type=_sizes, help="Of the grid.  [default: 2,10,100,1000]")
+@click.option("--features", type=_sizes, help="Those of the grid.  [default: 64,784,4096]")
+@click.option("--classes", type=_sizes, help="Those of the grid.  [default: 2,10,100,1000]")
 @click.option(
-    "--batch-size", "batch_sizes", type=_sizes, help="Of the grid.  [default: 32,128,1024,8192]"
+    "--batch-size",
+    "batch_sizes",
+    type=_sizes,
+    help="Those of the grid.  [default: 32,128,1024,8192]",
 )
 @click.option(
     "--dtype",

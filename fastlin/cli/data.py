@@ -27,10 +27,10 @@ def command(ctx: click.Context) -> None:
         ctx.invoke(list_sets)
 
 
-@command.command("list", help="Show each data set with its size and whether it is here.")
+@command.command("list", help="List the data sets with their sizes, and tell which are here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def list_sets(as_json: bool = False) -> None:
-    """Show each data set with its size and whether it is here."""
+    """List the data sets with their sizes, and tell which are here."""
     from fastlin import datasets
 
     listings = datasets.available()
@@ -52,12 +52,10 @@ def list_sets(as_json: bool = False) -> None:
     print_table([header, *body])
 
 
-@command.command(
-    "fetch", help="Fetch the data set NAME once, so that it is here when there is no network."
-)
+@command.command("fetch", help="Fetch the data set NAME, for later use without a network.")
 @click.argument("name")
 def fetch(name: str) -> None:
-    """Fetch the data set NAME once, so that it is here when there is no network."""
+    """Fetch the data set NAME, for later use without a network."""
     from fastlin import datasets
     from fastlin.errors import InputError
 
@@ -77,9 +75,9 @@ def fetch(name: str) -> None:
     )
 
 
-@command.command("where", help="Print the folder the data sets are kept in.")
+@command.command("where", help="Print the folder of the data sets.")
 def where() -> None:
-    """Print the folder the data sets are kept in."""
+    """Print the folder of the data sets."""
     from fastlin.datasets.mnist import data_folder
 
     click.echo(data_folder())

@@ -33,7 +33,7 @@ Example:
     type=click.Choice(PARTS),
     default="val",
     show_default=True,
-    help="Which rows: those kept aside in training, those trained on, or all.",
+    help="The rows: validation rows, training rows, or all.",
 )
 @options.backend
 @options.threads

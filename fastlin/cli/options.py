@@ -34,15 +34,15 @@ _label = click.option(
 _separator = click.option(
     "--separator",
     metavar="CHARACTER",
-    help="What separates the columns of a text file, or comma, semicolon, tab, space, pipe.  "
-    "[default: found in the file]",
+    help="Separator of the columns of a text file: a character, or comma, semicolon, tab, space or "
+    "pipe.  [default: found in the file]",
 )
 _drop = click.option(
     "--drop",
     multiple=True,
     metavar="NAME|NUMBER",
-    help="Column of a text file to leave out; may be repeated. Columns that number the rows are "
-    "left out too; none: keep them.",
+    help="Column of a text file to leave out; may be repeated. Row numbers are left out too; none: "
+    "keep them.",
 )
 
 
@@ -70,12 +70,12 @@ backend = click.option(
     type=click.Choice(("auto", *BACKEND_NAMES)),
     default="auto",
     show_default=True,
-    help="Where the arithmetic runs; auto takes the first that is available.",
+    help="Kernels that run the arithmetic; auto takes the first available ones.",
 )
 threads = click.option(
     "--threads",
     type=Integer(1, 1024),
-    help="Number of threads.  [default: one a core]",
+    help="Number of threads.  [default: one for each core]",
 )
 seed = click.option(
     "--seed",

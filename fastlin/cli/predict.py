@@ -21,8 +21,8 @@ from fastlin.results.output_file import replacing
 HELP = """\
 Predict the label of each row with MODEL, as CSV text or a NumPy array.
 
-A .npy or CSV file may hold features alone; labels in the data are not looked at. Columns of a
-text file are those that MODEL was trained on, unless --label or --drop say otherwise.
+A .npy or CSV file may hold only features; labels in the data are ignored. The columns of a text
+file are those on which MODEL was trained, unless --label or --drop say otherwise.
 """
 
 EXAMPLES = """\b
@@ -40,14 +40,14 @@ Examples:
     type=click.Choice(PARTS),
     default="all",
     show_default=True,
-    help="Which rows; all keeps the order of a file.",
+    help="The rows; all keeps the order of a file.",
 )
 @click.option(
     "--out",
     type=OutputFile(".csv", ".npy"),
     help="Write here instead of to standard output: .csv or .npy.",
 )
-@click.option("--probabilities", is_flag=True, help="Give the probability of each class.")
+@click.option("--probabilities", is_flag=True, help="Predict the probability of each class.")
 @options.backend
 @options.threads
 @options.quiet

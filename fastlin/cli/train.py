@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 HELP = """\
 Train logistic regression (two classes) or softmax regression (more).
 
-The validation part of the data is only watched, unless --early-stopping is given.
+Validation rows are only used for checks, unless --early-stopping is given.
 """
 
 EXAMPLES = """\b
@@ -48,7 +48,7 @@ Examples:
 @options.backend
 @options.threads
 @options.seed
-@click.option("--out", type=OutputFile(), help="Save the model to exactly this file.")
+@click.option("--out", type=OutputFile(), help="Save the model to this file.")
 @click.option(
     "--plot",
     type=OutputFile(".png", ".svg", ".pdf"),

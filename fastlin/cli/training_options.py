@@ -53,36 +53,39 @@ TABLE = (
     TrainingOption(
         "solver",
         click.Choice(["sgd", "lbfgs"]),
-        "Mini-batch gradient descent, or full batches to the optimum.",
+        "Mini-batch gradient descent, or L-BFGS on all rows, to the optimum.",
     ),
     TrainingOption("l2", Number(min=0), "L2 penalty lambda: the loss grows by lambda * sum(W^2)."),
     TrainingOption(
         "learning_rate",
         Number(min=0, min_open=True, words={"auto": "auto"}),
-        "Step length; auto takes a safe one from the data.",
+        "Step size; auto measures a safe one on the data.",
     ),
     TrainingOption(
         "schedule",
         click.Choice(["constant", "invscaling", "cosine"]),
-        "How the learning rate changes while training.",
+        "How the learning rate changes during training.",
     ),
     TrainingOption(
         "momentum",
         Number(min=0, max=1, max_open=True),
-        "Share of the last step that is added to the next.",
+        "Fraction of the last step that is added to the next.",
     ),
-    TrainingOption("nesterov", None, "Nesterov's form of momentum."),
-    TrainingOption("average", None, "Return the average of the weights over the steps."),
-    TrainingOption("batch_size", _COUNT, "Rows a step."),
+    TrainingOption("nesterov", None, "Use Nesterov's momentum."),
+    TrainingOption("average", None, "Return a running average of the weights."),
+    TrainingOption("batch_size", _COUNT, "Rows in each step."),
     TrainingOption("drop_last", None, "Leave out the last batch of an epoch if it is smaller."),
     TrainingOption(
-        "max_epochs", _COUNT, "Most passes over the training rows.", ("--max-epochs", "--epochs")
+        "max_epochs",
+        _COUNT,
+        "Maximum number of passes over the training rows.",
+        ("--max-epochs", "--epochs"),
     ),
     TrainingOption("shuffle", None, "Shuffle the training rows before each epoch."),
     TrainingOption(
         "tol",
         Number(min=0, words={"none": None}),
-        "Stop when an epoch's loss improves by less, --patience times in a row; 0: never.",
+        "Stop if the loss improves by less in each of --patience epochs in a row; 0: never.",
     ),
     TrainingOption(
         "early_stopping",
@@ -91,19 +94,19 @@ TABLE = (
     ),
     TrainingOption("patience", _COUNT, "Checks or epochs without improvement before stopping."),
     TrainingOption(
-        "checks_per_epoch", _COUNT, "Validation checks an epoch, the first on its first step."
+        "checks_per_epoch", _COUNT, "Validation checks in each epoch, the first at its first step."
     ),
     TrainingOption(
         "validation_fraction",
         Number(min=0, max=1, min_open=True, max_open=True),
-        "Part of the rows kept aside where the data has no validation part of its own.",
+        "Fraction of the rows to split off if the data has no validation part of its own.",
     ),
     TrainingOption("fit_intercept", None, "Fit an intercept.", ("--fit-intercept/--no-intercept",)),
-    TrainingOption("regularize_intercept", None, "Let the L2 penalty cover the intercept."),
+    TrainingOption("regularize_intercept", None, "Penalise the intercept too."),
     TrainingOption(
         "class_weight",
         click.Choice(["none", "balanced"]),
-        "balanced: each class counts the same, however many rows it has.",
+        "balanced: every class counts equally, however many rows it has.",
     ),
     TrainingOption(
         "dtype", click.Choice(["auto", "float32", "float64"]), "Floating-point type of the weights."

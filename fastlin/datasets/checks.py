@@ -88,7 +88,7 @@ def check_labels(labels: NDArray[Any], n: int) -> NDArray[Any]:
             return np.char.decode(labels, "utf-8")
         except UnicodeDecodeError as error:
             raise InputError(
-                f"labels are bytes that are no UTF-8 ({error.object[:20]!r}); save them as strings"
+                f"labels are bytes, but not UTF-8 ({error.object[:20]!r}); save them as strings"
             ) from error
     if labels.dtype.kind == "U":
         return labels.astype(np.str_)

@@ -84,7 +84,7 @@ class Layout:
     Attributes
     ----------
     n_columns : int
-        Of the file.
+        Number of columns of the file.
     label : int
         Index of the column of labels.
     features : list of int

@@ -101,7 +101,7 @@ COMMANDS = {
     ("bench",): "Time an epoch",
     ("info",): "Show versions",
     ("data",): "List the data sets, fetch one",
-    ("data", "list"): "Show each data set",
+    ("data", "list"): "List the data sets with",
     ("data", "fetch"): "Fetch the data set NAME",
     ("data", "where"): "Print the folder",
 }

@@ -90,7 +90,7 @@ def test_whole_labels_beyond_int64_stay_floats(tmp_path: Path) -> None:
 def test_labels_as_bytes(tmp_path: Path) -> None:
     labels = np.array(["grün".encode(), b"rot"] * 4)
     assert saved(tmp_path, np.eye(8), labels).y_train.tolist() == ["grün", "rot"] * 4
-    with pytest.raises(InputError, match="bytes that are no UTF-8"):
+    with pytest.raises(InputError, match="bytes, but not UTF-8"):
         saved(tmp_path, np.eye(8), np.array([b"\xff", b"a"] * 4))
 
 
