@@ -14,7 +14,7 @@ from fastlin.datasets import csv_layout as layout
 from fastlin.datasets.csv_cells import Cells, Words
 from fastlin.datasets.csv_layout import ColumnOptions, Found, Layout
 from fastlin.datasets.csv_numbers import is_number, is_plain_integer
-from fastlin.datasets.csv_start import read_start
+from fastlin.datasets.csv_start import Start, read_start
 from fastlin.errors import InputError
 
 SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".data", ".dat")
@@ -89,31 +89,30 @@ def read(
     options = options or ColumnOptions()
     try:
         start = read_start(path, options.separator)
-        cells = Cells(path, start)
         if trained_on is not None and options.label is None and not options.drop:
             found = trained_on.found_in(start.first_row)
             if found is not None and (found.label is not None or not labels_needed):
-                return _columns_of_model(cells, found, labels_needed)
-        return _Choice(cells, options).table(n_features, labels_needed)
+                return _columns_of_model(path, start, found, labels_needed)
+        return _Choice(path, start, options).table(n_features, labels_needed)
     except UnicodeDecodeError as error:
         raise InputError("is not a text file in UTF-8; save it in that encoding") from error
 
 
-def _columns_of_model(cells: Cells, found: Found, labels_needed: bool) -> Table:
+def _columns_of_model(path: Path, start: Start, found: Found, labels_needed: bool) -> Table:
     """Read the columns that a model was trained on."""
     label = found.label
-    texts = [] if label is None else [label]
-    values, words, header = cells.read(found.features, texts, label, header=found.by_name)
-    labels = words[label] if label is not None and labels_needed else None
-    return _table(cells, values, found.features, label, labels, header, {})
+    others = [] if label is None else [label]
+    cells = Cells(path, start, found.features, others, label, header=found.by_name)
+    values = cells.numbers(found.features)
+    labels = cells.words(label) if label is not None and labels_needed else None
+    return _table(cells, values, found.features, label, labels, {})
 
 
 class _Choice:
     """Reads a file and finds out which columns hold labels and features."""
 
-    def __init__(self, cells: Cells, options: ColumnOptions) -> None:
-        self.cells = cells
-        first_row = cells.start.first_row
+    def __init__(self, path: Path, start: Start, options: ColumnOptions) -> None:
+        first_row = start.first_row
         self.n_columns = len(first_row)
         self.label, self.label_is_sure = layout.label_column(first_row, options.label)
         self.out = dict.fromkeys(options.left_out(first_row), "as asked for")
@@ -131,66 +130,55 @@ class _Choice:
             if self.automatic and column not in (self.label, *self.out) and layout.names_rows(name)
         ]
 
-    def table(self, n_features: int | None, labels_needed: bool) -> Table:
-        """Read the file; see :func:`read`."""
         apart = {self.label, *self.candidates, *self.nameless}
         numbers = [
             column for column in range(self.n_columns) if column not in apart | self.out.keys()
         ]
-        values, words, header = self.cells.read(numbers, sorted(apart), self.label)
-        row_numbers = self._row_numbers(words) if header else {}
+        self.cells = Cells(path, start, numbers, apart, self.label)
+        self.words = {column: self.cells.words(column) for column in self.candidates}
+
+    def table(self, n_features: int | None, labels_needed: bool) -> Table:
+        """Read the file; see :func:`read`."""
+        cells = self.cells
+        row_numbers = self._row_numbers() if cells.header else {}
         label, left_out = self._choose(row_numbers, n_features, labels_needed)
-        features = list(numbers)
-        for column in sorted(apart - left_out.keys() - {label}):
-            place = int(np.searchsorted(features, column))
-            added = self.cells.as_numbers(column, words[column])
-            values = np.insert(values, place, added, axis=1)
-            features.insert(place, column)
+        left_out = {**self.out, **left_out}
+        features = [
+            column for column in range(self.n_columns) if column != label and column not in left_out
+        ]
         if not features:
             raise InputError(
                 "has no column of features; keep those that were left out with --drop none"
             )
-        return _table(
-            self.cells,
-            values,
-            features,
-            label,
-            words[label] if label is not None and labels_needed else None,
-            header,
-            {**self.out, **left_out},
-            doubtful=self._doubtful(values, features, words, header) if self.automatic else [],
-        )
+        values = cells.numbers(features)
+        labels = cells.words(label) if label is not None and labels_needed else None
+        doubtful = self._doubtful(values, features) if self.automatic else []
+        return _table(cells, values, features, label, labels, left_out, doubtful)
 
-    def _row_numbers(self, words: dict[int, Words]) -> dict[int, str]:
+    def _row_numbers(self) -> dict[int, str]:
         """Return which columns number or name the rows, and why."""
         first_row = self.cells.start.first_row
         found = dict.fromkeys(self.nameless, "without a name, as numbers of rows are")
-        for column in self.candidates:
-            distinct = words[column].distinct
+        for column, words in self.words.items():
             if layout.made_by_pandas(first_row[column]):
                 found[column] = "named as pandas names numbers of rows"
-            elif len(distinct) < len(words[column].codes):
+            elif len(words.distinct) < len(words.codes):
                 continue
-            elif all(map(is_plain_integer, distinct)):
+            elif all(map(is_plain_integer, words.distinct)):
                 found[column] = "another number in each row"
-            elif not any(is_number(word, self.cells.decimal) for word in distinct):
+            elif not any(is_number(word, self.cells.decimal) for word in words.distinct):
                 found[column] = "another word in each row"
         return found
 
-    def _doubtful(
-        self,
-        values: NDArray[np.float64],
-        features: list[int],
-        words: dict[int, Words],
-        header: bool,
-    ) -> list[int]:
+    def _doubtful(self, values: NDArray[np.float64], features: list[int]) -> list[int]:
         """Return which features may number the rows, judged by their values or their names."""
-        found = _counters(values)
-        for index, column in enumerate(features):
-            if header and column in self.candidates:
-                whole = all(map(is_plain_integer, words[column].distinct))
-                found += [index] if whole and index not in found else []
-        return sorted(found)
+        named = {
+            index
+            for index, column in enumerate(features)
+            if self.cells.header and column in self.words
+            if all(map(is_plain_integer, self.words[column].distinct))
+        }
+        return sorted(named | set(_counters(values)))
 
     def _choose(
         self, row_numbers: dict[int, str], n_features: int | None, labels_needed: bool
@@ -214,13 +202,12 @@ def _table(
     features: list[int],
     label: int | None,
     words: Words | None,
-    header: bool,
     left_out: dict[int, str],
     doubtful: Sequence[int] = (),
 ) -> Table:
     """Put together what was read; `words` holds the labels, or is None if nobody needs them."""
     first_row = cells.start.first_row
-    names = [cell.strip() for cell in first_row] if header else None
+    names = [cell.strip() for cell in first_row] if cells.header else None
     labels = None if words is None else _labels(words.distinct)[words.codes]
     said = None
     if label is not None:

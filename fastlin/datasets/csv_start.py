@@ -34,6 +34,8 @@ class Start:
     first_row : list of str
     others : list of lists of str
         Some of the rows that follow, those with as many cells as the first.
+    n_before : int
+        Lines before the first row.
     n_lines, n_bytes : int
         Size of the file up to the end of the first row.
     """
@@ -41,6 +43,7 @@ class Start:
     separator: str
     first_row: list[str]
     others: list[list[str]]
+    n_before: int
     n_lines: int
     n_bytes: int
 
@@ -59,7 +62,11 @@ def read_start(path: Path, separator: str | None) -> Start:
         raise InputError("the file is empty")
     separator = separator or find_separator(lines[head:], complete)
     reader = csv.reader(lines[head:], delimiter=separator)
-    first_row = next(_filled(reader), [])
+    n_before, first_row = head, []
+    for first_row in reader:
+        if any(cell.strip() for cell in first_row):
+            break
+        n_before = head + reader.line_num
     n_lines = head + reader.line_num
     if len(first_row) < 2:
         raise InputError(
@@ -71,6 +78,7 @@ def read_start(path: Path, separator: str | None) -> Start:
         separator,
         first_row,
         [row for row in others if len(row) == len(first_row)],
+        n_before,
         n_lines,
         n_bytes=len("".join(lines[:n_lines]).encode()),
     )
