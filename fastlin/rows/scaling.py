@@ -202,7 +202,7 @@ class InputScale:
     @one_blas_thread()
     def raw_intercept(self, weights: NDArray[Any], intercept: NDArray[Any]) -> NDArray[Any]:
         """Return the intercept ``(k,)`` for folded ``weights (k, d)`` and unscaled rows."""
-        return self._raw_intercept(weights, intercept).astype(weights.dtype)
+        return (intercept - weights.astype(np.float64) @ self.shift).astype(weights.dtype)
 
     @one_blas_thread()
     def learned_intercept(self, weights: NDArray[Any], intercept: NDArray[Any]) -> NDArray[Any]:
@@ -210,11 +210,8 @@ class InputScale:
 
         Its rounding to float32 would be larger than what is left of the sum with the weighted rows.
         """
-        raw = self._raw_intercept(weights, intercept)
+        raw = np.asarray(intercept - weights.astype(np.float64) @ self.shift, np.float64)
         return raw if self.cancels(weights) else raw.astype(weights.dtype)
-
-    def _raw_intercept(self, weights: NDArray[Any], intercept: NDArray[Any]) -> NDArray[np.float64]:
-        return np.asarray(intercept - weights.astype(np.float64) @ self.shift, np.float64)
 
     @one_blas_thread()
     def shifted_intercept(self, weights: NDArray[Any], intercept: NDArray[Any]) -> NDArray[Any]:

@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.blas import one_blas_thread
-from fastlin.solvers import full_pass
 from fastlin.solvers.exact import cross_entropy, entropy, logits, scaled_blocks
 from fastlin.solvers.newton_bound import newton_bound
 from fastlin.solvers.objective import Objective, dual_bound
@@ -140,9 +139,9 @@ class Certificate:
 
     def _sums(self, point: NDArray[np.float64], classes: NDArray[np.int64] | None = None) -> _Sums:
         """Return the means over the rows, whose labels ``classes`` renumbers."""
-        self.objective.n_passes += 1
         if self._has_many:
             return self._sums_by_kernel(point, classes)
+        self.objective.n_passes += 1
         loss = mean_entropy = 0.0
         gradient = np.zeros(point.shape)
         for x, labels, weight, _ in scaled_blocks(self.objective):
@@ -160,7 +159,7 @@ class Certificate:
     ) -> _Sums:
         """Return the same as :meth:`_sums`, by the backend's kernel with float64 weights."""
         objective = self.objective
-        samples, problem = objective.samples, objective.problem
+        samples = objective.samples
         folded = point * objective.scale
         model = np.ascontiguousarray(folded[:, :-1]), np.ascontiguousarray(folded[:, -1])
         labels = samples.labels
@@ -170,11 +169,7 @@ class Certificate:
             labels=labels if classes is None else classes[labels].clip(0).astype(np.int32),
             shift=None if samples.shift is None else samples.shift.astype(np.float64),
         )
-        loss, *by_parts = full_pass.loss_gradient(
-            problem.backend, samples, *model, problem.n_threads
-        )
-        loss = loss / objective.n_rows
-        gradient = np.column_stack(by_parts) * (objective.scale / objective.n_rows)
+        loss, gradient = objective.mean_loss(samples, *model)
         return _Sums(loss, loss - float(np.sum(gradient * point)), gradient)
 
     def _rounded(self, point: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -101,12 +101,10 @@ def _best_constant(problem: Problem, n_models: int) -> tuple[NDArray[np.float64]
 
 
 def _objective(problem: Problem, weights: NDArray[Any], intercept: NDArray[Any]) -> float:
-    loss_sum, _ = full_pass.score(
-        problem.backend, problem.samples, weights, intercept, problem.n_threads
-    )
+    loss, _ = problem.score(weights, intercept)
     penalty = problem.decay * np.sum(weights.astype(np.float64) ** 2 / problem.gain)
     penalty += problem.intercept_decay * np.sum(intercept.astype(np.float64) ** 2)
-    value = loss_sum / _total_weight(problem.samples) + float(penalty) / 2
+    value = loss + float(penalty) / 2
     return value if np.isfinite(value) else np.inf
 
 
@@ -120,13 +118,9 @@ def _slope(
     _, by_weights, by_intercept = full_pass.loss_gradient(
         problem.backend, problem.samples, *point, problem.n_threads
     )
-    total = _total_weight(problem.samples)
+    weight = problem.samples.sample_weight
+    total = float(len(problem.samples.rows) if weight is None else weight.sum())
     weights, intercept = (values.astype(np.float64) for values in point)
     along_weights = by_weights / total + problem.decay * weights / problem.gain
     along_intercept = by_intercept / total + problem.intercept_decay * intercept
     return float(np.sum(along_weights * way[0]) + along_intercept @ way[1])
-
-
-def _total_weight(samples: Samples) -> float:
-    weight = samples.sample_weight
-    return float(len(samples.rows) if weight is None else weight.sum())

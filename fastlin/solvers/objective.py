@@ -68,7 +68,7 @@ class Objective:
     def at(self, point: NDArray[np.float64]) -> Value:
         """Return the objective at a point; not finite if the arithmetic overflows."""
         with np.errstate(over="ignore", invalid="ignore"):
-            loss, gradient = self._mean_loss(self.samples, *self.fold(point))
+            loss, gradient = self.mean_loss(self.samples, *self.fold(point))
             objective = loss + float(np.sum(self.decay * point**2)) / 2
             gradient += self.decay * point
         if not self.trains_intercept:
@@ -106,14 +106,14 @@ class Objective:
         dtype = self.problem.dtype
         labels, weight = self.samples.labels, self.samples.sample_weight
         of_nobody = replace(self.samples, labels=np.zeros(self.n_rows, np.int32))
-        _, half = self._mean_loss(of_nobody, np.zeros((1, d), dtype), np.zeros(1, dtype))
-        _, at_zero = self._mean_loss(self.samples, np.zeros((k, d), dtype), np.zeros(k, dtype))
+        _, half = self.mean_loss(of_nobody, np.zeros((1, d), dtype), np.zeros(1, dtype))
+        _, at_zero = self.mean_loss(self.samples, np.zeros((k, d), dtype), np.zeros(k, dtype))
         mean_row = 2 * half[0, :-1]
         with_labels = (mean_row / 2 if k == 1 else mean_row / k) - at_zero[:, :-1]
         share = np.bincount(labels, weight, minlength=max(k, 2)) / self.n_rows
         return mean_row, with_labels, share[-k:]
 
-    def _mean_loss(
+    def mean_loss(
         self, samples: Samples, weights: NDArray[Any], intercept: NDArray[Any]
     ) -> tuple[float, NDArray[np.float64]]:
         """Return the mean loss and its gradient by a point."""
