@@ -74,7 +74,6 @@ def interleaved_rounds(
     rounds: int,
     *,
     settle_seconds: float = SETTLE_SECONDS,
-    on_round: Callable[[], None] | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """Time every contestant once a round: A B C, A B C, ...
 
@@ -85,8 +84,6 @@ def interleaved_rounds(
         At least 1. One more round goes before them and is dropped (warm-up).
     settle_seconds : float
         Pause before each contestant, in which the previous one's threads go to sleep.
-    on_round : callable, optional
-        Called after every kept round.
 
     Returns
     -------
@@ -108,8 +105,6 @@ def interleaved_rounds(
                     time_once(timed)
                 latest[name] = seconds[name][position] = time_once(timed)
             gc.collect()
-            if on_round is not None:
-                on_round()
     finally:
         if collecting:
             gc.enable()

@@ -128,7 +128,7 @@ def _write(
     bar.advance("drawing")
     names = save_all(drawings, staging)
     bar.advance("typesetting")
-    metrics = make_metrics(results, __version__, report_seconds=0.0)
+    metrics = make_metrics(results, __version__)
     typeset(make_content(results, metrics, drawings), staging)
     elapsed = time.perf_counter() - started
     metrics["seconds"]["report"] = elapsed - metrics["seconds"]["train"]

@@ -23,14 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LIGHT_BLUE, BLUE, VERMILLION, GREEN, ORANGE, PURPLE = (
-    "#9CC4E0",
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#E69F00",
-    "#CC79A7",
-)
+LIGHT_BLUE, BLUE, VERMILLION = "#9CC4E0", "#0072B2", "#D55E00"
+GREEN, ORANGE, PURPLE = "#009E73", "#E69F00", "#CC79A7"
 
 _STYLE: Any = {
     "font.family": "DejaVu Sans",  # shipped with matplotlib: the same letters on every machine
@@ -125,13 +119,9 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         raise InputError(
             f"cannot draw into {path.name!r}: expected a name that ends in .png, .svg or .pdf"
         )
-    undated: dict[str, Any] = {
-        ".png": {},
-        ".svg": {"Date": None},
-        ".pdf": {"CreationDate": None},
-    }[suffix]
+    undated: dict[str, Any] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     with replacing(path) as temporary, figure_style():
-        figure.savefig(temporary, metadata=undated)
+        figure.savefig(temporary, metadata=undated.get(suffix))
 
 
 def legend_above(axes: Axes, n_columns: int = 2) -> None:
@@ -189,9 +179,8 @@ def learning_curve(history: Curves, path: str | Path | None = None) -> Figure:
     """
     if not len(history.step):
         raise InputError("the history holds no step, so there is nothing to plot; call fit first")
-    has_accuracy = bool(np.isfinite(history.train_accuracy).any()) or bool(
-        np.isfinite(history.val_accuracy).any()
-    )
+    accuracies = history.train_accuracy, history.val_accuracy
+    has_accuracy = any(np.isfinite(values).any() for values in accuracies)
     with figure_style():
         n_panels = 2 if has_accuracy else 1
         figure, axes = new_figure(n_panels, 1, size=(6.8, 0.8 + 3.2 * n_panels), share_x=True)
@@ -216,32 +205,23 @@ def draw_losses(axes: Axes, history: Curves) -> None:
     middle_step, mean_loss = epoch_means(history)
     if len(middle_step) > 1:
         axes.plot(middle_step, mean_loss, color=BLUE, linestyle="--", label="epoch mean")
-    if np.isfinite(history.val_loss).any():
-        axes.plot(
-            history.check_step,
-            history.val_loss,
-            color=VERMILLION,
-            label="validation",
-            marker="o" if len(history.check_step) == 1 else "",
-        )
+    _draw_checks(axes, history, history.val_loss, VERMILLION, "-", "validation")
     axes.set_ylabel("cross-entropy (nats)")
     legend_above(axes, n_columns=3)
 
 
 def draw_accuracies(axes: Axes, history: Curves) -> None:
     """Draw a run's training and validation accuracies, whichever were recorded."""
-    for values, color, dashes, label in (
-        (history.train_accuracy, BLUE, "--", "training"),
-        (history.val_accuracy, VERMILLION, "-", "validation"),
-    ):
-        if np.isfinite(values).any():
-            axes.plot(
-                history.check_step,
-                values,
-                color=color,
-                linestyle=dashes,
-                label=label,
-                marker="o" if len(history.check_step) == 1 else "",
-            )
+    _draw_checks(axes, history, history.train_accuracy, BLUE, "--", "training")
+    _draw_checks(axes, history, history.val_accuracy, VERMILLION, "-", "validation")
     axes.set_ylabel("accuracy")
     legend_above(axes)
+
+
+def _draw_checks(
+    axes: Axes, history: Curves, values: NDArray[np.float64], color: str, dashes: str, label: str
+) -> None:
+    """Draw what the checks found, if anything; a single check as a point."""
+    if np.isfinite(values).any():
+        style = dashes if len(values) > 1 else f"{dashes}o"
+        axes.plot(history.check_step, values, style, color=color, label=label)
