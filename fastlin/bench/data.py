@@ -49,13 +49,10 @@ class Data:
 
 def make_data(problem: Problem) -> Data:
     """Load or draw a problem's rows and labels, and its seeded shuffled order."""
-    rows: Any
-    if problem.source == "mnist":
-        rows, labels = _mnist(problem)
-    elif problem.source == "text":
-        rows, labels = make_text(problem)
-    else:
-        rows, labels = _synthetic(problem)
+    sources = {"mnist": _mnist, "text": make_text, "synthetic": _synthetic}
+    rows, labels = sources[problem.source](problem)
+    if rows.dtype == np.uint8 and problem.dtype != "uint8":
+        rows = np.multiply(rows, PIXEL_SCALE, dtype=problem.dtype)
     order = np.random.default_rng(problem.seed).permutation(len(labels))
     return Data(
         rows=rows,
@@ -101,9 +98,7 @@ def _mnist(problem: Problem) -> tuple[NDArray[Any], NDArray[np.int32]]:
     pixels = np.ascontiguousarray(mnist.X_train[: problem.n_rows])
     digits = np.asarray(mnist.y_train[: problem.n_rows]).astype(np.int32)
     labels = digits % 2 if problem.n_classes == 2 else digits
-    if problem.dtype == "uint8":
-        return pixels, labels
-    return np.multiply(pixels, PIXEL_SCALE, dtype=problem.dtype), labels
+    return pixels, labels
 
 
 def _synthetic(problem: Problem) -> tuple[NDArray[Any], NDArray[np.int32]]:
@@ -117,6 +112,4 @@ def _synthetic(problem: Problem) -> tuple[NDArray[Any], NDArray[np.int32]]:
     pixels = random.integers(0, 256, (n, d), dtype=np.uint8)
     labels = random.integers(0, k, n, dtype=np.int32)
     pixels[np.arange(n), labels % d] = 255
-    if problem.dtype == "uint8":
-        return pixels, labels
-    return np.multiply(pixels, PIXEL_SCALE, dtype=problem.dtype), labels
+    return pixels, labels

@@ -12,20 +12,8 @@ from fastlin.bench.timing import available_cores
 
 _PACKAGES = ("fastlin", "numpy", "numba", "scipy", "scikit-learn", "torch", "jax", "jaxlib")
 # Those of the flags in /proc/cpuinfo that decide how fast these kernels can be.
-_FLAGS = (
-    "sse4_2",
-    "avx",
-    "avx2",
-    "fma",
-    "avx512f",
-    "avx512bw",
-    "avx512dq",
-    "avx512vl",
-    "avx512_vnni",
-    "amx_int8",
-    "asimd",
-    "sve",
-)
+_AVX512 = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni")
+_FLAGS = ("sse4_2", "avx", "avx2", "fma", *_AVX512, "amx_int8", "asimd", "sve")
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 

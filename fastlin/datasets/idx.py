@@ -8,6 +8,7 @@ Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digit
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -35,11 +36,7 @@ def decode(data: bytes) -> NDArray[Any]:
         raise ValueError("idx header is cut off")
     shape = struct.unpack_from(f">{n_dimensions}I", data, 4)
     dtype = np.dtype(_TYPES[data[2]])
-    expected = start
-    size = dtype.itemsize
-    for length in shape:
-        size *= length
-    expected += size
+    expected = start + dtype.itemsize * math.prod(shape)
     if len(data) != expected:
         raise ValueError(
             f"idx header promises {expected} bytes (shape {shape}), the file has {len(data)}"

@@ -105,16 +105,15 @@ def _reason(error: Exception) -> str:
 
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"answered {error.response.status_code} {error.response.reason}"
-    if isinstance(error, requests.Timeout):
-        return "no answer in time"
-    if isinstance(error, requests.exceptions.SSLError):
-        return "its certificate is not accepted"
-    if isinstance(error, requests.exceptions.ProxyError):
-        return "the proxy does not let it through"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the connection broke off"
-    if isinstance(error, requests.ConnectionError):
-        return "cannot be reached"
+    for kind, meaning in (
+        (requests.Timeout, "no answer in time"),
+        (requests.exceptions.SSLError, "its certificate is not accepted"),
+        (requests.exceptions.ProxyError, "the proxy does not let it through"),
+        (requests.exceptions.ChunkedEncodingError, "the connection broke off"),
+        (requests.ConnectionError, "cannot be reached"),
+    ):
+        if isinstance(error, kind):
+            return meaning
     return str(error)
 
 

@@ -92,17 +92,15 @@ def _softmax_checks() -> dict[str, bool]:
     z = sympy.symbols("z1:4", real=True)
     total = sum(sympy.exp(z_k) for z_k in z)
     q = [sympy.exp(z_k) / total for z_k in z]
-    y_1, y_2 = sympy.symbols("y1 y2", real=True)
-    targets = [y_1, y_2, 1 - y_1 - y_2]
-    cost_of_logits = -sum(t * sympy.log(q_k) for t, q_k in zip(targets, q, strict=True))
     W, x, y, p, cost = _softmax_model()
+    cost_of_logits = -sum(y[k] * sympy.log(q[k]) for k in range(3))
     return {
         "softmax_same": all(_is_zero(sympy.diff(q[k], z[k]) - q[k] * (1 - q[k])) for k in range(3)),
         "softmax_other": all(
             _is_zero(sympy.diff(q[m], z[k]) + q[m] * q[k]) for m, k in permutations(range(3), 2)
         ),
         "softmax_cost": all(
-            _is_zero(sympy.diff(cost_of_logits, z[k]) + (targets[k] - q[k])) for k in range(3)
+            _is_zero(sympy.diff(cost_of_logits, z[k]) + (y[k] - q[k])) for k in range(3)
         ),
         "softmax_gradient": _is_gradient(-(y - p) * x.T, cost, W),
     }

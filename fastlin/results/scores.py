@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlin.kernels.reference import predicted
 from fastlin.rows.labels import locate
 
 
@@ -31,9 +32,8 @@ def measure(model: Any, X: NDArray[Any], y: NDArray[Any]) -> Scores:
     """
     log_probabilities = model.predict_log_proba(X)
     target, _ = locate(y, model.classes_)
-    predicted = log_probabilities.argmax(axis=1)
     return Scores(
         n_rows=len(y),
         loss=float(-log_probabilities[np.arange(len(y)), target].mean(dtype=np.float64)),
-        accuracy=float((predicted == target).mean()),
+        accuracy=float((predicted(log_probabilities) == target).mean()),
     )
