@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from fastlin.cli import options
-from fastlin.cli.output import percent, print_facts, print_json
+from fastlin.cli.output import print_facts, print_json
 
 HELP = """\
 Write report.html, report.pdf, the figures and metrics.json to a folder.
@@ -52,7 +52,7 @@ def command(
 ) -> None:
     """Run ``fastlin report``; see HELP."""
     from fastlin.kernels import get_backend
-    from fastlin.report import write_report
+    from fastlin.report import summary, write_report
 
     get_backend(backend)  # a missing one is told before any data is fetched
     start = time.perf_counter()
@@ -63,26 +63,17 @@ def command(
     if as_json:
         print_json(metrics)
     else:
-        print_facts(_summary(metrics, out, seconds))
+        print_facts(_facts(metrics, summary(metrics), out, seconds))
 
 
-def _summary(metrics: dict[str, Any], out: Path, seconds: float) -> list[tuple[str, str]]:
-    tasks = metrics["tasks"]
+def _facts(
+    metrics: dict[str, Any], results: list[tuple[str, str]], out: Path, seconds: float
+) -> list[tuple[str, str]]:
     data = metrics["data"]
     return [
         ("data", f"{data['name']}: {data['n_train']} training, {data['n_val']} validation rows"),
         ("backend", f"{metrics['backend']}, {metrics['dtype']}, {metrics['n_threads']} threads"),
-        ("2c logistic", f"validation accuracy {percent(tasks['2c']['val_accuracy'])}"),
-        (
-            "2d stopped",
-            f"epoch {tasks['2d']['stopped_epoch']}, step {tasks['2d']['stopped_step']} "
-            "(both counted from 0)",
-        ),
-        ("3c softmax", f"validation accuracy {percent(tasks['3c']['val_accuracy'])}"),
-        (
-            "4e norms",
-            ", ".join(f"{norm:.3f} (lambda {value})" for value, norm in tasks["4e"].items()),
-        ),
+        *results,
         *(("written", str(out / name)) for name in ("report.html", "report.pdf", "metrics.json")),
         ("figures", f"{out}, each as .png and .svg"),
         ("seconds", f"{seconds:.1f}"),

@@ -13,6 +13,7 @@ from command_line import run
 
 import fastlin
 from fastlin import kernels
+from fastlin.report import summary
 
 BACKENDS = {
     "numba": kernels.Backend(
@@ -78,9 +79,21 @@ METRICS = {
     "seed": 3,
     "data": {"name": "digits", "n_train": 100, "n_val": 20},
     "tasks": {
+        "1": {"logistic_gradient_error": 1e-9, "softmax_gradient_error": 2e-9},
+        "2b": {"train_loss": 0.1, "val_loss": 0.2},
         "2c": {"train_accuracy": 0.99, "val_accuracy": 0.97},
         "2d": {"stopped_epoch": 33, "stopped_step": 1038},
+        "2e": {
+            "stopped_epoch": 40,
+            "stopped_step": 1200,
+            "spikes_unshuffled": 4,
+            "spikes_shuffled": 0,
+        },
+        "3b": {"train_loss": 0.3, "val_loss": 0.4},
         "3c": {"train_accuracy": 0.93, "val_accuracy": 0.91},
+        "3d": {"accuracy_gap": 0.02},
+        "4b": {"0": {"weight_l2": 1.25}, "1": {"weight_l2": 0.25}},
+        "4c": {"1": {"val_accuracy": 0.75, "val_loss": 0.8}},
         "4e": {"1": 0.25, "0.1": 0.75},
     },
     "seconds": {"train": 1.0, "report": 2.0},
@@ -98,6 +111,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     report = types.ModuleType("fastlin.report")
     report.write_report = write_report  # type: ignore[attr-defined]
+    report.summary = summary  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "fastlin.report", report)
     return asked
 
@@ -117,7 +131,11 @@ def test_report_passes_its_options_on(asked: dict[str, Any], tmp_path: Path) -> 
         "n_threads": 2,
         "progress": False,
     }
-    for said in ("epoch 33, step 1038", "97.00 %", "91.00 %", "0.250 (lambda 1)", "seconds"):
+    for said in (
+        *("2.0 \N{MULTIPLICATION SIGN} 10⁻⁹", "0.2000 validation", "97.00% validation"),
+        *("epoch 33 (step 1038)", "epoch 40 (step 1200)", "4 in fixed order", "91.00% validation"),
+        *("2.00 percentage points", "1.25 (λ 0)", "75.00% (λ 1)", "0.750 (λ 0.1)", "seconds"),
+    ):
         assert said in done.out
     for name in ("report.html", "report.pdf", "metrics.json"):
         assert str(out / name) in done.out
