@@ -46,7 +46,9 @@ def _is_zero(expression: Any) -> bool:
 
 def _is_gradient(slope: Any, cost: Any, W: Any) -> bool:
     """Whether the matrix `slope` is the derivative of `cost` by each weight."""
-    return all(_is_zero(cost.diff(w) - there) for w, there in zip(W, slope, strict=True))
+    import sympy
+
+    return all(_is_zero(sympy.diff(cost, w) - there) for w, there in zip(W, slope, strict=True))
 
 
 def _logistic_checks() -> dict[str, bool]:
