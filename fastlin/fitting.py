@@ -148,7 +148,7 @@ def learn(
     def now() -> State:
         weights, intercept = parameters.to_return()
         raw = problem.scale.learned_intercept(weights, intercept)
-        return State(weights.copy(), raw, problem.scale)
+        return State(weights, raw, problem.scale)
 
     if tasks_of is not None:
         tasks = tasks_of(now)

@@ -258,6 +258,8 @@ def test_rows_drawn_by_weight_are_those_drawn_of_repeated_rows() -> None:
     np.testing.assert_array_equal(
         evenly_by_weight(times.astype(float), len(of_repeated)), of_repeated
     )
+    # The last mark is the end itself, by rounding.
+    assert evenly_by_weight(times.astype(float), 4096, np.nextafter(1, 0))[-1] == of_repeated[-1]
     equal = np.array([0.0, 2, 2, 0, 2, 2, 2, 2, 0])
     assert evenly_by_weight(equal, 3).tolist() == [1, 4, 6]
 
