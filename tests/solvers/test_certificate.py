@@ -186,9 +186,12 @@ def test_newton_s_steps_finish_what_the_estimate_ended_too_early() -> None:
 
 def test_float32_is_certified_by_float64() -> None:
     """Its own sums are off by more than the gap."""
-    for seed in range(8):
+    for seed in (*range(8), 52):
         rows, y, weight, options = random_problem(4 * seed)
-        problem = rows.astype(np.float32), y, weight, options | {"tol": 1e-6, "l2": 1e-3}
+        options |= {"tol": 1e-6, "l2": 1e-3}
+        if seed == 52:  # whose objective is less than it should be, in NumPy's sums
+            options["backend"] = "numpy"
+        problem = rows.astype(np.float32), y, weight, options
         model = fitted(problem)
         reached, least = truth(model, problem)
         assert model.coef_.dtype == np.float32

@@ -243,10 +243,14 @@ def test_it_goes_on_from_weights_that_were_assigned(how: str, options: dict[str,
         np.testing.assert_allclose(estimator.intercept_, intercept, rtol=1e-12, atol=1e-12)
 
 
-def test_an_intercept_alone_that_was_assigned() -> None:
+@pytest.mark.parametrize("in_place", [False, True])
+def test_an_intercept_alone_that_was_assigned(in_place: bool) -> None:
     estimator = trained(momentum=0.9)
     coef = estimator.coef_
-    estimator.intercept_ = np.array([5.0, 0, -5])
+    if in_place:
+        estimator.intercept_[...] = [5, 0, -5]
+    else:
+        estimator.intercept_ = np.array([5.0, 0, -5])
     estimator.set_params(**STILL).partial_fit(X, Y)
     np.testing.assert_allclose(estimator.coef_, coef, rtol=1e-12)
     np.testing.assert_allclose(estimator.intercept_, [5, 0, -5], atol=1e-12)
