@@ -6,7 +6,6 @@ Dense and sparse rows have a pass of their own, which does either; what is asked
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -32,6 +31,7 @@ def score_by(
         samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int = 1
     ) -> tuple[float, int]:
         """See :func:`fastlin.kernels.reference.score`."""
+        assert samples.has_labels, "this kernel needs the rows' labels"
         nothing = np.empty((0, 0), weights.dtype)
         losses, n_correct = run(samples, weights, intercept, nothing, n_threads)
         return float(losses.sum()), int(n_correct.sum())
@@ -46,10 +46,7 @@ def logits_by(run: Pass) -> Callable[[Samples, FloatArray, FloatArray, int], Flo
         samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int = 1
     ) -> FloatArray:
         """See :func:`fastlin.kernels.reference.logits`."""
-        n = len(samples.rows)
-        if not samples.has_labels:  # whose losses the pass computes all the same
-            samples = replace(samples, labels=np.zeros(n, np.int32))
-        out: FloatArray = np.empty((n, len(weights)), weights.dtype)
+        out: FloatArray = np.empty((len(samples.rows), len(weights)), weights.dtype)
         run(samples, weights, intercept, out, n_threads)
         return out
 

@@ -174,6 +174,19 @@ class VectorUnit:
         result = self.multiply_add(e, self.constant(math.log(2)), t * 2.0 * series)
         return self.select(s.compare("==", s), result, s)
 
+    def across(self, vector: Vector, fold: Callable[[Vector, Vector], Vector]) -> Vector:
+        """Return all lanes folded into one number, by halves, in every lane."""
+        width = self.lanes // 2
+        while width:
+            moved = self._shuffle(vector, vector, [lane ^ width for lane in range(self.lanes)])
+            vector = fold(vector, moved)
+            width //= 2
+        return vector
+
+    def first(self, vector: Vector) -> ir.Value:
+        """Return the first lane."""
+        return self.builder.extract_element(vector.value, ir.IntType(32)(0))
+
     def sum(self, vector: Vector) -> ir.Value:
         """Return the sum of the lanes, from the first to the last."""
         total = self.scalar(0.0)

@@ -31,6 +31,7 @@ from fastlin.kernels.jit.launch import instruction_set, start
 from fastlin.kernels.jit.matrix_unit import phases as unit_phases
 from fastlin.kernels.jit.memory import words_of
 from fastlin.kernels.jit.passes import logits_by, score_by
+from fastlin.kernels.jit.step import NO_RATES, words_of_rates
 from fastlin.kernels.threads import safe_n_threads
 
 if TYPE_CHECKING:
@@ -62,19 +63,15 @@ def sgd_steps(
             intercept[:, row] = values
     by_class = [parameters.weights, parameters.weights_velocity, parameters.weights_average]
     packed = [layout.packed(values) for values in by_class]
-    schedule = np.zeros((2, len(losses_out)), dtype)
-    schedule[0] = options.learning_rates
-    if options.average_rates is not None:
-        schedule[1] = options.average_rates
-    constants = [options.momentum, options.intercept_decay, options.intercept_gain]
     arguments = layout.arguments(
         shape,
         packed,
         order=order,
-        features=[samples.shift, np.full(shape.d, options.decay), options.gain],
+        gain=options.gain,
         intercept=intercept,
     )
-    layout.run(shape, arguments, schedule, np.array(constants, dtype), losses_out, options.nesterov)
+    rates = words_of_rates(options, parameters.weights_velocity is not None)
+    layout.run(shape, arguments, rates, losses_out, options.nesterov)
     for held, values in zip(packed, by_class, strict=True):
         layout.unpack(held, values)
     for row, values in enumerate(rows):
@@ -103,8 +100,7 @@ def loss_gradient(
         residual_total=residual_total,
     )
     loss_sum = np.zeros(1)
-    no_schedule, no_constants = np.zeros((2, 1), weights.dtype), np.zeros(3, weights.dtype)
-    layout.run(shape, arguments, no_schedule, no_constants, loss_sum)
+    layout.run(shape, arguments, NO_RATES, loss_sum)
     layout.unpack(gradient_sum, gradient)
     intercept_gradient = residual_total[0, : shape.k].copy()
     if samples.shift is not None:
@@ -232,7 +228,7 @@ class _Layout(Memory):
         packed: list[NDArray[Any] | None],
         intercept: NDArray[Any],
         order: NDArray[np.int64] | None = None,
-        features: Any = None,
+        gain: FloatArray | None = None,
         gradient_sum: NDArray[np.float64] | None = None,
         residual_total: NDArray[np.float64] | None = None,
         a_pass: bool = False,
@@ -241,15 +237,14 @@ class _Layout(Memory):
 
         ``packed``: weights, velocity and average; ``intercept``: (n_threads, 3, k).
         """
-        assert self.samples.has_labels, "this kernel needs the rows' labels"
         dtype, samples, copies = self.weights.dtype, self.samples, self.n_threads
         parts = copies if a_pass else 2 * shape.n_slices
         n_packed = shape.k_padded * self.n_vectors * self.lanes
-        packed_features = aligned((3, self.n_vectors * self.lanes), dtype)
-        for row, values in zip(packed_features, features or [samples.shift], strict=False):
+        packed_features = aligned((2, self.n_vectors * self.lanes), dtype)
+        for row, values in zip(packed_features, (samples.shift, gain), strict=True):
             if values is not None:
                 held = self.features.ravel() >= 0
-                row[held] = np.asarray(values, dtype)[self.features.ravel()[held]]
+                row[held] = values[self.features.ravel()[held]]
         if residual_total is None:
             residual_total = np.zeros((copies, shape.k_padded))
         weights, velocity, average = (*map(self.address, packed), 0, 0)[:3]
@@ -257,7 +252,7 @@ class _Layout(Memory):
         arguments = Arguments(
             rows=self.rows.ctypes.data,
             order=self.address(order, np.int64),
-            labels=self.address(samples.labels, np.int32),
+            labels=self.address(samples.labels if samples.has_labels else None, np.int32),
             sample_weight=self.address(samples.sample_weight, np.float64),
             weights=weights,
             velocity=velocity,
@@ -281,7 +276,6 @@ class _Layout(Memory):
             residual_total=self.address(residual_total),
             intercept=self.address(intercept, dtype),
             states=self.zeros(copies, 2, 5, dtype=int64),
-            factors=self.zeros(copies, 3),
             meeting=self.zeros(MEETING_WORDS, dtype=np.dtype(np.int32)),
             stop=self.address(stop_word()),
         )
@@ -299,18 +293,18 @@ class _Layout(Memory):
         self,
         shape: Shape,
         arguments: Arguments,
-        schedule: FloatArray,
-        constants: FloatArray,
+        rates: tuple[NDArray[np.float64], NDArray[np.float64]],
         losses_out: NDArray[np.float64],
         nesterov: bool = False,
     ) -> None:
         """Run every batch of the call; the arrays: see :class:`.phases.Arguments`."""
         a, b, c = (compiled.address_of(phase, self.kind) for phase in self.phases)
         assert losses_out.flags.carray
+        assert self.samples.has_labels, "this kernel needs the rows' labels"
         arguments = arguments._replace(
-            schedule=self.address(schedule),
+            schedule=self.address(rates[0]),
             n_steps=len(losses_out),
-            constants=self.address(constants),
+            constants=self.address(rates[1]),
             nesterov=nesterov,
             losses=self.address(losses_out),
             logits_phase=a,

@@ -37,14 +37,14 @@ from fastlin.kernels.jit.dense.tiles import (
     logit_tile,
     narrow_gradient_tile,
     shift_logit,
-    sigmoid_loss,
-    softmax_loss,
     sum_rows,
     wide_gradient_tile,
 )
 from fastlin.kernels.jit.kind import this_kind
+from fastlin.kernels.jit.loss import is_correct, sigmoid_loss, softmax_loss
 from fastlin.kernels.jit.memory import WORD_BYTES, array_at, call_kernel, read_record
 from fastlin.kernels.jit.options import OPTIONS, inlined, inner
+from fastlin.kernels.jit.step import Rates, rates_of, step_intercept
 
 
 class Shape(NamedTuple):
@@ -87,7 +87,7 @@ class Arguments(NamedTuple):
     average: int  # packed T
     gradient: int  # packed T; a batch of several tiles
     gradient_sum: int  # packed float64; without updates
-    features: int  # (3, n_vectors * lanes) T: shift, decay, gain
+    features: int  # (2, n_vectors * lanes) T: shift, gain
     partial: int  # (2 * n_slices, k_padded, PANEL) T; a pass: (k_padded, PANEL) *
     offset: int  # (2 * n_slices, k_padded) T; a pass: (1, k_padded) *
     residual: int  # (k_padded, PANEL) T *
@@ -99,16 +99,15 @@ class Arguments(NamedTuple):
     residual_total: int  # (k_padded,) float64 *: the same over all batches, without updates
     intercept: int  # (3, k) T *: value, velocity, average
     states: int  # (2, 5) int64 *: this tile and the one before, see :func:`run`
-    factors: int  # (3,) T *: learning rate, momentum and share of the average of a step
     meeting: int  # zeros: where the threads wait for each other
     stop: int  # (1,) int32: another thread sets it to have the kernel leave off
     weight_digits: int = 0  # 4 bytes a packed weight; on a matrix unit, as all below
     weight_units: int = 0  # (n_slices, k_padded) T
     operands: int = 0  # (operand_bytes,) *
     operand_bytes: int = 0
-    schedule: int = 0  # (2, n_steps) T: learning rates and shares of the average; a run, as below
+    schedule: int = 0  # (2, n_steps) float64: learning rates, rates of the average; a run, as below
     n_steps: int = 0
-    constants: int = 0  # (3,) T: momentum, decay and gain of the intercept
+    constants: int = 0  # (4,) float64: momentum, decay, decay and gain of the intercept
     nesterov: int = 0
     losses: int = 0  # (n_steps,) float64; a pass: (n_tiles,)
     logits_phase: int = 0  # the compiled phases
@@ -116,7 +115,7 @@ class Arguments(NamedTuple):
     gradient_phase: int = 0
     n_tiles: int = 0  # a pass, as below
     n_correct: int = 0  # (n_tiles,) int64
-    logits: int = 0  # (n_order, k) T
+    logits: int = 0  # (n_order, k) T; if they are asked for, nothing else is computed
 
 
 class Work(NamedTuple):
@@ -146,7 +145,6 @@ class Work(NamedTuple):
     residual_total: Any
     intercept: Any
     states: Any
-    factors: Any
     weight_digits: int
     weight_units: int
     operands: int
@@ -201,7 +199,7 @@ def own_work(
     return Work(
         arguments.rows,
         array_at(numba.int64, arguments.order, (shape.n_order if arguments.order else 0,)),
-        array_at(numba.int32, arguments.labels, (shape.n_rows,)),
+        array_at(numba.int32, arguments.labels, (shape.n_rows if arguments.labels else 0,)),
         array_at(
             numba.float64,
             arguments.sample_weight,
@@ -232,7 +230,6 @@ def own_work(
         ),
         array_at(kind, arguments.intercept + thread * 3 * shape.k * size, (3, shape.k)),
         array_at(numba.int64, arguments.states + thread * 2 * 5 * WORD_BYTES, (2, 5)),
-        array_at(kind, arguments.factors + thread * 3 * size, (3,)),
         arguments.weight_digits,
         arguments.weight_units,
         arguments.operands + thread * arguments.operand_bytes,
@@ -391,8 +388,7 @@ def finish_gradient(
     shape: Shape,
     work: Work,
     tile: Any,
-    factors: Any,
-    nesterov: bool,
+    rates: Rates,
     sums: Any,
     vector: int,
     n_wide: int,
@@ -429,10 +425,10 @@ def finish_gradient(
         sums.ctypes.data,
         first * shape.size,
         arrays,
-        (row, row + feature_bytes, row + 2 * feature_bytes),
+        (row, row + feature_bytes),
         work.residual_sum.ctypes.data + b * shape.block * shape.size,
-        (factors[0], factors[1], factors[2]),
-        nesterov,
+        (rates.learning_rate, rates.momentum, rates.average_rate, rates.decay),
+        rates.nesterov,
     )
 
 
@@ -445,10 +441,11 @@ def gradient_phase(data: int, thread: int, n_threads: int) -> None:
     shape = read_record(Shape, data)
     arguments = read_record(Arguments, data + ARGUMENTS_AT)
     work = work_of_run(kind, shape, arguments, thread, n_threads)
-    tile, factors, nesterov = work.states[1], work.factors, arguments.nesterov != 0
+    tile = work.states[1]
     n_rows = tile[N_ROWS]
     if n_rows == 0:  # before the first tile
         return
+    rates = rates_of(arguments, tile[FIRST] // shape.batch_size)
     vector, stop_vector = vectors_of(shape, thread, n_threads)
     rows = work.pointers.ctypes.data + 8 * N_POINTERS * tile[BUFFER]
     next_rows = work.pointers.ctypes.data + 8 * N_POINTERS * (1 - tile[BUFFER])
@@ -465,7 +462,7 @@ def gradient_phase(data: int, thread: int, n_threads: int) -> None:
                 narrow_gradient_tile(
                     kind, rows, next_rows, byte, n_rows, residual, sums.ctypes.data
                 )
-            finish_gradient(kind, shape, work, tile, factors, nesterov, sums, vector, n_here, b)
+            finish_gradient(kind, shape, work, tile, rates, sums, vector, n_here, b)
         vector += n_here
 
 
@@ -516,24 +513,6 @@ def cross_entropy(kind: Any, shape: Shape, work: Work, n_rows: int, group: int) 
     )
     for i in range(first, stop):
         work.residual[int(work.by_row[TARGETS, i]), i] -= work.by_row[ROW_WEIGHT, i]
-
-
-@inner
-def step_intercept(
-    shape: Shape, work: Work, factors: Any, decay: Any, gain: Any, nesterov: bool
-) -> None:
-    """Step with the intercept's gradient."""
-    rate, momentum, share = factors[0], factors[1], factors[2]
-    values, velocities, averages = work.intercept[0], work.intercept[1], work.intercept[2]
-    for c in range(shape.k):
-        gradient = gain * (work.residual_sum[c] + decay * values[c])
-        direction = gradient
-        if work.velocity:
-            velocities[c] = momentum * velocities[c] + gradient
-            direction = gradient + momentum * velocities[c] if nesterov else velocities[c]
-        values[c] -= rate * direction
-        if work.average:
-            averages[c] += share * (values[c] - averages[c])
 
 
 def residual_phase(data: int, thread: int, n_threads: int) -> None:
@@ -588,10 +567,7 @@ def end_residual(
     shape: Shape,
     work: Work,
     tile: Any,
-    factors: Any,
-    schedule: Any,
-    constants: Any,
-    nesterov: bool,
+    arguments: Arguments,
     losses_out: Any,
     thread: int,
 ) -> None:
@@ -607,11 +583,8 @@ def end_residual(
         total = sum_rows(kind, work.residual.ctypes.data + c * PANEL * shape.size, groups)
         work.residual_sum[c] = total if tile[IS_FIRST] else work.residual_sum[c] + total
         work.residual_total[c] += total
-    if not shape.updates:
-        return
-    factors[0], factors[1], factors[2] = schedule[0, step], constants[0], schedule[1, step]
-    if tile[IS_LAST]:
-        step_intercept(shape, work, factors, constants[1], constants[2], nesterov)
+    if shape.updates and tile[IS_LAST]:
+        step_intercept(shape.k, work.intercept, work.residual_sum, rates_of(arguments, step))
 
 
 def run(data: int, thread: int, n_threads: int) -> None:
@@ -634,11 +607,8 @@ def run(data: int, thread: int, n_threads: int) -> None:
     apart = n_threads > shape.n_slices
     many = shares_residuals(shape, n_threads)
     work = work_of_run(kind, shape, arguments, thread, n_threads)
-    schedule = array_at(kind, arguments.schedule, (2, arguments.n_steps))
-    constants = array_at(kind, arguments.constants, (3,))
     losses_out = array_at(numba.float64, arguments.losses, (arguments.n_steps,))
-    nesterov = arguments.nesterov != 0
-    tile, previous, factors = work.states[0], work.states[1], work.factors
+    tile, previous = work.states[0], work.states[1]
     begin_tile(kind, shape, work, tile)
     while tile[FIRST] < shape.n_order:
         decide_to_leave_off(meeting, arguments.stop, thread, tile[FIRST])
@@ -650,9 +620,7 @@ def run(data: int, thread: int, n_threads: int) -> None:
         call_kernel(arguments.residual_phase, data, thread, n_threads)
         if many:
             wait_for_all(meeting, n_threads)
-        end_residual(
-            kind, shape, work, tile, factors, schedule, constants, nesterov, losses_out, thread
-        )
+        end_residual(kind, shape, work, tile, arguments, losses_out, thread)
         next_tile(kind, shape, work, tile, previous)
         call_kernel(arguments.gradient_phase, data, thread, n_threads)
         if apart and previous[IS_LAST]:
@@ -669,18 +637,6 @@ def start_threads(kernel: int, data: int, n_threads: int) -> None:
 def launch(kernel: int, data: int, n_threads: int) -> None:
     """Run a kernel on several threads; compiled, it is a kernel's kind of function itself."""
     start_threads(kernel, data, n_threads)
-
-
-@inner
-def is_correct(shape: Shape, logits: Any, row: int, label: int) -> bool:
-    """Return whether a label has the first of the largest logits; ``logits``: [class][row]."""
-    if shape.k == 1:
-        return bool((logits[0, row] > 0) == (label == 1))
-    of_label = logits[label, row]
-    for c in range(shape.k):
-        if logits[c, row] > of_label or (c < label and logits[c, row] == of_label):
-            return False
-    return True
 
 
 def one_pass(data: int, thread: int, n_threads: int) -> None:
@@ -705,14 +661,16 @@ def one_pass(data: int, thread: int, n_threads: int) -> None:
         rows = (0, (n_rows + ROW_STEP - 1) // ROW_STEP * ROW_STEP)
         vectors = (0, shape.n_vectors)
         slice_logits(kind, shape, work, work.pointers.ctypes.data, rows, vectors, work.partial)
-        weigh(shape, work, first, n_rows, 1.0)
         for group in range((n_rows + shape.lanes - 1) // shape.lanes):
             whole_logits(kind, shape, work, (0, 1), group)
-        for i in range(n_rows):
-            n_correct_out[tile] += is_correct(shape, work.residual, i, work.labels[first + i])
-            if len(logits_out):
+        if len(logits_out):
+            for i in range(n_rows):
                 for c in range(shape.k):
                     logits_out[first + i, c] = work.residual[c, i]
+            continue
+        weigh(shape, work, first, n_rows, 1.0)
+        for i in range(n_rows):
+            n_correct_out[tile] += is_correct(shape.k, work.residual, i, work.labels[first + i])
         for group in range((n_rows + shape.lanes - 1) // shape.lanes):
             cross_entropy(kind, shape, work, n_rows, group)
         for i in range(n_rows):

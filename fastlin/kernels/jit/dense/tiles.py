@@ -10,7 +10,6 @@ Every intrinsic's first argument is a :class:`.Kind`, whose Numba type alone mat
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from llvmlite import ir
@@ -18,6 +17,7 @@ from numba import types
 from numba.core import cgutils
 
 from fastlin.kernels.blocking import PANEL, ROW_STEP, MicroKernel, Registers
+from fastlin.kernels.jit import step
 from fastlin.kernels.jit.kind import Kind
 from fastlin.kernels.jit.options import intrinsic
 from fastlin.kernels.jit.vectors import INT64, Vector, VectorUnit
@@ -194,80 +194,6 @@ def add_logits(
 
 
 @intrinsic
-def softmax_loss(
-    typingctx: Any,
-    kind: Any,
-    n_classes: Any,
-    logits: Any,
-    of_label: Any,
-    row_weight: Any,
-    losses: Any,
-) -> Any:
-    """Softmax of a vector of rows in place of their logits, times ``row_weight``, and the losses.
-
-    ``logits``: [class][row]; the others: a vector each. The caller takes ``row_weight`` off at the
-    label.
-    """
-    of: Kind = kind.kind
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, n_classes, logits, of_label, row_weight, losses = args
-        unit = _unit(builder, of)
-        stride = INT64(PANEL * unit.itemsize)
-
-        def larger(c: ir.Value, so_far: list[Vector]) -> list[Vector]:
-            return [unit.largest(unit.load(logits, builder.mul(c, stride)), so_far[0])]
-
-        (top,) = unit.loop(n_classes, [unit.constant(-math.inf)], larger)
-
-        def exponential(c: ir.Value, sums: list[Vector]) -> list[Vector]:
-            at = builder.mul(c, stride)
-            value = unit.exp(unit.load(logits, at) - top)
-            unit.store(value, logits, at)
-            return [sums[0] + value]
-
-        (total,) = unit.loop(n_classes, [unit.constant(0.0)], exponential)
-        weight = unit.load(row_weight)
-        loss = weight * (unit.log(total) + (top - unit.load(of_label)))
-        unit.store(loss, losses)
-        factor = weight / total
-
-        def normalise(c: ir.Value, _: list[Vector]) -> list[Vector]:
-            at = builder.mul(c, stride)
-            unit.store(unit.load(logits, at) * factor, logits, at)
-            return []
-
-        unit.loop(n_classes, [], normalise)
-        return context.get_dummy_value()
-
-    return types.none(kind, *[types.int64] * 5), codegen
-
-
-@intrinsic
-def sigmoid_loss(
-    typingctx: Any, kind: Any, logits: Any, targets: Any, row_weight: Any, losses: Any
-) -> Any:
-    """Residual ``sigmoid(z) - y`` of a vector of rows in place of their logits, and the losses."""
-    of: Kind = kind.kind
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, logits, targets, row_weight, losses = args
-        unit = _unit(builder, of)
-        zero, one = unit.constant(0.0), unit.constant(1.0)
-        z, y, weight = unit.load(logits), unit.load(targets), unit.load(row_weight)
-        small = unit.exp(unit.select(z.compare(">", 0.0), zero - z, z))
-        total = small + 1.0
-        # log1p(small): the last term is what rounding took from the sum.
-        softplus = unit.largest(z, zero) + unit.log(total) + (small - (total - 1.0)) / total
-        unit.store(weight * (softplus - y * z), losses)
-        probability = unit.select(z.compare(">=", 0.0), one, small) / total
-        unit.store(weight * (probability - y), logits)
-        return context.get_dummy_value()
-
-    return types.none(kind, *[types.int64] * 4), codegen
-
-
-@intrinsic
 def sum_rows(typingctx: Any, kind: Any, values: Any, n_vectors: Any) -> Any:
     """Return the sum of ``n_vectors`` vectors' lanes."""
     of: Kind = kind.kind
@@ -325,8 +251,8 @@ def descend(
     """Step with ``count`` finished gradients of a register tile, ``sums``: [vector][class].
 
     ``at``: byte of the first weights within each of ``arrays`` = (weights, velocity or 0, average
-    or 0); ``features`` = (shift, decay, gain) from the tile's first vector on; ``residual_sum``:
-    of the block's classes; ``factors`` = (learning rate, momentum, share of the average).
+    or 0); ``features`` = (shift, gain) from the tile's first vector on; ``residual_sum``: of the
+    block's classes; ``factors`` = (learning rate, momentum, rate of the average, decay).
     """
     of: Kind = kind.kind
 
@@ -340,29 +266,32 @@ def descend(
         has_velocity, has_average = (
             builder.icmp_signed("!=", builder.extract_value(arrays, i), INT64(0)) for i in (1, 2)
         )
-        shift, decay, gain = cgutils.unpack_tuple(builder, features)
-        rate, momentum, share = (unit.splat(f) for f in cgutils.unpack_tuple(builder, factors))
+        shift, gain = cgutils.unpack_tuple(builder, features)
+        rate, momentum, average_rate, decay = (
+            unit.splat(f) for f in cgutils.unpack_tuple(builder, factors)
+        )
+        # What is absent is read from the weights, and counts as zero.
+        velocity = builder.select(has_velocity, velocity, weights)
+        average = builder.select(has_average, average, weights)
 
         def one(i: ir.Value, _: list[Vector]) -> list[Vector]:
             here = builder.mul(i, INT64(size))
             lanes = builder.mul(builder.sdiv(i, INT64(of.block)), INT64(size))
             of_class = builder.mul(builder.srem(i, INT64(of.block)), INT64(unit.itemsize))
-            w = unit.load(weights, here)
-            total = unit.load(sums, here)
+            w, v, mean = (unit.load(address, here) for address in (weights, velocity, average))
+            v = unit.select(has_velocity, v, unit.constant(0.0))
             r = unit.splat(unit.load_scalar(residual_sum, of_class))
+            total = unit.load(sums, here)
             gradient = unit.load(gain, lanes) * (total - r * unit.load(shift, lanes))
-            gradient = unit.multiply_add(unit.load(decay, lanes), w, gradient)
-            direction = cgutils.alloca_once_value(builder, gradient.value)
-            with builder.if_then(has_velocity):
-                v = unit.multiply_add(unit.load(velocity, here), momentum, gradient)
-                unit.store(v, velocity, here)
-                ahead = unit.multiply_add(v, momentum, gradient)
-                builder.store(builder.select(nesterov, ahead.value, v.value), direction)
-            w = w - Vector(unit, builder.load(direction)) * rate
+            gradient = unit.multiply_add(decay, w, gradient)
+            w, v, mean = step.descend(
+                unit, gradient, (w, v, mean), (rate, momentum, average_rate), nesterov
+            )
             unit.store(w, weights, here)
+            with builder.if_then(has_velocity):
+                unit.store(v, velocity, here)
             with builder.if_then(has_average):
-                mean = unit.load(average, here)
-                unit.store(unit.multiply_add(w - mean, share, mean), average, here)
+                unit.store(mean, average, here)
             return []
 
         unit.loop(count, [], one)
@@ -374,9 +303,9 @@ def descend(
         types.int64,
         types.int64,
         addresses,
-        addresses,
+        types.UniTuple(types.int64, 2),
         types.int64,
-        types.UniTuple(of.weight, 3),
+        types.UniTuple(of.weight, 4),
         types.boolean,
     ]
     return types.none(kind, *arguments), codegen

@@ -11,6 +11,7 @@ from fastlin.kernels.blocking import PANEL
 from fastlin.kernels.jit.dense.phases import (
     ARGUMENTS_AT,
     BUFFER,
+    FIRST,
     IS_FIRST,
     N_ROWS,
     Arguments,
@@ -45,6 +46,7 @@ from fastlin.kernels.jit.matrix_unit.products import (
 )
 from fastlin.kernels.jit.memory import read_record
 from fastlin.kernels.jit.options import inner
+from fastlin.kernels.jit.step import rates_of
 
 # What a thread has for itself, in bytes from the start of its part of ``Work.operands``. Rows of
 # phase A and digits of residuals, whose sizes depend on the shape, come last.
@@ -133,10 +135,11 @@ def integer_gradient_phase(data: int, thread: int, n_threads: int) -> None:
     shape = read_record(Shape, data)
     arguments = read_record(Arguments, data + ARGUMENTS_AT)
     work = work_of_run(kind, shape, arguments, thread, n_threads)
-    tile, factors, nesterov = work.states[1], work.factors, arguments.nesterov != 0
+    tile = work.states[1]
     n_rows = tile[N_ROWS]
     if n_rows == 0:  # before the first tile
         return
+    rates = rates_of(arguments, tile[FIRST] // shape.batch_size)
     configure_tiles()
     first_vector, stop_vector = vectors_of(shape, thread, n_threads)
     rows = work.pointers.ctypes.data + 8 * N_POINTERS * tile[BUFFER]
@@ -169,7 +172,7 @@ def integer_gradient_phase(data: int, thread: int, n_threads: int) -> None:
             for t in range(few):
                 at = units + (b + t) * BLOCK * 4
                 join_gradient(products + t * 2 * TILE_BYTES, at, sums.ctypes.data)
-                finish_gradient(kind, shape, work, tile, factors, nesterov, sums, vector, 2, b + t)
+                finish_gradient(kind, shape, work, tile, rates, sums, vector, 2, b + t)
         if in_group:
             buffer, other_buffer = other_buffer, buffer
     release_tiles()

@@ -22,6 +22,7 @@ from fastlin.kernels.jit.memory import words_of
 from fastlin.kernels.jit.passes import logits_by, score_by
 from fastlin.kernels.jit.sparse import phases
 from fastlin.kernels.jit.sparse.phases import GROUP, SparseArguments, SparseShape
+from fastlin.kernels.jit.step import NO_RATES, words_of_rates
 from fastlin.kernels.threads import safe_n_threads
 
 if TYPE_CHECKING:
@@ -55,18 +56,9 @@ def sgd_steps(
     intercept = layout.intercepts(rows)
     gain = options.gain if np.ptp(options.gain) else options.gain[:1]
     state = layout.state(present)
-    schedule = np.zeros((2, len(losses_out)))
-    schedule[0] = options.learning_rates
-    if options.average_rates is not None:
-        schedule[1] = options.average_rates
-    constants = [
-        options.momentum,
-        options.decay,
-        options.intercept_decay,
-        options.intercept_gain,
-    ]
     arguments = layout.arguments(shape, intercept, state, order=order, gain=gain)
-    layout.run(shape, arguments, schedule, constants, losses_out, options.nesterov)
+    rates = words_of_rates(options, has_velocity)
+    layout.run(shape, arguments, rates, losses_out, options.nesterov)
     for array, weights in enumerate(present):
         for first in range(0, layout.d, UNPACKED_AT_ONCE):
             part = slice(first, first + UNPACKED_AT_ONCE)
@@ -92,7 +84,7 @@ def loss_gradient(
         residual_sum=residual_sum,
     )
     loss_sum = np.zeros(1)
-    layout.run(shape, arguments, np.zeros((2, 1)), [0.0] * 4, loss_sum)
+    layout.run(shape, arguments, NO_RATES, loss_sum)
     return float(loss_sum[0]), gradient, residual_sum[0, : layout.k].copy()
 
 
@@ -210,7 +202,6 @@ class _Layout(Memory):
         a_pass: bool = False,
     ) -> SparseArguments:
         """Allocate the arrays of a call; all on cache lines of their own, and zero."""
-        assert self.samples.has_labels, "this kernel needs the rows' labels"
         samples, rows, k_padded = self.samples, self.rows, shape.k_padded
         capacity = (
             self.n_threads * SPARSE_PANEL if a_pass else -(-shape.batch_size // GROUP) * GROUP
@@ -228,7 +219,7 @@ class _Layout(Memory):
             columns=self.address(rows.columns),
             row_starts=self.address(rows.row_starts, np.int64),
             order=self.address(order, np.int64),
-            labels=self.address(samples.labels, np.int32),
+            labels=self.address(samples.labels if samples.has_labels else None, np.int32),
             sample_weight=self.address(samples.sample_weight, np.float64),
             bounds=self.address(np.array(self.blocking.bounds, np.int64)),
             state=self.address(state),
@@ -252,17 +243,17 @@ class _Layout(Memory):
         self,
         shape: SparseShape,
         arguments: SparseArguments,
-        schedule: NDArray[np.float64],
-        constants: list[float],
+        rates: tuple[NDArray[np.float64], NDArray[np.float64]],
         losses_out: NDArray[np.float64],
         nesterov: bool = False,
     ) -> None:
         """Run every batch of the call; the arrays: see :class:`.SparseArguments`."""
         assert losses_out.flags.carray
+        assert self.samples.has_labels, "this kernel needs the rows' labels"
         arguments = arguments._replace(
-            schedule=self.address(schedule),
+            schedule=self.address(rates[0]),
             n_steps=len(losses_out),
-            constants=self.address(np.array(constants, np.float64)),
+            constants=self.address(rates[1]),
             nesterov=nesterov,
             losses=self.address(losses_out),
         )

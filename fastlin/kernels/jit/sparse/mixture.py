@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fastlin.kernels.jit.options import inner
+from fastlin.kernels.jit.step import Rates, step_number
 
 GROWTH = 64.0
 """How much the coordinates may grow by a mixture before they are made values again."""
@@ -33,30 +34,36 @@ class Mixture(NamedTuple):
 
 
 @inner
-def step_mixture(
+def step_values(
     arrays: tuple[int, int],
-    rate: float,
-    share: float,
-    momentum: float,
-    nesterov: bool,
-    decay: float,
-) -> tuple[Mixture, tuple[float, float, float]]:
-    """Return what a step does without data, and what it does with a gradient of 1 by the data.
+    rates: Rates,
+    values: tuple[float, float, float],
+    data_gradient: float,
+) -> tuple[float, float, float]:
+    """Return a feature's weight, velocity and average after a step.
 
-    See :func:`fastlin.kernels.reference.sgd_steps`: the gradient is ``decay * weights`` and that
-    by the data. ``arrays``: not 0 where there are velocities, where there are averages.
+    ``arrays``: not 0 if there are velocities, if there are averages; absent ones stay as they are.
     """
-    vw, vv = (decay, momentum) if arrays[0] else (0.0, 1.0)
-    dw, dv, of_data = vw, vv, 1.0
-    if not arrays[0]:
-        dw, dv = decay, 0.0
-    elif nesterov:
-        dw, dv, of_data = decay + momentum * vw, momentum * vv, 1.0 + momentum
-    ww, wv, to_weights = 1.0 - rate * dw, -rate * dv, -rate * of_data
-    if not arrays[1]:
-        return Mixture(ww, wv, vw, vv, 0.0, 0.0, 1.0), (to_weights, 1.0, 0.0)
-    mixture = Mixture(ww, wv, vw, vv, share * ww, share * wv, 1.0 - share)
-    return mixture, (to_weights, 1.0, share * to_weights)
+    gradient = data_gradient + rates.decay * values[0]
+    weight, velocity, average = step_number(gradient, values, rates)
+    return weight, velocity if arrays[0] else values[1], average if arrays[1] else values[2]
+
+
+@inner
+def mixture_of(arrays: tuple[int, int], rates: Rates) -> Mixture:
+    """Return what a step does without a gradient by the data: the rule's map, by columns."""
+    of_weight = step_values(arrays, rates, (1.0, 0.0, 0.0), 0.0)
+    of_velocity = step_values(arrays, rates, (0.0, 1.0, 0.0), 0.0)
+    of_average = step_values(arrays, rates, (0.0, 0.0, 1.0), 0.0)
+    return Mixture(
+        of_weight[0],
+        of_velocity[0],
+        of_weight[1],
+        of_velocity[1],
+        of_weight[2],
+        of_velocity[2],
+        of_average[2],
+    )
 
 
 @inner

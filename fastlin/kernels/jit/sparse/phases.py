@@ -25,22 +25,28 @@ from fastlin.kernels.jit.barrier import (
     told_to_stop,
     wait_for_all,
 )
-from fastlin.kernels.jit.dense.phases import is_correct
-from fastlin.kernels.jit.dense.tiles import sigmoid_loss
 from fastlin.kernels.jit.kind import this_kind
+from fastlin.kernels.jit.loss import is_correct, row_softmax, sigmoid_loss
 from fastlin.kernels.jit.memory import WORD_BYTES, array_at, read_record
 from fastlin.kernels.jit.options import inner
-from fastlin.kernels.jit.sparse.mixture import Mixture, after, coordinates, has_grown, step_mixture
+from fastlin.kernels.jit.sparse.mixture import (
+    Mixture,
+    after,
+    coordinates,
+    has_grown,
+    mixture_of,
+    step_values,
+)
 from fastlin.kernels.jit.sparse.tiles import (
     add_products,
     column_at,
     mix,
     row_logits,
-    row_softmax,
     segment_logits,
     touch_bytes,
     touch_segment,
 )
+from fastlin.kernels.jit.step import rates_of, step_intercept
 
 GROUP = 16
 """Rows are handed to threads in groups of this many in phase B: whole vectors and cache lines."""
@@ -107,14 +113,14 @@ class SparseArguments(NamedTuple):
     residual_sum: int  # (n_threads, k_padded) float64
     meeting: int  # zeros: where the threads wait for each other
     stop: int  # (1,) int32: another thread sets it to have the kernel leave off
-    schedule: int = 0  # (2, n_steps) float64: learning rates and shares of the average; a run
+    schedule: int = 0  # (2, n_steps) float64: learning rates, rates of the average; a run
     n_steps: int = 0
     constants: int = 0  # (4,) float64: momentum, decay, and decay and gain of the intercept
     nesterov: int = 0
     losses: int = 0  # (n_steps,) float64; a pass: (n_tiles,)
     n_tiles: int = 0  # a pass, as below
     n_correct: int = 0  # (n_tiles,) int64
-    logits: int = 0  # (n_rows, k) T
+    logits: int = 0  # (n_rows, k) T; if they are asked for, nothing else is computed
 
 
 class SparseWork(NamedTuple):
@@ -155,7 +161,7 @@ def work_of(
         arguments.columns,
         array_at(numba.int64, arguments.row_starts, (shape.n_rows + 1,)),
         array_at(numba.int64, arguments.order, (shape.n_order if arguments.order else 0,)),
-        array_at(numba.int32, arguments.labels, (shape.n_rows,)),
+        array_at(numba.int32, arguments.labels, (shape.n_rows if arguments.labels else 0,)),
         array_at(
             numba.float64,
             arguments.sample_weight,
@@ -381,7 +387,8 @@ def sum_logits(
         )
         weight = work.sample_weight[row] if len(work.sample_weight) else 1.0
         work.by_row[ROW_WEIGHT, at] = weight / divisor
-        work.by_row[TARGETS, at] = work.labels[row]
+        if len(work.labels):
+            work.by_row[TARGETS, at] = work.labels[row]
 
 
 @inner
@@ -529,24 +536,6 @@ def add_residuals(shape: SparseShape, work: SparseWork, n_rows: int, thread: int
     return loss
 
 
-@inner
-def step_intercept(
-    shape: SparseShape, work: SparseWork, step: Mixture, change: Any, gain: float, thread: int
-) -> None:
-    """Step with the intercept, by what the step does without data and with a gradient of 1."""
-    values, velocities, averages = (
-        work.intercept[thread, 0],
-        work.intercept[thread, 1],
-        work.intercept[thread, 2],
-    )
-    for c in range(shape.k):
-        gradient = gain * work.residual_sum[thread, c]
-        b, v, mean = values[c], velocities[c], averages[c]
-        values[c] = step.ww * b + step.wv * v + change[0] * gradient
-        velocities[c] = step.vw * b + step.vv * v + change[1] * gradient
-        averages[c] = step.aw * b + step.av * v + step.aa * mean + change[2] * gradient
-
-
 def run(data: int, thread: int, n_threads: int) -> None:
     """One thread's part of a run: all batches, tile by tile and phase by phase."""
     kind = this_kind()
@@ -560,16 +549,7 @@ def run(data: int, thread: int, n_threads: int) -> None:
             return
         thread, n_threads = 0, 1
     work = work_of(kind, shape, arguments, (2, shape.n_slices), n_threads)
-    schedule = array_at(numba.float64, arguments.schedule, (2, arguments.n_steps))
     losses_out = array_at(numba.float64, arguments.losses, (arguments.n_steps,))
-    constants = array_at(numba.float64, arguments.constants, (4,))
-    momentum, decay, intercept_decay, intercept_gain = (
-        constants[0],
-        constants[1],
-        constants[2],
-        constants[3],
-    )
-    nesterov = arguments.nesterov != 0
     mixture = Mixture(1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0)
     features = features_of(shape, work, thread, n_threads)
     arrays = shape.velocity, shape.average
@@ -597,17 +577,13 @@ def run(data: int, thread: int, n_threads: int) -> None:
         loss = add_residuals(shape, work, batch[1] - batch[0], thread)
         change = (0.0, 0.0, 0.0)
         if shape.updates:
-            rate, share = schedule[0, n_batches], schedule[1, n_batches]
-            of_step, by_data = step_mixture(arrays, rate, share, momentum, nesterov, decay)
-            mixture = after(of_step, mixture)
+            rates = rates_of(arguments, n_batches)
+            mixture = after(mixture_of(arrays, rates), mixture)
             if has_grown(mixture):
                 make_values(kind, shape, work, mixture, features)
                 mixture = Mixture(1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0)
-            change = coordinates(mixture, by_data)
-            of_step, by_data = step_mixture(
-                arrays, rate, share, momentum, nesterov, intercept_gain * intercept_decay
-            )
-            step_intercept(shape, work, of_step, by_data, intercept_gain, thread)
+            change = coordinates(mixture, step_values(arrays, rates, (0.0, 0.0, 0.0), 1.0))
+            step_intercept(shape.k, work.intercept[thread], work.residual_sum[thread], rates)
             if thread == 0:
                 losses_out[n_batches] = loss
         elif thread == 0:
@@ -657,13 +633,14 @@ def one_pass(data: int, thread: int, n_threads: int) -> None:
             write_logits(kind, shape, work, segment, ahead, mixture, out)
         rows = thread * SPARSE_PANEL, thread * SPARSE_PANEL + n_rows
         sum_logits(kind, shape, work, partial, 1, rows, first, 1.0, thread)
-        for at in range(rows[0], rows[1]):
-            row = first + at - rows[0]
-            label = work.labels[row]
-            n_correct_out[tile] += is_correct(shape, work.residual.T, at, label)
-            if len(logits_out):
+        if len(logits_out):
+            for at in range(rows[0], rows[1]):
                 for c in range(shape.k):
-                    logits_out[row, c] = work.residual[at, c]
+                    logits_out[first + at - rows[0], c] = work.residual[at, c]
+            continue
+        for at in range(rows[0], rows[1]):
+            label = work.labels[first + at - rows[0]]
+            n_correct_out[tile] += is_correct(shape.k, work.residual.T, at, label)
         cross_entropy(kind, shape, work, rows)
         for at in range(rows[0], rows[1]):
             losses_out[tile] += work.by_row[LOSSES, at]

@@ -96,19 +96,6 @@ def _touch_ahead(
             _touch(unit, of, weights, row_bytes, _column(unit, of, ahead[0], index))
 
 
-def _across(unit: VectorUnit, vector: Vector, fold: Any) -> ir.Value:
-    """Return all lanes folded into one number, by halves."""
-    width = unit.lanes // 2
-    while width:
-        mask = ir.Constant(
-            ir.VectorType(ir.IntType(32), unit.lanes), [lane ^ width for lane in range(unit.lanes)]
-        )
-        moved = unit.builder.shuffle_vector(vector.value, vector.value, mask)
-        vector = fold(vector, Vector(unit, moved))
-        width //= 2
-    return unit.builder.extract_element(vector.value, ir.IntType(32)(0))
-
-
 @intrinsic
 def column_at(typingctx: Any, kind: Any, columns: Any, index: Any) -> Any:
     """Return one of the columns, as an int64."""
@@ -315,58 +302,9 @@ def row_logits(
             return [unit.largest(z, largest[0])]
 
         (largest,) = unit.loop(n_vectors, [unit.constant(float("-inf"))], one)
-        return _across(unit, largest, unit.largest)
+        return unit.first(unit.across(largest, unit.largest))
 
     return of.weight(kind, *[types.int64] * 6), codegen
-
-
-@intrinsic
-def row_softmax(
-    typingctx: Any,
-    kind: Any,
-    n_vectors: Any,
-    is_class: Any,
-    largest: Any,
-    of_label: Any,
-    row_weight: Any,
-    logits: Any,
-) -> Any:
-    """One row's softmax in place of its logits, times ``row_weight``; returns the row's loss.
-
-    ``is_class``: 1 for a class and 0 for what fills the last block; ``largest``, ``of_label``: the
-    largest logit and the label's. The caller takes ``row_weight`` off at the label.
-    """
-    of = _read(kind)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, n_vectors, is_class, largest, of_label, row_weight, logits = args
-        unit, scalar = _unit(builder, of), VectorUnit(builder, 1, of.double)
-        size = INT64(of.lanes * unit.itemsize)
-        top = unit.splat(largest)
-
-        def exponential(v: ir.Value, sums: list[Vector]) -> list[Vector]:
-            at = builder.mul(v, size)
-            value = unit.exp(_load(unit, logits, at) - top) * _load(unit, is_class, at)
-            _store(unit, value, logits, at)
-            return [sums[0] + value]
-
-        (sums,) = unit.loop(n_vectors, [unit.constant(0.0)], exponential)
-        total = scalar.splat(_across(unit, sums, lambda a, b: a + b))
-        weight, top = scalar.splat(row_weight), scalar.splat(largest)
-        loss = weight * (scalar.log(total) + (top - scalar.splat(of_label)))
-        zero = ir.IntType(32)(0)
-        factor = unit.splat(builder.extract_element((weight / total).value, zero))
-
-        def normalise(v: ir.Value, _: list[Vector]) -> list[Vector]:
-            at = builder.mul(v, size)
-            _store(unit, _load(unit, logits, at) * factor, logits, at)
-            return []
-
-        unit.loop(n_vectors, [], normalise)
-        return builder.extract_element(loss.value, zero)
-
-    i64, number = types.int64, of.weight
-    return number(kind, i64, i64, number, number, number, i64), codegen
 
 
 @intrinsic
