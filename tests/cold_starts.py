@@ -74,11 +74,11 @@ def kill(n: int, seed: int, words: list[str]) -> int:
     cold = usage.ru_utime + usage.ru_stime
     killed = 0
     while killed < n:
-        # The first find an empty cache; of what the others compiled, half is compiled again.
-        for index in cache.rglob("*.nbi"):
-            if killed < 5 or generator.random() < 0.5:
-                index.unlink()
-        seconds = generator.uniform(0, cold if killed < 5 else cold / 3)
+        # The first find an empty cache; the others lack two kernels, and most die in the first.
+        indices = sorted(cache.rglob("*.nbi"))
+        for index in indices if killed < 5 else generator.sample(indices, min(2, len(indices))):
+            index.unlink()
+        seconds = generator.uniform(0, cold if killed < 5 else cold / 5)
         process = start(solve)
         # A child that has ended stays, with the time that it took, until it is waited for.
         while spent(process) < seconds and os.waitid(os.P_PID, process, PEEK) is None:

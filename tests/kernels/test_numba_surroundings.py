@@ -109,18 +109,15 @@ CASES = {
     "layer nonsense": variable("NUMBA_THREADING_LAYER", "nonsense", must_fail=True),
     "layer workqueue": works("NUMBA_THREADING_LAYER", "workqueue"),
     "layer omp": variable("NUMBA_THREADING_LAYER", "omp"),
-    "layer threadsafe": variable("NUMBA_THREADING_LAYER", "threadsafe"),
     "layer tbb, set by a library": Case(before=SET_LAYER + "'tbb'", named="THREADING_LAYER"),
     "layer nonsense, set by a library": Case(
         before=SET_LAYER + "'nonsense'", named="THREADING_LAYER", must_fail=True
     ),
     "priority tbb": variable("NUMBA_THREADING_LAYER_PRIORITY", "tbb"),
-    "priority workqueue tbb omp": works("NUMBA_THREADING_LAYER_PRIORITY", "workqueue tbb omp"),
     "priority nonsense": variable("NUMBA_THREADING_LAYER_PRIORITY", "a b c"),
     "one thread": works("NUMBA_NUM_THREADS", "1"),
     "many threads": works("NUMBA_NUM_THREADS", "9"),
     "no threads": variable("NUMBA_NUM_THREADS", "0"),
-    "threads that are no number": variable("NUMBA_NUM_THREADS", "abc"),
     "threads changed later, warm": Case(before=CHANGED_LATER),
     "threads changed later, cold": Case(before=CHANGED_LATER, cold=True),
     "threads launched before": Case(before=PARALLEL),
@@ -130,15 +127,18 @@ CASES = {
     ),
     "unknown processor": variable("NUMBA_CPU_NAME", "nonsense"),
     "unknown feature": variable("NUMBA_CPU_FEATURES", "nonsense"),
-    "no optimisation": works("NUMBA_OPT", "0"),
     "optimisation nonsense": variable("NUMBA_OPT", "nonsense"),
     "bounds checked": works("NUMBA_BOUNDSCHECK", "1"),
-    "debugging": works("NUMBA_DEBUGINFO", "1"),
     "cache told": works("NUMBA_DEBUG_CACHE", "1"),
     "no AVX": works("NUMBA_ENABLE_AVX", "0"),
 }
 if LONG:
     CASES |= {
+        "debugging": works("NUMBA_DEBUGINFO", "1"),
+        "no optimisation": works("NUMBA_OPT", "0"),
+        "threads that are no number": variable("NUMBA_NUM_THREADS", "abc"),
+        "priority workqueue tbb omp": works("NUMBA_THREADING_LAYER_PRIORITY", "workqueue tbb omp"),
+        "layer threadsafe": variable("NUMBA_THREADING_LAYER", "threadsafe"),
         "layer safe": variable("NUMBA_THREADING_LAYER", "safe"),
         "layer forksafe": variable("NUMBA_THREADING_LAYER", "forksafe"),
         "layer workqueue, set by a library": Case(before=SET_LAYER + "'workqueue'"),
@@ -206,10 +206,12 @@ def test_it_trains_or_says_why_not(name: str, outcomes: Callable[[str], Run]) ->
         assert remedy in output
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("NUMBA_THREADING_LAYER", "nonsense"), ("NUMBA_DISABLE_JIT", "1"), ("NUMBA_NUM_THREADS", "0")],
-)
+VARIABLES = [("NUMBA_THREADING_LAYER", "nonsense")]
+if LONG:
+    VARIABLES += [("NUMBA_DISABLE_JIT", "1"), ("NUMBA_NUM_THREADS", "0")]
+
+
+@pytest.mark.parametrize(("name", "value"), VARIABLES)
 def test_the_command_says_it_too(name: str, value: str, tmp_path: Path) -> None:
     done = run_python("-m", "fastlin", "info", variables={name: value})
     assert done.code == 0, done
