@@ -223,7 +223,7 @@ def _keep(dataset: Dataset, labels: tuple[str, ...]) -> Dataset:
 def _check_width(model: LogisticRegression, X: NDArray[Any], name: str) -> None:
     if X.shape[1] != model.n_features_in_:
         raise InputError(
-            f"the model expects {model.n_features_in_} features a row, {name} has "
+            f"the model expects {model.n_features_in_} features, {name} has "
             f"{X.shape[1]}; give --data the kind of data it was trained on"
         )
 

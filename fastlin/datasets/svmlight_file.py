@@ -86,7 +86,7 @@ def _labels(path: Path) -> NDArray[Any]:
     several = next((word for word in words if "," in word), None)
     if several is not None:
         raise InputError(
-            f"has rows with several labels ({several[:40]!r}); expected one label a row"
+            f"has rows with several labels ({several[:40]!r}); expected one in each row"
         )
     if all(map(_INTEGER.fullmatch, words)):
         return np.array(list(map(int, words)), np.int64)

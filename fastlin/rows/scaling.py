@@ -70,7 +70,7 @@ class InputScale:
             raise InputError(
                 f"input_scale={option!r} shifts the features, which would fill in the zeros of "
                 "sparse rows; pass input_scale=(0, scale), for example with "
-                "scale = 1 / abs(X).max(axis=0).toarray().ravel() where no feature is all zero"
+                "scale = 1 / abs(X).max(axis=0).toarray().ravel() if no feature is all zero"
             )
         blocks = _weighted_blocks(rows, sample_weight)
         low = np.min([block.min(axis=0) for block, _ in blocks()], axis=0).astype(np.float64)

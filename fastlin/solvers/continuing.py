@@ -69,7 +69,7 @@ def present_model(
         except (TypeError, ValueError) as error:
             raise InputError(
                 f"{name} is a {type(given).__name__} that holds no numbers; assign an array of "
-                f"shape {shape} to go on from, or fit with warm_start=False"
+                f"shape {shape} to continue from, or fit with warm_start=False"
             ) from error
         if array.shape != shape:
             raise InputError(
@@ -79,7 +79,7 @@ def present_model(
             )
         if not np.isfinite(array).all():
             raise InputError(
-                f"{name}, which training would go on from, has values that are nan or infinite; "
+                f"{name}, from which training would continue, has nan or infinite values; "
                 "assign finite ones, or fit with warm_start=False"
             )
         values.append(array)

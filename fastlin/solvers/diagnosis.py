@@ -71,7 +71,7 @@ def look_at_descent(
         remedies += "input_scale='standard', " if scales else ""
         warn(
             f"the loss was still falling after max_epochs={n_epochs}, from {losses[half - 1]:.4g} "
-            f"to {losses[-1]:.4g} in the later half; try {remedies}a larger max_epochs, or "
+            f"to {losses[-1]:.4g} in the second half; try {remedies}a larger max_epochs, or "
             "solver='lbfgs'; tol=None says that this is enough",
             NotConvergedWarning,
         )

@@ -262,8 +262,8 @@ class _Run:
         if self.best is None or not loss < knows_nothing:
             raise error
         warn(
-            f"{error}; returned are the weights of step {self.best_step}, whose validation loss "
-            f"was {loss:.4g}",
+            f"{error}; the weights of step {self.best_step}, with validation loss {loss:.4g}, are "
+            "returned",
             NotConvergedWarning,
         )
 

@@ -168,7 +168,7 @@ def test_a_start_that_is_not_finite_is_told_as_such(value: float) -> None:
     for method, options in (("fit", {"warm_start": True}), ("partial_fit", {})):
         trained = model(**options).fit(X, Y)
         trained.coef_[0, 0] = value
-        with pytest.raises(InputError, match=r"coef_, which .* warm_start=False") as caught:
+        with pytest.raises(InputError, match=r"coef_, from which .* warm_start=False") as caught:
             getattr(trained, method)(X, Y)
         assert "scale the features" not in str(caught.value)
 
