@@ -1,4 +1,4 @@
-"""Where examples in docstrings and on pages of the documentation are looked for, and run."""
+"""Finds and runs the examples in docstrings and on pages of the documentation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ collect_ignore_glob = [
     "docs/*.py",
     "docs/gallery/*",  # runs when the documentation is built
     "docs/generated/*",
-    "fastlin/bench/peers/*",  # imports libraries that need not be here
+    "fastlin/bench/peers/*",  # imports libraries that may not be installed
 ]
 
 

@@ -39,15 +39,15 @@ UNIX_OPTIONS = [
     *THREADS,
     # Allow fused multiply-add in sums of products, as the other backends' libraries do.
     "-ffp-contract=fast",
-    # Nobody reads errno, the exception flags or the sign of a zero. Unlike -ffast-math, this keeps
+    # Nothing reads errno, the exception flags or the sign of a zero. Unlike -ffast-math, this keeps
     # nan and infinity: a loss that is not finite must be noticed.
     "-fno-math-errno",
     "-fno-trapping-math",
     "-fno-signed-zeros",
 ]
 
-# End the process at the first fault. Little optimisation: the checks find as much, and compiling
-# takes half the time.
+# End the process at the first fault. With little optimisation the checks find as much, and
+# compiling takes half the time.
 SANITIZERS = [
     "-O1",
     "-g1",

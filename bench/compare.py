@@ -25,7 +25,7 @@ MISTAKE = 2
 
 @dataclass
 class Comparison:
-    """What differs between two records; each entry is a line for people."""
+    """The differences of two records, one line of text for each."""
 
     slower: list[str] = field(default_factory=list)
     slower_peers: list[str] = field(default_factory=list)

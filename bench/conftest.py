@@ -1,4 +1,4 @@
-"""Options of ``pytest bench/``, and who takes part."""
+"""Options of ``pytest bench/``, and the contestants."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def n_threads(request: pytest.FixtureRequest):
-    """The number of threads that everybody gets; the process is pinned to as many cores."""
+    """The number of threads of every contestant; the process is pinned to as many cores."""
     count = request.config.getoption("--threads")
     with pinned_to_cores(count):
         yield count

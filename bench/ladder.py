@@ -2,8 +2,8 @@
 
     python bench/ladder.py [--rows N] [--rounds N] [--threads N]
 
-The rungs in NumPy and in plain loops are the functions of that page, word for word. Every
-contestant is first held to the NumPy one; then they take turns, on as many cores as threads.
+The rungs in NumPy and in plain loops are the functions on that page, word for word. Every
+contestant is first compared with the NumPy one; then they take turns, on as many cores as threads.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Step = Callable[..., None]
 
 
 def steps_of_page() -> tuple[Step, Step]:
-    """Return the page's steps in NumPy and in plain loops, the latter not compiled."""
+    """Return the page's step in NumPy, and its step in plain loops, not compiled."""
     names: dict[str, Any] = {"np": np, "njit": lambda function: function}
     for example in doctest.DocTestParser().get_examples(PAGE.read_text("utf-8")):
         if "def step_in_" in example.source:
@@ -41,7 +41,7 @@ def steps_of_page() -> tuple[Step, Step]:
 
 
 class Steps(Contestant):
-    """An epoch of calls of a step, a batch each."""
+    """An epoch that calls a step for each batch."""
 
     def __init__(self, step: Step, problem: Problem, data: Data) -> None:
         self.step, self.problem, self.data = step, problem, data
@@ -71,7 +71,7 @@ class Steps(Contestant):
 
 
 def rungs(problem: Problem, data: Data, n_threads: int) -> dict[str, Contestant]:
-    """Return what takes part, from the readable to the fast."""
+    """Return the contestants, from the most readable to the fastest."""
     in_numpy, in_loops = steps_of_page()
     found: dict[str, Contestant] = {
         "mathematics (NumPy), 1 thread": Steps(in_numpy, problem, data),
@@ -90,11 +90,11 @@ def rungs(problem: Problem, data: Data, n_threads: int) -> dict[str, Contestant]
 
 
 def check(contestants: dict[str, Contestant]) -> None:
-    """Raise an error unless all arrive where the first does.
+    """Raise an error unless all have the same weights as the first.
 
-    Weights in float32 that a sum of ``d`` products a step made differ by rounding: by some epsilons
+    Weights in float32, each step of which sums ``d`` products, differ by rounding: by some epsilons
     times the root of the number of terms. A thousandth of the largest weight is far above that, and
-    far below what any mistake makes.
+    far below the effect of any mistake.
     """
     outcomes = {}
     for name, contestant in contestants.items():

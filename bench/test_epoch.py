@@ -1,4 +1,4 @@
-"""An epoch of each problem by each contestant, for pytest-benchmark.
+"""Times one epoch of each problem by each contestant, for pytest-benchmark.
 
     pytest bench/ [--backend NAME] [--threads N] [-k uint8]
 

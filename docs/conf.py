@@ -65,7 +65,7 @@ copybutton_exclude = ".linenos, .gp, .go"
 def figures_without_pyplot(
     block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]
 ) -> str:
-    """Save the figures of ``history_.plot()``, which pyplot knows nothing of."""
+    """Save the figures of ``history_.plot()``, which pyplot does not know."""
     known = block_vars.setdefault("known_figures", [])
     paths = []
     for value in vars(block_vars["fake_main"]).values():
@@ -81,7 +81,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "gallery",
     "gallery_dirs": "generated/gallery",
     "filename_pattern": r"\.py$",  # every script runs
-    "run_stale_examples": True,  # also where only fastlin has changed
+    "run_stale_examples": True,  # even if only fastlin has changed
     "abort_on_example_error": True,
     "within_subsection_order": "FileNameSortKey",
     "backreferences_dir": "generated/backreferences",
@@ -94,7 +94,7 @@ sphinx_gallery_conf = {
 
 # As in the tests: a warning in an example of the gallery is an error.
 warnings.filterwarnings("error", module=r"__main__|fastlin(\.|$)")
-suppress_warnings = ["config.cache"]  # Sphinx would rather have no function among the settings
+suppress_warnings = ["config.cache"]  # Sphinx warns of functions among the settings
 
 
 def visit_math(translator: Any, node: nodes.math) -> None:
