@@ -82,7 +82,7 @@ def test_widths_around_the_lanes(name: str, row_type: str, weight_type: str, k: 
 
 @few_cases
 def test_numbers_of_rows(name: str, row_type: str, weight_type: str, k: int) -> None:
-    """Around the register tiles, the lanes, and the 128 rows of a tile."""
+    """Sizes around those of the register tiles, of the lanes, and of a tile's 128 rows."""
     for n in (11, 16, 63, 127, 128, 129, 300):
         problem = make_problem(n, 20, k, row_type, weight_type, weighted=True, shifted=True)
         check_passes(backend_or_skip(name), problem)
@@ -90,7 +90,7 @@ def test_numbers_of_rows(name: str, row_type: str, weight_type: str, k: int) -> 
 
 @few_cases
 def test_batches_around_a_tile(name: str, row_type: str, weight_type: str, k: int) -> None:
-    """Of one row; of one tile and around it; of several; an incomplete one at the end."""
+    """Batches of one row, of about one tile, of several, and an incomplete one at the end."""
     problem = make_problem(301, 19, k, row_type, weight_type, weighted=True, shifted=True)
     for batch_size in (7, 127, 128, 129, 256, 257, 301, 1000):
         check_steps(backend_or_skip(name), problem, batch_size, "everything")
@@ -130,7 +130,7 @@ def test_no_rows(name: str, row_type: str, weight_type: str, k: int) -> None:
 
 @pytest.mark.parametrize("name", BACKEND_NAMES)
 def test_huge_logits_are_finite(name: str) -> None:
-    """Logits of +-1e4, right and wrong about the label."""
+    """Logits of +-1e4, for correct and wrong labels."""
     for k, labels in ((1, [0, 1, 0, 1]), (10, [0, 9, 9, 0])):
         rows = np.array([[1e4], [1e4], [-1e4], [-1e4]])
         samples = Samples(rows, np.array(labels, np.int32))
@@ -187,7 +187,7 @@ FUNCTION_CASES = [(name, dtype) for name in ("numba", "c") for dtype in ("float3
 def row_losses(
     backend: Backend, rows: np.ndarray, labels: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """Return the loss of each row: steps of one row that move nothing."""
+    """Return the loss of each row, from steps of one row that change nothing."""
     (k, d), dtype = weights.shape, weights.dtype
     parameters = Parameters(weights.copy(), np.zeros(k, dtype))
     options = StepOptions(1, np.zeros(len(rows)), 0.0, np.zeros(d, dtype))
@@ -225,7 +225,7 @@ def test_loss_and_slope_of_the_sigmoid(name: str, dtype: str) -> None:
 
 @pytest.mark.parametrize(("name", "dtype"), FUNCTION_CASES)
 def test_loss_of_the_softmax(name: str, dtype: str) -> None:
-    """Its logarithm has arguments from 1, one class is sure, to 10, all are as probable."""
+    """The logarithm's argument ranges from 1, for a certain class, to 10, for equal classes."""
     generator = np.random.default_rng(0)
     spread = np.geomspace(1e-3, 60, 400)[:, np.newaxis]
     logits = (generator.standard_normal((400, 10)) * spread).astype(dtype)
@@ -295,7 +295,7 @@ def test_kernels_change_nothing_but_their_outputs(name: str) -> None:
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
 @pytest.mark.parametrize("name", BACKEND_NAMES)
 def test_logits_need_no_labels(name: str, kind: str) -> None:
-    """Also those of rows that have weights and a shift."""
+    """This includes rows that have weights and a shift."""
     problem = (
         make_problem(140, 35, 10, weighted=True, shifted=True)
         if kind == "dense"
@@ -326,7 +326,7 @@ def test_c_says_which_types_it_lacks() -> None:
 def test_the_same_bits_on_any_number_of_threads(
     name: str, row_type: str, weight_type: str, k: int, d: int
 ) -> None:
-    """Also more threads than cores, and slices that threads share unevenly."""
+    """This includes more threads than cores, and slices that threads share unevenly."""
     problem = make_problem(333, d, k, row_type, weight_type, weighted=True, shifted=True)
     bits = all_bits(backend_or_skip(name), problem, 1)
     for n_threads in (2, 3, 4, 5, 13):

@@ -77,7 +77,7 @@ def test_instruction_set_is_one_that_the_processor_has(backend: Backend) -> None
 
 
 def test_a_matrix_unit_that_one_backend_finds_is_found_by_the_other() -> None:
-    """Else its tests would be skipped, and training be slow, with nobody told."""
+    """Otherwise its tests would be skipped, and training would be slow, without a notice."""
     if not all(BACKENDS[name].available for name in ("c", "numba")):
         pytest.skip("a compiled backend is missing")
     compiler, version = str(BACKENDS["c"].version).partition(", ")[2].split()[:2]
@@ -89,7 +89,7 @@ def test_a_matrix_unit_that_one_backend_finds_is_found_by_the_other() -> None:
 
 @pytest.fixture
 def missing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of backends; those put in this list are missing."""
+    """A list of names of backends; those that a test appends are unavailable."""
     missing: list[str] = []
     load = kernels.load_backend
 

@@ -1,4 +1,4 @@
-"""How work is cut: all of it is covered once, sums fit their integers, threads change no bits."""
+"""Dividing the work: all of it is covered once, sums fit their integers, threads change no bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The C backend's teams of threads: nobody's but its own, and gone with the call."""
+"""The C backend's teams of threads, which serve only their call and end with it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ for problem in (
 
 
 def test_signals_reach_the_main_thread_of_python() -> None:
-    """A thread of a team blocks them: else the system may deliver them there."""
+    """A thread of a team blocks signals; otherwise the system may deliver them there."""
     masks: set[tuple[int, ...]] = set()
     stop = threading.Event()
 

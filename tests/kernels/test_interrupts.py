@@ -1,4 +1,4 @@
-"""Ctrl-C while a kernel runs: it is answered, and the kernel leaves off."""
+"""Ctrl-C while a kernel runs: it takes effect, and the kernel stops."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def no_thread_is_left() -> Iterator[None]:
 
 
 def kernels_running() -> list[threading.Thread]:
-    """Threads of kernels, after those that were told to leave off had time to do so."""
+    """Threads of kernels, after those that were told to stop had time to do so."""
     for thread in threading.enumerate():
         if thread.name == interrupts.THREAD_NAME:
             thread.join(20)
@@ -69,7 +69,7 @@ def zeros(dtype: Any = np.float32) -> Parameters:
 
 @pytest.fixture
 def raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have this thread's kernels been told to leave off before they begin."""
+    """Tell this thread's kernels to stop before they begin."""
     monkeypatch.setattr(interrupts._of_thread, "stop", np.ones(1, np.int32), raising=False)
 
 
@@ -109,7 +109,7 @@ def test_passes_leave_off(name: str, kind: str, n_threads: int, raised: None) ->
 @each_kind
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_no_thread_waits_for_ever(name: str, kind: str, n_threads: int) -> None:
-    """Threads leave off together, whenever they are told."""
+    """Threads stop together, whenever they are told to."""
     backend, samples = backend_called(name), samples_of(kind, 20_000)
     order = np.arange(20_000)
     generator = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""The cache of compiled kernels, whatever becomes of it: a right model, never a traceback."""
+"""The cache of compiled kernels, even if damaged, gives a right model and never a traceback."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SEED = 8
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Give a cache that one process filled, and what that process said; not to be changed."""
+    """Return a cache that one process filled, and its output; tests must not change it."""
     cache = tmp_path_factory.mktemp("good")
     done = solve(cache)
     assert done.code == 0, done

@@ -1,4 +1,4 @@
-"""What a compiled kernel is called: its content decides, in every process the same."""
+"""The name of a compiled kernel depends only on its content, so it is the same in every process."""
 
 from __future__ import annotations
 

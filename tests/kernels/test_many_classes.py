@@ -1,7 +1,7 @@
-"""So many classes that the threads of a step share the work on its residuals.
+"""So many classes that the threads of a step share the computation of its residuals.
 
-Below some sixty classes every thread does that work for itself; above, another way through the
-kernels is taken, with one more barrier and shared arrays.
+With fewer than about sixty classes every thread computes all residuals for itself. With more, the
+kernels take another path, with one more barrier and shared arrays.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def test_many_features(backend: Backend) -> None:
 
 
 def test_the_largest_numbers_fit_in_32_bits(backend: Backend) -> None:
-    """All pixels white, all weights the largest of their class: no sum is larger."""
+    """All pixels are white and all weights the largest of their class: no sum can be larger."""
     n, d, k = 130, 33_000, 8
     problem = problem_of(n, d, k)
     rows = np.full((n, d), 255, np.uint8)
@@ -71,7 +71,7 @@ def test_the_largest_numbers_fit_in_32_bits(backend: Backend) -> None:
 
 
 def test_a_weight_far_larger_than_the_others_leaves_them_their_digits(backend: Backend) -> None:
-    """As a feature of hardly any variance has after standardising."""
+    """A feature with hardly any variance has such weights after standardising."""
     problem = problem_of(300, 784, 10)
     rows = problem.samples.rows.to_array().copy()
     rows[:, 5] = np.arange(300) % 2
@@ -113,7 +113,7 @@ def test_the_same_bits_on_any_number_of_threads(backend: Backend) -> None:
 
 @contextmanager
 def without_matrix_unit(backend: Backend) -> Iterator[None]:
-    """Let the backend use vectors alone."""
+    """Let the backend use only vectors."""
     if backend.name == "c":
         from fastlin._native import ffi, lib
 
@@ -168,7 +168,7 @@ raise SystemExit(ctypes.CDLL(None).syscall(number, request, registers) != 0)
 
 @pytest.mark.parametrize("name", ["numba", "c"])
 def test_the_matrix_unit_of_this_machine_is_found(name: str) -> None:
-    """All tests above are skipped if it is not."""
+    """If it is not found, all tests above are skipped."""
     if os.environ.get("FASTLIN_ISA"):
         pytest.skip("FASTLIN_ISA chooses")
     if not backends()[name].available:

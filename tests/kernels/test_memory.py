@@ -1,4 +1,4 @@
-"""Kernels touch no memory but their own: what they are given ends, or begins, at a forbidden page.
+"""Kernels access only their own memory: their arrays end, or begin, at a forbidden page.
 
 A fault would end pytest, so each backend and instruction set has a process of its own.
 

@@ -1,4 +1,4 @@
-"""Numba's variables and other users of Numba: what they set never reaches a user as a traceback."""
+"""Numba's variables and other users of Numba: their settings never cause a traceback."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ assert total(1000) == 499500
 
 @dataclass(frozen=True)
 class Case:
-    """What somebody set, and what may come of it."""
+    """A setting, and its possible effects."""
 
     variables: dict[str, str] = field(default_factory=dict)
     before: str = ""
     after: str = ""
     named: str = ""
-    """In the reason, if Numba cannot be used; empty: it must be."""
+    """A part of the reason if Numba cannot be used; empty if it must be usable."""
     must_fail: bool = False
     cold: bool = False
     """Whether it starts with an empty cache of its own."""

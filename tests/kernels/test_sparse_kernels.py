@@ -110,7 +110,7 @@ def test_numbers_of_rows_and_features(name: str, k: int) -> None:
 
 @each_backend
 def test_nothing_stored(name: str) -> None:
-    """No rows, and rows without a feature: the intercept alone speaks."""
+    """No rows, and rows without a feature, for which only the intercept counts."""
     problem = make_sparse_problem(20, 5, 3)
     for n in (0, 8):
         nothing = CsrRows(np.empty(0), np.empty(0, np.int32), np.zeros(n + 1, np.int32), 5)
@@ -146,7 +146,7 @@ def test_what_is_not_finite_shows_in_the_loss(name: str, k: int, bad: float) -> 
 
 @each_backend
 def test_huge_logits_are_finite(name: str) -> None:
-    """Logits of +-1e4, right and wrong about the label, and a row without a feature."""
+    """Logits of +-1e4, for correct and wrong labels, and a row without a feature."""
     values = np.array([1e4, 1e4, -1e4, -1e4])
     rows = CsrRows(values, np.zeros(4, np.int32), np.array([0, 1, 2, 3, 4, 4], np.int32), 1)
     for k, labels in ((1, [0, 1, 0, 1, 1]), (10, [0, 9, 9, 0, 3])):
@@ -170,7 +170,7 @@ def test_huge_logits_are_finite(name: str) -> None:
 @pytest.mark.parametrize("decay", [0.0, 0.5, 1.0, 2.5])
 @each_backend
 def test_the_penalty_shrinks_what_no_row_touches(name: str, decay: float) -> None:
-    """Every step multiplies by 1 - rate * decay, be it 0 or negative, over very many steps."""
+    """Every step multiplies by 1 - rate * decay, even if that is 0 or negative, over many steps."""
     problem = make_sparse_problem(40, 30, 3)
     assert not problem.dense_rows.any(axis=0).all()
     options = replace(

@@ -1,4 +1,4 @@
-"""The default number of threads: the least of what limits the process, asked at every fit."""
+"""The default number of threads: the least of the process's limits, determined at every fit."""
 
 from __future__ import annotations
 

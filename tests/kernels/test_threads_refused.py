@@ -1,4 +1,4 @@
-"""Where the system lets a process start no more threads: the same bits on fewer of them."""
+"""If the system lets a process start no more threads, it computes the same bits on fewer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options that change between calls, and what training then goes on from."""
+"""Options that change between calls, and the state from which training then continues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Full passes: the order of their sums is fixed, whatever the threads and pieces."""
+"""Full passes: the order of their sums is fixed, for any threads and pieces of rows."""
 
 from __future__ import annotations
 

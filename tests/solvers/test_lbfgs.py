@@ -1,4 +1,4 @@
-"""L-BFGS: the optimum is reached, its distance is told truly, and why it stopped is said."""
+"""L-BFGS reaches the optimum, reports its distance truthfully, and says why it stopped."""
 
 from __future__ import annotations
 

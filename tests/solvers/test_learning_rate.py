@@ -16,7 +16,7 @@ from fastlin.solvers import schedules
 
 BACKEND = "c" if backends()["c"].available else "numpy"
 EPOCHS = {1: 3, 8: 5, 128: 20, 1000: 100}
-"""By batch size; what counts is that none of them is enough."""
+"""Epochs by batch size, each too few to converge."""
 
 
 def pixels() -> tuple[np.ndarray, np.ndarray]:
@@ -90,7 +90,7 @@ def test_it_is_not_far_from_the_best_constant_one(
     measured = schedules.safe_step_size
 
     def left(factor: float) -> float:
-        """Return what remains of the way to the minimum, 1 at its beginning."""
+        """Return the fraction of the way to the minimum that remains, 1 at the start."""
 
         def scaled(*arguments: Any, **options: Any) -> schedules.StepSize:
             step_size = measured(*arguments, **options)

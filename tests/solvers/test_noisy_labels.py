@@ -72,7 +72,7 @@ def test_no_random_problem_ends_worse_than_a_constant(seed: int) -> None:
 def test_the_rate_falls_where_the_loss_is_at_rest(
     name: str, options: dict[str, Any], allowed: float
 ) -> None:
-    """Of the way from a constant to the optimum, so much is left at most."""
+    """At most this fraction of the way from a constant to the optimum remains."""
     if not backends()[name].available:
         pytest.skip(f"backend {name!r} is not available")
     rows, labels = noisy(2000, 30, 3.0)
@@ -86,7 +86,7 @@ def test_the_rate_falls_where_the_loss_is_at_rest(
 
 
 def test_what_learns_without_noise_is_left_alone() -> None:
-    """Neither are there more epochs, nor are the steps of the last ones smaller."""
+    """There are no additional epochs, and the last epochs' steps are not smaller."""
     rows, labels = noisy(1000, 5, 0.1)
     # Without an intercept, whose rate is another, a number does what "auto" does.
     options = {"random_state": 0, "max_epochs": 12, "fit_intercept": False}
@@ -164,7 +164,7 @@ def test_a_class_without_weight_gets_a_finite_constant() -> None:
 
 @pytest.mark.parametrize("decay", [0.0, 1e-6])
 def test_one_class_with_all_the_weight(decay: float) -> None:
-    """A good end is not taken for worse than what a constant cannot reach."""
+    """A good model is not replaced if a constant model cannot reach its objective."""
     rows, labels = noisy(100, 3, 1.0)
     samples = Samples(rows, labels.astype(np.int32), labels * 2.0)
     parameters = Parameters(np.full((1, 3), 0.01), np.array([15.0]))
