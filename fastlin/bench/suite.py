@@ -139,11 +139,24 @@ def _optimum_entries(plan: Plan, problem: Problem, data: Data, wrong: list[Failu
     """
     n = plan.n_threads
     target = Target.of(problem, data, plan.backends[0], n)
+
+    def entry_of(name: str, kind: str, label: str, solver: Solver) -> list[Entry]:
+        checked = bring_to_target(solver, target)
+        if not checked.passed:
+            reason = (
+                f"after {solver.iterations} iterations its objective is still {checked.error:.1e} "
+                f"above the least, which is more than {checked.tolerance:.0e}"
+            )
+            wrong.append(Failure(problem.name, f"{name} ({label})" if label else name, reason))
+            return []
+        iterations = f"{solver.iterations} iterations"
+        variant = f"{label}, {iterations}" if label else iterations
+        return [Entry(name, kind, variant, n, solver, checked)]
+
     entries = []
     for backend in plan.backends:
         solver = FastlinSolver(backend, problem, data, n)
-        entry = _solver_entry(f"fastlin {backend.name}", "kernel", "", n, solver, target, wrong)
-        entries += [entry] if entry else []
+        entries += entry_of(f"fastlin {backend.name}", "kernel", "", solver)
     for peer in plan.peers:
         if not peer.installed or not peer.to_optimum:
             continue
@@ -151,33 +164,9 @@ def _optimum_entries(plan: Plan, problem: Problem, data: Data, wrong: list[Failu
         for variant in peer.variants(problem, n):
             contestant = variant.build(problem, data, Model.zeros(problem))
             assert isinstance(contestant, Solver)
-            entry = _solver_entry(peer.title, "peer", variant.label, n, contestant, target, wrong)
-            if entry:
-                found.append((time_once(entry.timed), entry))
-        entries += [min(found, key=lambda timed: timed[0])[1]] if found else []
+            found += entry_of(peer.title, "peer", variant.label, contestant)
+        entries += sorted(found, key=lambda entry: time_once(entry.timed))[:1]
     return entries
-
-
-def _solver_entry(
-    name: str,
-    kind: str,
-    label: str,
-    n_threads: int,
-    solver: Solver,
-    target: Target,
-    wrong: list[Failure],
-) -> Entry | None:
-    checked = bring_to_target(solver, target)
-    if not checked.passed:
-        reason = (
-            f"after {solver.iterations} iterations its objective is still {checked.error:.1e} "
-            f"above the least, which is more than {checked.tolerance:.0e}"
-        )
-        wrong.append(Failure(target.problem.name, f"{name} ({label})" if label else name, reason))
-        return None
-    iterations = f"{solver.iterations} iterations"
-    variant = f"{label}, {iterations}" if label else iterations
-    return Entry(name, kind, variant, n_threads, solver, checked)
 
 
 def kernel_entry(
