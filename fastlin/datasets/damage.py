@@ -9,17 +9,8 @@ import zipfile
 from fastlin.datasets import text_file
 
 DAMAGE = (
-    ValueError,
-    OverflowError,
-    SyntaxError,
-    *text_file.DAMAGE,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    csv.Error,
-    RecursionError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
+    *(ValueError, OverflowError, SyntaxError, MemoryError, RuntimeError),
+    *(csv.Error, tokenize.TokenError, zipfile.BadZipFile, *text_file.DAMAGE),
 )
 """What the readers of the standard library and of NumPy raise on a damaged file."""
 
