@@ -54,8 +54,7 @@ def draw_all(results: Results) -> list[Drawing]:
 def _loss_figure(
     name: str, history: History, ranges: dict[str, tuple[float, float]], model: str
 ) -> Drawing:
-    figure, grid = new_figure()
-    axes = grid[0, 0]
+    figure, [[axes]] = new_figure()
     draw_losses(axes, history)
     step_axis(axes, history.stopped_step)
     drawing = Drawing(
@@ -75,8 +74,7 @@ def _accuracy_figure(
     name: str, run: Run, ranges: dict[str, tuple[float, float]], model: str
 ) -> Drawing:
     history = run.history
-    figure, grid = new_figure()
-    axes = grid[0, 0]
+    figure, [[axes]] = new_figure()
     draw_accuracies(axes, history)
     step_axis(axes, history.stopped_step)
     drawing = Drawing(
@@ -96,8 +94,7 @@ def _accuracy_figure(
 def _shuffling_figure(results: Results, ranges: dict[str, tuple[float, float]]) -> Drawing:
     ordered, shuffled = results.runs.ordered.history, results.runs.shuffled.history
     spikes = results.spikes_ordered
-    figure, grid = new_figure()
-    axes = grid[0, 0]
+    figure, [[axes]] = new_figure()
     axes.plot(ordered.check_step, ordered.val_accuracy, color=VERMILLION, label="fixed order")
     axes.plot(shuffled.check_step, shuffled.val_accuracy, "--", color=BLUE, label="shuffled")
     if len(spikes):
@@ -125,8 +122,7 @@ def _shuffling_figure(results: Results, ranges: dict[str, tuple[float, float]]) 
 def _gap_figure(run: Run) -> Drawing:
     history = run.history
     gap = 100.0 * (history.train_accuracy - history.val_accuracy)
-    figure, grid = new_figure()
-    axes = grid[0, 0]
+    figure, [[axes]] = new_figure()
     axes.axhline(0.0, color="black", linewidth=1.0)
     axes.plot(history.check_step, gap, color=GREEN, label="training minus validation accuracy")
     axes.set_ylabel("gap (percentage points)")

@@ -91,8 +91,7 @@ def _only_some_classes(results: Results) -> str:
 
 def penalty_figure(results: Results) -> Drawing:
     """Draw the validation accuracy during training for each lambda (task 4c)."""
-    figure, grid = new_figure()
-    axes = grid[0, 0]
+    figure, [[axes]] = new_figure()
     runs = results.runs.penalised
     for (color, dashes), run in zip(itertools.cycle(LINES), reversed(runs), strict=False):
         steps, values = run.history.check_step, run.history.val_accuracy
@@ -118,8 +117,7 @@ def norm_figure(results: Results) -> Drawing:
     runs = results.runs.penalised
     penalties = [run.penalty for run in runs]
     values = [run.weight_norm for run in runs]
-    figure, grid = new_figure()
-    axes = grid[0, 0]
+    figure, [[axes]] = new_figure()
     axes.plot(penalties, values, color=ORANGE, linewidth=1.2, linestyle="--")
     axes.plot(penalties, values, color=VERMILLION, marker="o", markersize=9, linestyle="")
     for penalty, value in zip(penalties, values, strict=True):
