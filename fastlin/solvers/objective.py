@@ -81,6 +81,18 @@ class Objective:
         weights_decay = self.decay[:-1]
         return bool(self.trains_intercept and self.decay[-1] == 0 and (weights_decay > 0).all())
 
+    def lower_bound(self, point: NDArray[np.float64], value: Value) -> float:
+        """Return a lower bound on the objective, from the gradient at a point.
+
+        It is that of ``dual_bound``, up to rounding in the weights' type.
+        """
+        gradient = value.gradient - self.decay * point  # of the loss alone
+        if not self.trains_intercept:
+            gradient[:, -1] = 0
+        entropy = value.loss - float(np.sum(gradient * point))
+        moments = self.moments if self.has_free_intercept else None
+        return dual_bound(entropy, gradient, point, self.decay, self.trains_intercept, moments)
+
     @cached_property
     def moments(
         self,

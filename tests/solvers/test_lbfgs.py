@@ -24,7 +24,7 @@ from fastlin.solvers import certificate, curvature
 from fastlin.solvers.curvature import Curvature
 from fastlin.solvers.lbfgs import minimize
 from fastlin.solvers.newton_bound import _reach
-from fastlin.solvers.objective import Objective, dual_bound
+from fastlin.solvers.objective import Objective
 from fastlin.solvers.problem import Problem
 from fastlin.solvers.progress import Progress
 
@@ -122,19 +122,6 @@ def test_the_objective_is_the_formula_and_its_gradient_the_slope(k: int, interce
     assert np.vdot(value.gradient, direction) == pytest.approx(slope, rel=1e-6)
 
 
-def lower_bound(objective: Objective, point: np.ndarray) -> float:
-    """Return the bound of weak duality by the kernels' loss and gradient at a point."""
-    value = objective.at(point)
-    gradient = value.gradient - objective.decay * point  # of the loss alone
-    if not objective.trains_intercept:
-        gradient[:, -1] = 0
-    entropy = value.loss - float(np.sum(gradient * point))
-    moments = objective.moments if objective.has_free_intercept else None
-    return dual_bound(
-        entropy, gradient, point, objective.decay, objective.trains_intercept, moments
-    )
-
-
 @pytest.mark.parametrize(("k", "intercept"), CASES)
 def test_the_lower_bound_is_below_the_optimum_and_meets_it_there(k: int, intercept: str) -> None:
     objective, *data = objective_of(k, intercept)
@@ -150,7 +137,7 @@ def test_the_lower_bound_is_below_the_optimum_and_meets_it_there(k: int, interce
             point = best + size * generator.standard_normal(shape)
             if intercept == "none":
                 point[:, -1] = 0
-            bound = lower_bound(objective, point)
+            bound = objective.lower_bound(point, objective.at(point))
             assert bound <= least * (1 + 1e-7)
             if size == 0:
                 assert bound == pytest.approx(least, rel=1e-5)
@@ -191,7 +178,7 @@ def test_without_a_penalty_the_bound_is_zero() -> None:
     objective, *_ = objective_of(3, "free")
     objective.decay[:] = 0
     point = np.zeros((3, len(objective.scale)))
-    assert lower_bound(objective, point) == 0.0
+    assert objective.lower_bound(point, objective.at(point)) == 0.0
 
 
 def test_a_class_without_weight_leaves_a_valid_bound() -> None:
