@@ -42,8 +42,9 @@ each_how = pytest.mark.parametrize("how", HOWS)
 
 @each_how
 @pytest.mark.parametrize("average", [False, True])
-def test_an_intercept_that_shall_not_be_is_gone(how: str, average: bool) -> None:
-    estimator = trained(momentum=0.9, average=average)
+@pytest.mark.parametrize("rate", ["auto", 0.1])  # with the former the features are centred
+def test_an_intercept_that_shall_not_be_is_gone(how: str, average: bool, rate: Any) -> None:
+    estimator = trained(momentum=0.9, average=average, learning_rate=rate)
     assert np.abs(estimator.intercept_).max() > 1e-3
     before = estimator.coef_
     estimator.set_params(fit_intercept=False)
@@ -245,7 +246,8 @@ def test_it_goes_on_from_weights_that_were_assigned(how: str, options: dict[str,
 
 @pytest.mark.parametrize("in_place", [False, True])
 def test_an_intercept_alone_that_was_assigned(in_place: bool) -> None:
-    estimator = trained(momentum=0.9)
+    # With a rate of its own the run could go on from where it was.
+    estimator = trained(momentum=0.9, learning_rate=0.1)
     coef = estimator.coef_
     if in_place:
         estimator.intercept_[...] = [5, 0, -5]
