@@ -38,8 +38,8 @@ _CELL_SECONDS = 0.2
 _ASSUMED_FLOPS_PER_SECOND = 30e9
 _ASSUMED_BYTES_PER_SECOND = 5e9
 _ASSUMED_SECONDS_PER_STEP = 40e-6
-# As float64. Contestants that gather a batch hold it beside the rows, so where few
-# batches fill a cell the process takes a few times this.
+# As float64. Contestants that gather a batch hold it beside the rows, so if few
+# batches fill a cell, the process takes a few times this.
 _CELL_BYTES = 256 * 2**20
 
 

@@ -67,7 +67,7 @@ class Cells:
         self._table = self._read([*numbers, *others])
         has_commas = len(self._marks) > 1 and any(self._holds(column, ",") for column in numbers)
         self.decimal = "," if has_commas else "."
-        if not header:  # all rows but the first tell
+        if not header:  # the other rows decide
             found = [] if label is None else self.words(label).distinct
             self.header = label is not None and is_header(start, label, found, self.decimal)
         if self.header and self._table.num_rows == 1:

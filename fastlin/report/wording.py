@@ -39,7 +39,7 @@ def count(number: int, noun: str, plural: str = "") -> str:
 
 
 def compare(value: float, other: float, up: str, down: str, same: str, digits: int = 4) -> str:
-    """Choose the word for `value` against `other`, the same where `digits` decimals are."""
+    """Choose the word for `value` against `other`; equal to `digits` decimals is `same`."""
     if round(value, digits) == round(other, digits):
         return same
     return up if value > other else down
