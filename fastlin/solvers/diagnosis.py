@@ -30,8 +30,10 @@ def look_at_features(rows: Rows, sample_weight: NDArray[np.float64] | None = Non
     if not rows.can_be_shifted or rows.dtype.kind != "f":
         return
     counted = counted_rows(sample_weight)
-    places = np.arange(len(rows)) if counted is None else counted
-    some = rows.part(places[:: -(-len(places) // ROWS_LOOKED_AT)])
+    if counted is None:  # a view, unlike the rows of an array of places
+        some = rows.part(slice(None, None, -(-len(rows) // ROWS_LOOKED_AT)))
+    else:
+        some = rows.part(counted[:: -(-len(counted) // ROWS_LOOKED_AT)])
     with np.errstate(over="ignore"):
         ranges = np.ptp(some.to_array(), axis=0).astype(np.float64)
     ranges = ranges[(ranges > 0) & np.isfinite(ranges)]
