@@ -16,7 +16,6 @@ import signal
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,16 +90,7 @@ def kill(n: int, seed: int, words: list[str]) -> int:
 
 
 def main() -> int:
-    warnings.simplefilter("ignore")
-    # What a fit imports; neither compiles a kernel nor starts a thread.
-    import sklearn.linear_model  # noqa: F401  # its import is not what is timed
-
-    import fastlin.estimator
-    import fastlin.kernels.jit.sparse.kernels
-    import fastlin.solvers.lbfgs
-    import fastlin.solvers.sgd  # noqa: F401  # as above
-
-    hunt.fit(hunt.Task.read("sgd,float64,k=2,d=3"), "numpy")
+    hunt.import_all()
     action, n, *rest = sys.argv[1:]
     if action == "crowd":
         return crowd(int(n), rest)

@@ -3,9 +3,10 @@
 A trial is some processes, one after the other, each of which fits one to three small problems with
 the Numba backend and compares what it gets with the NumPy backend. They share a cache, which is
 empty at first, or which the trials before left full: the fuller it is, the more kernels could be
-taken for each other. A process that dies, a wrong model, and a model whose bits are not those that
-another process got end the hunt. ``make soak`` hunts for hours; by hand, from the folder of the
-sources::
+taken for each other. Some processes begin as a new interpreter, and most as a copy of one that has
+imported what they need and done nothing else, which saves two seconds. A process that dies, a wrong
+model, and a model whose bits are not those that another process got end the hunt. ``make soak``
+hunts for hours; by hand, from the folder of the sources::
 
     python tests/hunt.py [SEED] [TRIALS]       # trials without end unless told how many
     python tests/hunt.py [SEED] --hours 2
@@ -26,24 +27,31 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
+import traceback
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from processes import run_python
+from command_line import Run
+from processes import SECONDS, run_python
 
 FAR = 1e-3
 """Of the largest weight, and of 1 for probabilities; see above."""
 
 N_ROWS = 320
-GOES_ON = 0.75
+GOES_ON = 0.98
 """Chance that a trial goes on in the cache of the one before it, as a user's next script does."""
+NEW_INTERPRETER = 0.1
+"""Chance that the processes of a trial are new interpreters."""
 SOLVERS = ("sgd", "sgd", "lbfgs")
 SPARSE = tuple(
     f"csr{values}{columns}" for values in ("float32", "float64") for columns in ("", "int64")
@@ -224,6 +232,51 @@ def run_tasks(words: list[str]) -> int:
     return code
 
 
+def import_all() -> None:
+    """Import what tasks need; this neither compiles a kernel nor starts a thread."""
+    import sklearn.linear_model  # noqa: F401  # scikit-learn's data sets need it
+
+    import fastlin.estimator
+    import fastlin.kernels.jit.sparse.kernels
+    import fastlin.solvers.lbfgs
+    import fastlin.solvers.sgd  # noqa: F401  # as above
+
+    warnings.simplefilter("ignore")
+    fit(Task.read("sgd,float64,k=2,d=3"), "numpy")
+
+
+def run_copy(words: list[str], cache: Path) -> Run:
+    """Solve tasks in a copy of this process."""
+    import_all()
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        sys.stdout.flush()
+        process = os.fork()
+        if process == 0:
+            code = 70
+            try:
+                signal.alarm(SECONDS)
+                os.dup2(out.fileno(), 1)
+                os.dup2(err.fileno(), 2)
+                os.environ["NUMBA_CACHE_DIR"] = str(cache)
+                code = run_tasks(words)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read().decode(errors="replace"))
+    return Run(code, *texts)
+
+
+def run_new(words: list[str], cache: Path) -> Run:
+    """Solve tasks in a new interpreter."""
+    return run_python(__file__, "--fit", *words, variables={"NUMBA_CACHE_DIR": str(cache)})
+
+
 # ------------------------------------------------------------------ trials
 
 
@@ -236,12 +289,17 @@ class Hunt:
         """The tasks of each process that used a cache, in order."""
         self.n_processes = 0
 
-    def run(self, cache: Path, processes: list[list[str]]) -> str | None:
+    def run(
+        self,
+        cache: Path,
+        processes: list[list[str]],
+        start: Callable[[list[str], Path], Run] = run_new,
+    ) -> str | None:
         """Run processes one after the other in a cache; return the fault, if there was one."""
         before = self.ran_in.setdefault(cache, [])
         for words in processes:
             before.append(" ".join(words))
-            done = run_python(__file__, "--fit", *words, variables={"NUMBA_CACHE_DIR": str(cache)})
+            done = start(words, cache)
             self.n_processes += 1
             fault = self._fault(done, words)
             if fault:
@@ -302,7 +360,8 @@ def hunt(seed: int, n_trials: int | None, seconds: float, one: Hunt) -> bool:
         if cache is None or generator.random() > GOES_ON:
             discard(cache)
             cache = Path(tempfile.mkdtemp(prefix="fastlin-hunt-"))
-        fault = one.run(cache, processes)
+        is_new = generator.random() < NEW_INTERPRETER
+        fault = one.run(cache, processes, run_new if is_new else run_copy)
         if fault:
             print(f"seed {seed}, trial {trial}: {fault}", flush=True)
             return False

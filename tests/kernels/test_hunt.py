@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -128,6 +130,34 @@ def test_the_digits_trained_three_times(tmp_path: Path) -> None:
 # ------------------------------------------------------------------ the hunt would notice
 
 
+COPIES = """
+import hunt, os, signal, sys
+from pathlib import Path
+hunt.run_tasks, run_tasks = lambda words: how(), hunt.run_tasks
+def say():
+    print("said")
+    return hunt.WRONG
+for how in (say, lambda: os.kill(os.getpid(), signal.SIGSEGV), lambda: 1 // 0):
+    print(hunt.run_copy([], Path("cache")))
+hunt.run_tasks = run_tasks
+print(hunt.run_copy(sys.argv[1:], Path("cache")))
+"""
+
+
+@needs_numba
+def test_how_a_copy_ends_is_noticed(tmp_path: Path) -> None:
+    tests = str(Path(hunt.__file__).parent)
+    path = os.pathsep.join([tests, *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = run_python("-c", COPIES, TWO, folder=tmp_path, variables={"PYTHONPATH": path})
+    assert done.code == 0, done
+    said, killed, raised, right = done.out.splitlines()
+    assert said == str(Run(hunt.WRONG, "said\n", ""))
+    assert killed == str(Run(-signal.SIGSEGV, "", ""))
+    assert "ZeroDivisionError" in raised
+    assert f"code=0, out='{hunt.faults_of(hunt.Task.read(TWO))[1]} {TWO}" in right
+    assert list((tmp_path / "cache").iterdir())
+
+
 def test_words_say_all_that_a_task_is() -> None:
     generator = random.Random(SEED)
     tasks = [hunt.draw_task(generator) for _ in range(200)]
@@ -185,9 +215,7 @@ def test_a_wrong_model_is_noticed(solver: str, rows: str, monkeypatch: pytest.Mo
         hunt.faults_of(task)
 
 
-def test_the_hunt_tells_what_ran_before_a_fault(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_hunt_tells_what_ran_before_a_fault(tmp_path: Path) -> None:
     right = Run(0, f"abc {TWO}\n", "")
     wrong = {
         "WRONG": Run(hunt.WRONG, f"WRONG {TWO} weights 0.5 off\n", ""),
@@ -197,9 +225,8 @@ def test_the_hunt_tells_what_ran_before_a_fault(
     }
     for said, last in wrong.items():
         answers = iter([right, right, last, right])
-        monkeypatch.setattr(hunt, "run_python", lambda *_, answers=answers, **__: next(answers))
         one = hunt.Hunt()
-        fault = one.run(tmp_path, [[TWO]] * 4)
+        fault = one.run(tmp_path, [[TWO]] * 4, lambda *_, answers=answers: next(answers))
         assert fault is not None
         assert said in fault
         assert fault.count(f"\n  {TWO}") == one.n_processes == 3
