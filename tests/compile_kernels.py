@@ -14,34 +14,35 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from fastlin.kernels.jit import compiled
-from fastlin.kernels.jit.dense import phases as jit_loops
+from fastlin.kernels.jit import compiled, team
+from fastlin.kernels.jit.dense import gradient, logits
+from fastlin.kernels.jit.dense import run as dense
 from fastlin.kernels.jit.kind import Kind
 from fastlin.kernels.jit.matrix_unit import phases as integer_loops
-from fastlin.kernels.jit.sparse import phases as jit_sparse_loops
+from fastlin.kernels.jit.sparse import run as sparse
 
-PHASES = (jit_loops.logits_phase, jit_loops.residual_phase, jit_loops.gradient_phase)
+PHASES = (logits.logits_phase, logits.residual_phase, gradient.gradient_phase)
 UNIT_PHASES = (integer_loops.integer_logits_phase, integer_loops.integer_gradient_phase)
 # Of steps and loss_gradient the runs and their phases, of score and logits the passes.
-DENSE = (*PHASES, jit_loops.run, jit_loops.one_pass)
-SPARSE = (jit_sparse_loops.run, jit_sparse_loops.one_pass)
+DENSE = (*PHASES, dense.run, dense.one_pass)
+SPARSE = (sparse.run, sparse.one_pass)
 
 
 def kernels(with_unit: bool) -> list[tuple[Any, Kind | None]]:
     """Return functions and what to compile them for."""
-    found: list[tuple[Any, Kind | None]] = [(jit_loops.launch, None)]
+    found: list[tuple[Any, Kind | None]] = [(team.launch, None)]
     for kind in (Kind("uint8", "float32", 10, 16), Kind("float64", "float64", 1, 8)):
         found += [(body, kind) for body in DENSE]
     # Two that differ in nothing that an argument's type shows: classes of a block.
-    found += [(jit_loops.residual_phase, Kind("float64", "float64", block, 8)) for block in (2, 3)]
+    found += [(logits.residual_phase, Kind("float64", "float64", block, 8)) for block in (2, 3)]
     if with_unit:
         unit = Kind("uint8", "float32", 4, 16, "integers")
-        found += [(body, unit) for body in (*UNIT_PHASES, jit_loops.residual_phase)]
-    sparse = [
+        found += [(body, unit) for body in (*UNIT_PHASES, logits.residual_phase)]
+    sparse_kinds = [
         Kind("float32", "float32", 1, 16, columns="int32", class_lanes=16),
         Kind("float64", "float64", 1, 8, columns="int64", class_lanes=4),
     ]
-    return found + [(body, kind) for kind in sparse for body in SPARSE]
+    return found + [(body, kind) for kind in sparse_kinds for body in SPARSE]
 
 
 def defined_symbols(code: bytes) -> list[str]:

@@ -68,7 +68,7 @@ def test_another_version_processor_or_option_gives_other_names(
     import numba
 
     from fastlin.kernels.jit import compiled
-    from fastlin.kernels.jit.dense import phases as jit_loops
+    from fastlin.kernels.jit.dense import run as dense
     from fastlin.kernels.jit.kind import Kind
 
     kind = Kind("float32", "float32", 10, 16)
@@ -76,7 +76,7 @@ def test_another_version_processor_or_option_gives_other_names(
     def name() -> str:
         compiled.stamp.cache_clear()
         compiled.processor.cache_clear()
-        return compiled.kernel_name(jit_loops.run, kind)
+        return compiled.kernel_name(dense.run, kind)
 
     names = {name(), name()}
     assert len(names) == 1
@@ -115,20 +115,19 @@ def test_whole_code_of_another_kernel_is_not_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """An index with a right name and digest, of an object file that is not of this kernel."""
-    from fastlin.kernels.jit import compiled
-    from fastlin.kernels.jit.dense import phases as jit_loops
+    from fastlin.kernels.jit import compiled, team
     from fastlin.kernels.jit.kernel_cache import KernelCache
 
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     cache = KernelCache(compiled.stamp())
-    name = compiled.kernel_name(jit_loops.launch, None)
-    right = compiled.object_of(name, compiled.compile_body(jit_loops.launch, None))
-    other = compiled.object_of("another", compiled.compile_body(jit_loops.launch, None))
+    name = compiled.kernel_name(team.launch, None)
+    right = compiled.object_of(name, compiled.compile_body(team.launch, None))
+    other = compiled.object_of("another", compiled.compile_body(team.launch, None))
     cache.store(name, "launch", other)
     assert cache.load(name) == other
     assert compiled.load_code(name, other) == 0
     monkeypatch.setattr(compiled, "cache", lambda: cache)
-    assert compiled._load_or_compile(name, jit_loops.launch, None) != 0
+    assert compiled._load_or_compile(name, team.launch, None) != 0
     kept = cache.load(name)
     assert kept != other
     assert kept is not None

@@ -8,9 +8,8 @@ import numba
 
 from fastlin.kernels.arguments import CsrRows, DenseRows
 from fastlin.kernels.interrupts import interruptible
-from fastlin.kernels.jit import compiled
+from fastlin.kernels.jit import compiled, team
 from fastlin.kernels.jit.dense import kernels as dense
-from fastlin.kernels.jit.dense import phases
 from fastlin.kernels.jit.launch import instruction_set, threading_layer
 from fastlin.kernels.jit.sparse import kernels as sparse
 from fastlin.kernels.record import Backend, by_rows
@@ -42,7 +41,7 @@ def load() -> Backend:
             "first to omp",
         )
     try:
-        compiled.address_of(phases.launch)
+        compiled.address_of(team.launch)
     except Exception as error:  # Numba and LLVM raise errors of many types
         return Backend(
             name="numba",

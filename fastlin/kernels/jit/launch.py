@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numba
 
-from fastlin.kernels.jit import compiled
-from fastlin.kernels.jit.dense import phases
+from fastlin.kernels.jit import compiled, team
 from fastlin.kernels.jit.kind import Kind
 from fastlin.kernels.jit.matrix_unit import detection
 from fastlin.kernels.threads import note_started_threads
@@ -64,7 +63,7 @@ def start(body: Any, kind: Kind, arguments: NDArray[np.int64], n_threads: int) -
     if n_threads == 1:  # nothing is launched: right also in a forked child
         compiled.call(kernel, arguments.ctypes.data, 0, 1)
         return
-    launch = compiled.address_of(phases.launch)
+    launch = compiled.address_of(team.launch)
     with _threads(n_threads):
         compiled.call(launch, kernel, arguments.ctypes.data, n_threads)
 

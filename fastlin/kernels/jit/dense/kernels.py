@@ -1,4 +1,4 @@
-"""The Numba kernels for dense rows: the memory of a call, over :mod:`.dense.phases`.
+"""The Numba kernels for dense rows: the memory of a call, over :mod:`.dense.run`.
 
 Their contract is that of :mod:`fastlin.kernels.reference`. What differs: sums are in another order,
 and the weights are copied into a packed layout for the length of a call, whose memory is laid out
@@ -23,8 +23,10 @@ from fastlin.kernels.interrupts import stop_word
 from fastlin.kernels.jit import compiled
 from fastlin.kernels.jit.barrier import MEETING_WORDS
 from fastlin.kernels.jit.call_memory import Memory, aligned
-from fastlin.kernels.jit.dense import phases as dense_phases
-from fastlin.kernels.jit.dense.phases import Arguments, Shape
+from fastlin.kernels.jit.dense import gradient as gradients
+from fastlin.kernels.jit.dense import logits as partial_logits
+from fastlin.kernels.jit.dense import run as dense_run
+from fastlin.kernels.jit.dense.layout import Arguments, Shape
 from fastlin.kernels.jit.dense.tiles import N_POINTERS
 from fastlin.kernels.jit.kind import Kind
 from fastlin.kernels.jit.launch import instruction_set, start
@@ -116,11 +118,11 @@ def _pass(
     n_threads: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     n = len(samples.rows)
-    n_tiles = -(-n // PANEL)
-    losses, n_correct = np.zeros(n_tiles), np.zeros(n_tiles, np.int64)
+    n_panels = -(-n // PANEL)
+    losses, n_correct = np.zeros(n_panels), np.zeros(n_panels, np.int64)
     if n == 0:
         return losses, n_correct
-    layout = _Layout(samples, weights, PANEL, n, min(n_threads, n_tiles), steps=False)
+    layout = _Layout(samples, weights, PANEL, n, min(n_threads, n_panels), steps=False)
     shape = layout.shape(updates=False)
     arguments = layout.arguments(
         shape,
@@ -128,12 +130,12 @@ def _pass(
         intercept=layout.for_threads(intercept),
         a_pass=True,
     )._replace(
-        n_tiles=n_tiles,
+        n_panels=n_panels,
         losses=layout.address(losses),
         n_correct=layout.address(n_correct),
         logits=layout.address(logits_out) if logits_out.size else 0,
     )
-    start(dense_phases.one_pass, layout.kind, words_of(shape, arguments), layout.n_threads)
+    start(dense_run.one_pass, layout.kind, words_of(shape, arguments), layout.n_threads)
     return losses, n_correct
 
 
@@ -158,7 +160,7 @@ class _Layout(Memory):
         super().__init__(weights.dtype)
         self.rows, self.samples, self.weights = rows, samples, weights
         self.k, self.d = weights.shape
-        self.batch_size, self.n_order = batch_size, n_order
+        self.batch_size, self.n_order, self.steps = batch_size, n_order, steps
         # Each thread needs a thread of Numba's: they wait for each other.
         of_numba = min(n_threads, numba.config.NUMBA_NUM_THREADS)
         self.blocking = dense_blocking(
@@ -194,8 +196,8 @@ class _Layout(Memory):
         if self.integers:
             phases = unit_phases.integer_logits_phase, unit_phases.integer_gradient_phase
         else:
-            phases = dense_phases.logits_phase, dense_phases.gradient_phase
-        return phases[0], dense_phases.residual_phase, phases[1]
+            phases = partial_logits.logits_phase, gradients.gradient_phase
+        return phases[0], partial_logits.residual_phase, phases[1]
 
     def shape(self, updates: bool) -> Shape:
         """Return the sizes that the loops need."""
@@ -220,6 +222,7 @@ class _Layout(Memory):
             batch_size=self.batch_size,
             updates=updates,
             shifted=self.samples.shift is not None,
+            residual_shared=self.steps and self.blocking.shares_residuals,
         )
 
     def arguments(
@@ -262,6 +265,7 @@ class _Layout(Memory):
             features=self.address(packed_features),
             partial=self.zeros(parts, shape.k_padded, PANEL),
             offset=self.zeros(parts, shape.k_padded),
+            n_parts=parts,
             residual=self.zeros(copies, shape.k_padded, PANEL),
             by_row=self.zeros(copies, 4, PANEL),
             pointers=self.zeros(copies, 2, N_POINTERS, dtype=int64),
@@ -275,8 +279,8 @@ class _Layout(Memory):
             residual_sum=self.zeros(copies, shape.k_padded),
             residual_total=self.address(residual_total),
             intercept=self.address(intercept, dtype),
-            states=self.zeros(copies, 2, 5, dtype=int64),
-            meeting=self.zeros(MEETING_WORDS, dtype=np.dtype(np.int32)),
+            panels=self.zeros(copies, 2, 5, dtype=int64),
+            barrier=self.zeros(MEETING_WORDS, dtype=np.dtype(np.int32)),
             stop=self.address(stop_word()),
         )
         if not self.integers:
@@ -297,7 +301,7 @@ class _Layout(Memory):
         losses_out: NDArray[np.float64],
         nesterov: bool = False,
     ) -> None:
-        """Run every batch of the call; the arrays: see :class:`.phases.Arguments`."""
+        """Run every batch of the call; the arrays: see :class:`.layout.Arguments`."""
         a, b, c = (compiled.address_of(phase, self.kind) for phase in self.phases)
         assert losses_out.flags.carray
         assert self.samples.has_labels, "this kernel needs the rows' labels"
@@ -311,7 +315,7 @@ class _Layout(Memory):
             residual_phase=b,
             gradient_phase=c,
         )
-        start(dense_phases.run, self.kind, words_of(shape, arguments), self.n_threads)
+        start(dense_run.run, self.kind, words_of(shape, arguments), self.n_threads)
 
     def for_threads(self, intercept: FloatArray) -> NDArray[Any]:
         """Return a copy of the intercept, and of velocity and average, for every thread."""

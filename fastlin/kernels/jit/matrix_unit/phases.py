@@ -1,6 +1,6 @@
 """The phases of the Numba backend that hold products, for a matrix unit.
 
-They take the place of phases A and C of :mod:`fastlin.kernels.jit.dense.phases`; all else stays. A
+They take the place of phases A and C of :mod:`fastlin.kernels.jit.dense.run`; all else stays. A
 slice belongs to one thread. Each phase configures the unit's registers and releases them: so the
 system need not save them while a thread waits for others.
 """
@@ -8,21 +8,22 @@ system need not save them while a thread waits for others.
 from __future__ import annotations
 
 from fastlin.kernels.blocking import PANEL
-from fastlin.kernels.jit.dense.phases import (
+from fastlin.kernels.jit.dense.gradient import finish_gradient
+from fastlin.kernels.jit.dense.layout import (
     ARGUMENTS_AT,
+    BEGINS_BATCH,
     BUFFER,
     FIRST,
-    IS_FIRST,
     N_ROWS,
     Arguments,
     Shape,
-    Work,
-    finish_gradient,
+    Shared,
+    own_arrays,
+    shared_arrays,
     slice_bound,
-    slice_offset,
     vectors_of,
-    work_of_run,
 )
+from fastlin.kernels.jit.dense.logits import slice_offset
 from fastlin.kernels.jit.dense.tiles import N_POINTERS
 from fastlin.kernels.jit.kind import this_kind
 from fastlin.kernels.jit.matrix_unit.products import (
@@ -48,7 +49,7 @@ from fastlin.kernels.jit.memory import read_record
 from fastlin.kernels.jit.options import inner
 from fastlin.kernels.jit.step import rates_of
 
-# What a thread has for itself, in bytes from the start of its part of ``Work.operands``. Rows of
+# What a thread has for itself, in bytes from the start of its part of ``Own.operands``. Rows of
 # phase A and digits of residuals, whose sizes depend on the shape, come last.
 PRODUCTS_AT = 0
 INTERLEAVED_AT = PRODUCTS_AT + ABREAST * 2 * TILE_BYTES
@@ -64,31 +65,31 @@ def operand_bytes(n_slices: int, n_vectors: int, k_padded: int) -> int:
 
 
 @inner
-def slice_digits(shape: Shape, work: Work, part: int) -> None:
+def slice_digits(shape: Shape, shared: Shared, part: int) -> None:
     """Write the digits of the weights of a slice."""
     first, stop = slice_bound(shape, part), slice_bound(shape, part + 1)
-    units = work.weight_units + part * shape.k_padded * 4
+    units = shared.weight_units + part * shape.k_padded * 4
     for b in range(shape.n_blocks):
         at = (b * shape.n_vectors + first) * BLOCK * 64
         write_weight_digits(
-            work.weights + at,
+            shared.weights + at,
             stop - first,
-            work.weight_digits + at,
+            shared.weight_digits + at,
             units + b * BLOCK * 4,
         )
 
 
 @inner
 def slice_products(
-    shape: Shape, work: Work, pointers: int, n_rows: int, part: int, own: int, out: int
+    shape: Shape, shared: Shared, pointers: int, n_rows: int, part: int, operands: int, out: int
 ) -> None:
-    """Partial logits of a tile's rows from a slice; ``own``: where the thread's operands are."""
+    """Partial logits of a panel's rows from a slice; ``operands``: the thread's own."""
     first, stop = slice_bound(shape, part), slice_bound(shape, part + 1)
     width = (stop - first) * LANES
     block_bytes = shape.n_vectors * BLOCK * 64
-    products, staged = own + PRODUCTS_AT, own + VARYING_AT
-    digits = work.weight_digits + first * BLOCK * 64
-    units = work.weight_units + part * shape.k_padded * 4
+    products, staged = operands + PRODUCTS_AT, operands + VARYING_AT
+    digits = shared.weight_digits + first * BLOCK * 64
+    units = shared.weight_units + part * shape.k_padded * 4
     for i in range(0, n_rows, ROWS_STAGED):
         stage(pointers + 8 * i, shape.d, first * LANES, stop * LANES, staged)
         for b in range(0, shape.n_blocks, ABREAST):
@@ -109,47 +110,48 @@ def slice_products(
 def integer_logits_phase(data: int, thread: int, n_threads: int) -> None:
     """One thread's part of phase A on the matrix unit: whole slices."""
     kind = this_kind()
-    shape = read_record(Shape, data)
-    work = work_of_run(kind, shape, read_record(Arguments, data + ARGUMENTS_AT), thread, n_threads)
-    tile = work.states[0]
+    shape, arguments = read_record(Shape, data), read_record(Arguments, data + ARGUMENTS_AT)
+    shared = shared_arrays(kind, shape, arguments)
+    own = own_arrays(kind, shape, arguments, thread)
+    panel = own.panels[0]
     configure_tiles()
-    pointers = work.pointers.ctypes.data + 8 * N_POINTERS * tile[BUFFER]
-    own = work.operands
+    pointers = own.pointers.ctypes.data + 8 * N_POINTERS * panel[BUFFER]
     slice_bytes = shape.k_padded * PANEL * shape.size
     for s in range(
         shape.n_slices * thread // n_threads,
         shape.n_slices * (thread + 1) // n_threads,
     ):
-        if tile[IS_FIRST]:  # the weights are as the batch before has left them
-            slice_digits(shape, work, s)
-        buffered = tile[BUFFER] * shape.n_slices + s
-        out = work.partial + buffered * slice_bytes
-        slice_products(shape, work, pointers, tile[N_ROWS], s, own, out)
-        slice_offset(kind, shape, work, slice_bound(shape, s), slice_bound(shape, s + 1), buffered)
+        if panel[BEGINS_BATCH]:  # the weights are as the batch before has left them
+            slice_digits(shape, shared, s)
+        buffered = panel[BUFFER] * shape.n_slices + s
+        out = shared.partial + buffered * slice_bytes
+        slice_products(shape, shared, pointers, panel[N_ROWS], s, own.operands, out)
+        slice_offset(
+            kind, shape, shared, slice_bound(shape, s), slice_bound(shape, s + 1), buffered
+        )
     release_tiles()
 
 
 def integer_gradient_phase(data: int, thread: int, n_threads: int) -> None:
     """One thread's part of phase C on the matrix unit; see ``gradient_phase``."""
     kind = this_kind()
-    shape = read_record(Shape, data)
-    arguments = read_record(Arguments, data + ARGUMENTS_AT)
-    work = work_of_run(kind, shape, arguments, thread, n_threads)
-    tile = work.states[1]
-    n_rows = tile[N_ROWS]
-    if n_rows == 0:  # before the first tile
+    shape, arguments = read_record(Shape, data), read_record(Arguments, data + ARGUMENTS_AT)
+    shared = shared_arrays(kind, shape, arguments)
+    own = own_arrays(kind, shape, arguments, thread)
+    panel = own.panels[1]
+    n_rows = panel[N_ROWS]
+    if n_rows == 0:  # before the first panel
         return
-    rates = rates_of(arguments, tile[FIRST] // shape.batch_size)
+    rates = rates_of(arguments, panel[FIRST] // shape.batch_size)
     configure_tiles()
     first_vector, stop_vector = vectors_of(shape, thread, n_threads)
-    rows = work.pointers.ctypes.data + 8 * N_POINTERS * tile[BUFFER]
-    next_rows = work.pointers.ctypes.data + 8 * N_POINTERS * (1 - tile[BUFFER])
-    own = work.operands
-    products, units = own + PRODUCTS_AT, own + VARYING_AT
+    rows = own.pointers.ctypes.data + 8 * N_POINTERS * panel[BUFFER]
+    next_rows = own.pointers.ctypes.data + 8 * N_POINTERS * (1 - panel[BUFFER])
+    products, units = own.operands + PRODUCTS_AT, own.operands + VARYING_AT
     digits = units + shape.k_padded * UNIT_BYTES
-    sums = work.sums
-    write_residual_digits(work.residual.ctypes.data, n_rows, shape.k_padded, digits, units)
-    buffer = own + INTERLEAVED_AT
+    sums = own.sums
+    write_residual_digits(own.residual.ctypes.data, n_rows, shape.k_padded, digits, units)
+    buffer = own.operands + INTERLEAVED_AT
     other_buffer = buffer + PANEL * 64
     interleave(rows, n_rows, shape.d, first_vector * LANES, buffer)
     for vector in range(first_vector, stop_vector, 2):
@@ -172,7 +174,7 @@ def integer_gradient_phase(data: int, thread: int, n_threads: int) -> None:
             for t in range(few):
                 at = units + (b + t) * BLOCK * 4
                 join_gradient(products + t * 2 * TILE_BYTES, at, sums.ctypes.data)
-                finish_gradient(kind, shape, work, tile, rates, sums, vector, 2, b + t)
+                finish_gradient(kind, shape, shared, own, panel, rates, sums, vector, 2, b + t)
         if in_group:
             buffer, other_buffer = other_buffer, buffer
     release_tiles()

@@ -1,4 +1,4 @@
-"""The Numba backend over sparse rows: the kernels' functions over :mod:`.sparse.phases`.
+"""The Numba backend over sparse rows: the kernels' functions over :mod:`.sparse.run`.
 
 Same contract. This module lays out the memory of a call: weights lie feature by feature and are
 copied into that order and back.
@@ -20,8 +20,8 @@ from fastlin.kernels.jit.kind import Kind
 from fastlin.kernels.jit.launch import instruction_set, start
 from fastlin.kernels.jit.memory import words_of
 from fastlin.kernels.jit.passes import logits_by, score_by
-from fastlin.kernels.jit.sparse import phases
-from fastlin.kernels.jit.sparse.phases import GROUP, SparseArguments, SparseShape
+from fastlin.kernels.jit.sparse import run as sparse_run
+from fastlin.kernels.jit.sparse.layout import ROWS_OF_A_GROUP, Arguments, Shape
 from fastlin.kernels.jit.step import NO_RATES, words_of_rates
 from fastlin.kernels.threads import safe_n_threads
 
@@ -96,22 +96,22 @@ def _pass(
     n_threads: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     n = len(samples.rows)
-    n_tiles = -(-n // SPARSE_PANEL)
-    losses, n_correct = np.zeros(n_tiles), np.zeros(n_tiles, np.int64)
+    n_panels = -(-n // SPARSE_PANEL)
+    losses, n_correct = np.zeros(n_panels), np.zeros(n_panels, np.int64)
     if n == 0:
         return losses, n_correct
-    layout = _Layout(samples, weights, SPARSE_PANEL, n, min(n_threads, n_tiles))
+    layout = _Layout(samples, weights, SPARSE_PANEL, n, min(n_threads, n_panels))
     shape = layout.shape(updates=False)
     arguments = layout.arguments(
         shape, layout.intercepts([intercept]), layout.state([weights]), a_pass=True
     )._replace(
-        n_tiles=n_tiles,
+        n_panels=n_panels,
         losses=layout.address(losses),
         n_correct=layout.address(n_correct),
         logits=layout.address(logits_out) if logits_out.size else 0,
     )
     words = words_of(shape, arguments)
-    start(phases.one_pass, layout.kind, words, layout.n_threads)
+    start(sparse_run.one_pass, layout.kind, words, layout.n_threads)
     return losses, n_correct
 
 
@@ -149,10 +149,10 @@ class _Layout(Memory):
             class_lanes=self.blocking.lanes,
         )
 
-    def shape(self, updates: bool, velocity: int = 0, average: int = 0) -> SparseShape:
+    def shape(self, updates: bool, velocity: int = 0, average: int = 0) -> Shape:
         """Return the sizes that the loops need."""
         n_arrays = 1 + (velocity > 0) + (average > 0)
-        return SparseShape(
+        return Shape(
             d=self.d,
             k=self.k,
             k_padded=self.blocking.k_padded,
@@ -192,7 +192,7 @@ class _Layout(Memory):
 
     def arguments(
         self,
-        shape: SparseShape,
+        shape: Shape,
         intercept: NDArray[Any],
         state: NDArray[Any],
         order: NDArray[np.int64] | None = None,
@@ -200,13 +200,12 @@ class _Layout(Memory):
         gradient_out: NDArray[np.float64] | None = None,
         residual_sum: NDArray[np.float64] | None = None,
         a_pass: bool = False,
-    ) -> SparseArguments:
+    ) -> Arguments:
         """Allocate the arrays of a call; all on cache lines of their own, and zero."""
         samples, rows, k_padded = self.samples, self.rows, shape.k_padded
-        capacity = (
-            self.n_threads * SPARSE_PANEL if a_pass else -(-shape.batch_size // GROUP) * GROUP
-        )
-        tiles = (1, self.n_threads) if a_pass else (2, shape.n_slices)
+        groups = -(-shape.batch_size // ROWS_OF_A_GROUP)
+        capacity = self.n_threads * SPARSE_PANEL if a_pass else groups * ROWS_OF_A_GROUP
+        n_parts = self.n_threads if a_pass else 2 * shape.n_slices
         kept = (shape.updates and not shape.in_place) or gradient_out is not None
         is_class = aligned((k_padded,), self.dtype)
         is_class[: self.k] = 1
@@ -214,7 +213,7 @@ class _Layout(Memory):
             gain = np.ones(1, self.dtype)
         if residual_sum is None:
             residual_sum = np.zeros((self.n_threads, k_padded))
-        return SparseArguments(
+        return Arguments(
             values=self.address(rows.values),
             columns=self.address(rows.columns),
             row_starts=self.address(rows.row_starts, np.int64),
@@ -228,26 +227,27 @@ class _Layout(Memory):
             n_gain=len(gain),
             gradient=self.zeros(self.d if kept else 0, k_padded),
             gradient_out=self.address(gradient_out),
-            partial=self.zeros(*tiles, SPARSE_PANEL, k_padded),
+            partial=self.zeros(n_parts, SPARSE_PANEL, k_padded),
+            n_parts=n_parts,
             residual=self.zeros(capacity, k_padded),
             by_row=self.zeros(4, capacity),
             capacity=capacity,
             is_class=self.address(is_class),
             intercept=self.address(intercept),
             residual_sum=self.address(residual_sum),
-            meeting=self.zeros(MEETING_WORDS, dtype=np.dtype(np.int32)),
+            barrier=self.zeros(MEETING_WORDS, dtype=np.dtype(np.int32)),
             stop=self.address(stop_word()),
         )
 
     def run(
         self,
-        shape: SparseShape,
-        arguments: SparseArguments,
+        shape: Shape,
+        arguments: Arguments,
         rates: tuple[NDArray[np.float64], NDArray[np.float64]],
         losses_out: NDArray[np.float64],
         nesterov: bool = False,
     ) -> None:
-        """Run every batch of the call; the arrays: see :class:`.SparseArguments`."""
+        """Run every batch of the call; the arrays: see :class:`.Arguments`."""
         assert losses_out.flags.carray
         assert self.samples.has_labels, "this kernel needs the rows' labels"
         arguments = arguments._replace(
@@ -257,4 +257,4 @@ class _Layout(Memory):
             nesterov=nesterov,
             losses=self.address(losses_out),
         )
-        start(phases.run, self.kind, words_of(shape, arguments), self.n_threads)
+        start(sparse_run.run, self.kind, words_of(shape, arguments), self.n_threads)
