@@ -531,3 +531,11 @@ def test_gradient_descent_goes_on_where_the_optimum_was() -> None:
     trained.set_params(solver="sgd", max_epochs=2, tol=None, random_state=0).fit(rows, labels)
     assert trained.learning_rate_ > 0
     assert trained.history_.train_loss.mean() < 1.5 * optimum
+
+
+def test_the_seconds_of_steps_and_checks_add_up() -> None:
+    X, y, _ = problem(2)
+    model = LogisticRegression(solver="lbfgs", backend="numpy").fit(X, y, X_val=X, y_val=y)
+    seconds = model.history_.seconds
+    assert min(seconds.values()) > 0
+    assert seconds["steps"] + seconds["checks"] == pytest.approx(seconds["total"])
