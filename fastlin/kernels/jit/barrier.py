@@ -10,42 +10,41 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import Any
+from collections.abc import Callable
 
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
 
-from fastlin.kernels.jit.options import intrinsic
-from fastlin.kernels.jit.vectors import INT64
+from fastlin.kernels.jit.emit import Builder, Flag, Integer, emits
+from fastlin.kernels.jit.vectors import INT32, INT64
 
 # Words of a meeting, each on a cache line of its own: threads that have come to the barrier, how
 # often it has opened; threads that have come to the run, whether all came (1) or not (2), whether
 # one has taken over the work, and 1 + the position to leave off at, which is of 64 bits.
 MEETING_WORDS = 6 * 16
 ARRIVED, OPENED, CAME, ANSWER, TAKEN, LEAVES_OFF = (64 * word for word in range(6))
-SPINS = 200
+LOOKS = 200
 """Looks at the barrier before a waiting thread gives up its core."""
 PATIENCE = 20_000
 """Times that a thread gives up its core for those that have not come: some 10 milliseconds."""
 
 
-def _word(builder: Any, meeting: ir.Value, offset: int) -> ir.Value:
+def _word(builder: Builder, meeting: ir.Value, offset: int) -> ir.Value:
     address = builder.add(meeting, INT64(offset))
-    return builder.inttoptr(address, ir.IntType(32).as_pointer())
+    return builder.inttoptr(address, INT32.as_pointer())
 
 
-def _look(builder: Any, pointer: ir.Value) -> ir.Value:
+def _look(builder: Builder, pointer: ir.Value) -> ir.Value:
     return builder.load_atomic(pointer, ordering="acquire", align=4)
 
 
-def _count(builder: Any, pointer: ir.Value) -> ir.Value:
+def _count(builder: Builder, pointer: ir.Value) -> ir.Value:
     """Add one and return how many that makes."""
-    one = ir.IntType(32)(1)
+    one = INT32(1)
     return builder.add(builder.atomic_rmw("add", pointer, one, "acq_rel"), one)
 
 
-def _pause(builder: Any) -> None:
+def _pause(builder: Builder) -> None:
     """Tell the processor that this is a wait, where there is a way to say so."""
     if platform.machine() in ("x86_64", "AMD64"):
         function = cgutils.get_or_insert_function(
@@ -54,18 +53,20 @@ def _pause(builder: Any) -> None:
         builder.call(function, [])
 
 
-def _give_up_core(builder: Any) -> None:
+def _give_up_core(builder: Builder) -> None:
     if os.name == "posix":
         function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(ir.IntType(32), []), "sched_yield"
+            builder.module, ir.FunctionType(INT32, []), "sched_yield"
         )
         builder.call(function, [])
 
 
-def _wait_while(builder: Any, condition: Any, spins: int, patience: int | None) -> ir.Value:
+def _wait_while(
+    builder: Builder, condition: Callable[[], ir.Value], looks: int, patience: int | None
+) -> ir.Value:
     """Emit a wait while ``condition()`` holds; return whether it still does.
 
-    Looks ``spins`` times, then gives up the core between looks, ``patience`` times or for ever.
+    Looks ``looks`` times, then gives up the core between looks, ``patience`` times or for ever.
     """
     turns = cgutils.alloca_once(builder, INT64)
     builder.store(INT64(0), turns)
@@ -77,13 +78,13 @@ def _wait_while(builder: Any, condition: Any, spins: int, patience: int | None) 
     holds = condition()
     n = builder.load(turns)
     if patience is not None:
-        limit = builder.icmp_signed("<", n, INT64(spins + patience))
+        limit = builder.icmp_signed("<", n, INT64(looks + patience))
         builder.cbranch(builder.and_(holds, limit), turn, done)
     else:
         builder.cbranch(holds, turn, done)
     builder.position_at_end(turn)
     builder.store(builder.add(n, INT64(1)), turns)
-    with builder.if_else(builder.icmp_signed("<", n, INT64(spins))) as (soon, later):
+    with builder.if_else(builder.icmp_signed("<", n, INT64(looks))) as (soon, later):
         with soon:
             _pause(builder)
         with later:
@@ -93,125 +94,92 @@ def _wait_while(builder: Any, condition: Any, spins: int, patience: int | None) 
     return holds
 
 
-@intrinsic
-def wait_for_all(typingctx: Any, meeting: Any, n_threads: Any) -> Any:
+@emits
+def wait_for_all(builder: Builder, meeting: Integer, n_threads: Integer) -> None:
     """Wait until that many threads wait here; ``meeting``: address of its words."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        meeting, n_threads = args
-        int32 = ir.IntType(32)
-        arrived, opened = (_word(builder, meeting, word) for word in (ARRIVED, OPENED))
-        with builder.if_then(builder.icmp_signed(">", n_threads, INT64(1))):
-            before = _look(builder, opened)
-            count = builder.zext(_count(builder, arrived), INT64)
-            last = builder.icmp_signed("==", count, n_threads)
-            with builder.if_else(last) as (open_it, wait):
-                with open_it:
-                    builder.store_atomic(int32(0), arrived, ordering="monotonic", align=4)
-                    after = builder.add(before, int32(1))
-                    builder.store_atomic(after, opened, ordering="release", align=4)
-                with wait:
-                    _wait_while(
-                        builder,
-                        lambda: builder.icmp_signed("==", _look(builder, opened), before),
-                        SPINS,
-                        None,
-                    )
-        return context.get_dummy_value()
-
-    return types.none(types.int64, types.int64), codegen
+    arrived, opened = (_word(builder, meeting, word) for word in (ARRIVED, OPENED))
+    with builder.if_then(builder.icmp_signed(">", n_threads, INT64(1))):
+        before = _look(builder, opened)
+        count = builder.zext(_count(builder, arrived), INT64)
+        last = builder.icmp_signed("==", count, n_threads)
+        with builder.if_else(last) as (open_it, wait):
+            with open_it:
+                builder.store_atomic(INT32(0), arrived, ordering="monotonic", align=4)
+                after = builder.add(before, INT32(1))
+                builder.store_atomic(after, opened, ordering="release", align=4)
+            with wait:
+                _wait_while(
+                    builder,
+                    lambda: builder.icmp_signed("==", _look(builder, opened), before),
+                    LOOKS,
+                    None,
+                )
 
 
-@intrinsic
-def all_came(typingctx: Any, meeting: Any, n_threads: Any) -> Any:
+@emits
+def all_came(builder: Builder, meeting: Integer, n_threads: Integer) -> Flag:
     """Wait a while for that many threads; return whether all came, to all the same answer."""
+    came, answer = (_word(builder, meeting, word) for word in (CAME, ANSWER))
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        meeting, n_threads = args
-        int32 = ir.IntType(32)
-        came, answer = (_word(builder, meeting, word) for word in (CAME, ANSWER))
-        count = builder.zext(_count(builder, came), INT64)
+    def settle(value: int) -> None:
+        builder.cmpxchg(answer, INT32(0), INT32(value), "acq_rel", "acquire")
 
-        def settle(value: int) -> None:
-            builder.cmpxchg(answer, int32(0), int32(value), "acq_rel", "acquire")
-
-        with builder.if_then(builder.icmp_signed("==", count, n_threads)):
-            settle(1)
-        open_question = _wait_while(
-            builder,
-            lambda: builder.icmp_signed("==", _look(builder, answer), int32(0)),
-            SPINS,
-            PATIENCE,
-        )
-        with builder.if_then(open_question):
-            settle(2)
-        return builder.icmp_signed("==", _look(builder, answer), int32(1))
-
-    return types.boolean(types.int64, types.int64), codegen
-
-
-@intrinsic
-def told_to_stop(typingctx: Any, stop: Any) -> Any:
-    """Return whether a kernel shall leave off; ``stop``: see :mod:`fastlin.kernels.interrupts`."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _is_raised(builder, args[0])
-
-    return types.boolean(types.int64), codegen
-
-
-def _is_raised(builder: Any, stop: ir.Value) -> ir.Value:
-    int32 = ir.IntType(32)
-    word = builder.load_atomic(
-        builder.inttoptr(stop, int32.as_pointer()), ordering="monotonic", align=4
+    count = builder.zext(_count(builder, came), INT64)
+    with builder.if_then(builder.icmp_signed("==", count, n_threads)):
+        settle(1)
+    open_question = _wait_while(
+        builder,
+        lambda: builder.icmp_signed("==", _look(builder, answer), INT32(0)),
+        LOOKS,
+        PATIENCE,
     )
-    return builder.icmp_signed("!=", word, int32(0))
+    with builder.if_then(open_question):
+        settle(2)
+    return builder.icmp_signed("==", _look(builder, answer), INT32(1))
 
 
-@intrinsic
-def decide_to_leave_off(typingctx: Any, meeting: Any, stop: Any, thread: Any, position: Any) -> Any:
+@emits
+def told_to_stop(builder: Builder, stop: Integer) -> Flag:
+    """Return whether a kernel shall leave off; ``stop``: see :mod:`fastlin.kernels.interrupts`."""
+    return _is_raised(builder, stop)
+
+
+def _is_raised(builder: Builder, stop: ir.Value) -> ir.Value:
+    word = builder.load_atomic(_word(builder, stop, 0), ordering="monotonic", align=4)
+    return builder.icmp_signed("!=", word, INT32(0))
+
+
+@emits
+def decide_to_leave_off(
+    builder: Builder, meeting: Integer, stop: Integer, thread: Integer, position: Integer
+) -> None:
     """Let thread 0 decide at a position whether to leave off there, before the threads meet.
 
     All must do so at the same position, or one would wait for ever. A decision at the next one,
     which thread 0 may take before a slower thread has asked about this one, does not change the
     answer of :func:`leaves_off`.
     """
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        meeting, stop, thread, position = args
-        is_first = builder.icmp_signed("==", thread, INT64(0))
-        with builder.if_then(builder.and_(is_first, _is_raised(builder, stop))):
-            decided = builder.add(position, INT64(1))
-            builder.store_atomic(decided, _decision(builder, meeting), "monotonic", align=8)
-        return context.get_dummy_value()
-
-    return types.none(*[types.int64] * 4), codegen
+    is_first = builder.icmp_signed("==", thread, INT64(0))
+    with builder.if_then(builder.and_(is_first, _is_raised(builder, stop))):
+        decided = builder.add(position, INT64(1))
+        builder.store_atomic(decided, _decision(builder, meeting), "monotonic", align=8)
 
 
-@intrinsic
-def leaves_off(typingctx: Any, meeting: Any, position: Any) -> Any:
+@emits
+def leaves_off(builder: Builder, meeting: Integer, position: Integer) -> Flag:
     """Return whether the threads leave off at a position, after they have met there."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        meeting, position = args
-        decided = builder.load_atomic(_decision(builder, meeting), "monotonic", align=8)
-        reached = builder.icmp_signed("<", position, builder.sub(decided, INT64(1)))
-        return builder.and_(builder.icmp_signed("!=", decided, INT64(0)), builder.not_(reached))
-
-    return types.boolean(types.int64, types.int64), codegen
+    decided = builder.load_atomic(_decision(builder, meeting), "monotonic", align=8)
+    reached = builder.icmp_signed("<", position, builder.sub(decided, INT64(1)))
+    return builder.and_(builder.icmp_signed("!=", decided, INT64(0)), builder.not_(reached))
 
 
-def _decision(builder: Any, meeting: ir.Value) -> ir.Value:
+def _decision(builder: Builder, meeting: ir.Value) -> ir.Value:
     address = builder.add(meeting, INT64(LEAVES_OFF))
     return builder.inttoptr(address, INT64.as_pointer())
 
 
-@intrinsic
-def first_to_give_up(typingctx: Any, meeting: Any) -> Any:
+@emits
+def first_to_give_up(builder: Builder, meeting: Integer) -> Flag:
     """Return whether this thread is the first to ask."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        count = _count(builder, _word(builder, args[0], TAKEN))
-        return builder.icmp_signed("==", count, ir.IntType(32)(1))
-
-    return types.boolean(types.int64), codegen
+    count = _count(builder, _word(builder, meeting, TAKEN))
+    return builder.icmp_signed("==", count, INT32(1))

@@ -10,12 +10,11 @@ import math
 from typing import Any
 
 from llvmlite import ir
-from numba import types
 
 from fastlin.kernels.blocking import PANEL
-from fastlin.kernels.jit.kind import Kind
-from fastlin.kernels.jit.options import inner, intrinsic
-from fastlin.kernels.jit.vectors import INT64, Vector, VectorUnit
+from fastlin.kernels.jit.emit import ClassUnit, FeatureUnit, Integer, Number, emits
+from fastlin.kernels.jit.options import inner
+from fastlin.kernels.jit.vectors import Vector, VectorUnit
 
 # ------------------------------------------------------------------ the formulas
 
@@ -33,7 +32,7 @@ def sigmoid(unit: VectorUnit, z: Vector, y: Vector) -> tuple[Vector, Vector]:
 
 def softmax(
     unit: VectorUnit,
-    logits: tuple[ir.Value, ir.Value, int | ir.Value],
+    logits: tuple[ir.Value, ir.Value, int],
     largest: Vector,
     of_label: Vector,
     weight: Vector,
@@ -49,11 +48,10 @@ def softmax(
     is_class : address, optional
         If the lanes are classes of one row, rather than rows: 1 for each class and 0 for padding.
     """
-    builder = unit.builder
     address, n_vectors, stride = logits
 
     def exponential(i: ir.Value, sums: list[Vector]) -> list[Vector]:
-        at = builder.mul(i, stride)
+        at = unit.times(i, stride)
         value = unit.exp(unit.load(address, at) - largest)
         if is_class is not None:
             value *= unit.load(is_class, at)
@@ -65,12 +63,11 @@ def softmax(
         total = unit.across(total, Vector.__add__)
     factor = weight / total
 
-    def normalise(i: ir.Value, _: list[Vector]) -> list[Vector]:
-        at = builder.mul(i, stride)
+    def normalise(i: ir.Value) -> None:
+        at = unit.times(i, stride)
         unit.store(unit.load(address, at) * factor, address, at)
-        return []
 
-    unit.loop(n_vectors, [], normalise)
+    unit.each(n_vectors, normalise)
     return weight * (unit.log(total) + (largest - of_label))
 
 
@@ -89,93 +86,59 @@ def is_correct(k: int, logits: Any, row: int, label: int) -> bool:
 # ------------------------------------------------------------------ as functions of addresses
 
 
-@intrinsic
+@emits
 def sigmoid_loss(
-    typingctx: Any, kind: Any, logits: Any, targets: Any, row_weight: Any, losses: Any
-) -> Any:
+    unit: FeatureUnit, logits: Integer, targets: Integer, row_weight: Integer, losses: Integer
+) -> None:
     """Residual of a vector of rows in place of their logits, times ``row_weight``, and the losses.
 
     All others: a vector each.
     """
-    of: Kind = kind.kind
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, logits, targets, row_weight, losses = args
-        unit = VectorUnit(builder, of.lanes, of.double)
-        weight = unit.load(row_weight)
-        loss, residual = sigmoid(unit, unit.load(logits), unit.load(targets))
-        unit.store(weight * loss, losses)
-        unit.store(weight * residual, logits)
-        return context.get_dummy_value()
-
-    return types.none(kind, *[types.int64] * 4), codegen
+    weight = unit.load(row_weight)
+    loss, residual = sigmoid(unit, unit.load(logits), unit.load(targets))
+    unit.store(weight * loss, losses)
+    unit.store(weight * residual, logits)
 
 
-@intrinsic
+@emits
 def softmax_loss(
-    typingctx: Any,
-    kind: Any,
-    n_classes: Any,
-    logits: Any,
-    of_label: Any,
-    row_weight: Any,
-    losses: Any,
-) -> Any:
+    unit: FeatureUnit,
+    n_classes: Integer,
+    logits: Integer,
+    of_label: Integer,
+    row_weight: Integer,
+    losses: Integer,
+) -> None:
     """Softmax of a vector of rows in place of their logits, times ``row_weight``, and the losses.
 
     ``logits``: [class][row]; the others: a vector each. The caller takes ``row_weight`` off at the
     label.
     """
-    of: Kind = kind.kind
+    stride = PANEL * unit.itemsize
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, n_classes, logits, of_label, row_weight, losses = args
-        unit = VectorUnit(builder, of.lanes, of.double)
-        stride = INT64(PANEL * unit.itemsize)
+    def larger(c: ir.Value, so_far: list[Vector]) -> list[Vector]:
+        return [unit.largest(unit.load(logits, unit.times(c, stride)), so_far[0])]
 
-        def larger(c: ir.Value, so_far: list[Vector]) -> list[Vector]:
-            return [unit.largest(unit.load(logits, builder.mul(c, stride)), so_far[0])]
-
-        (largest,) = unit.loop(n_classes, [unit.constant(-math.inf)], larger)
-        loss = softmax(
-            unit,
-            (logits, n_classes, stride),
-            largest,
-            unit.load(of_label),
-            unit.load(row_weight),
-        )
-        unit.store(loss, losses)
-        return context.get_dummy_value()
-
-    return types.none(kind, *[types.int64] * 5), codegen
+    (largest,) = unit.loop(n_classes, [unit.constant(-math.inf)], larger)
+    of_rows = logits, n_classes, stride
+    loss = softmax(unit, of_rows, largest, unit.load(of_label), unit.load(row_weight))
+    unit.store(loss, losses)
 
 
-@intrinsic
+@emits
 def row_softmax(
-    typingctx: Any,
-    kind: Any,
-    n_vectors: Any,
-    is_class: Any,
-    largest: Any,
-    of_label: Any,
-    row_weight: Any,
-    logits: Any,
-) -> Any:
+    unit: ClassUnit,
+    n_vectors: Integer,
+    is_class: Integer,
+    largest: Number,
+    of_label: Number,
+    row_weight: Number,
+    logits: Integer,
+) -> Number:
     """One row's softmax in place of its logits, times ``row_weight``; returns the row's loss.
 
     ``is_class``: address of 1 for a class and 0 for padding; ``largest``, ``of_label``: the largest
     logit and the label's. The caller takes ``row_weight`` off at the label.
     """
-    of: Kind = kind.kind
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, n_vectors, is_class, *numbers, logits = args
-        unit = VectorUnit(builder, of.class_lanes, of.double)
-        stride = INT64(of.class_lanes * unit.itemsize)
-        largest, of_label, weight = (unit.splat(number) for number in numbers)
-        row = logits, n_vectors, stride
-        loss = softmax(unit, row, largest, of_label, weight, is_class)
-        return unit.first(loss)
-
-    i64, number = types.int64, of.weight
-    return number(kind, i64, i64, number, number, number, i64), codegen
+    top, label, weight = (unit.splat(number) for number in (largest, of_label, row_weight))
+    return unit.first(softmax(unit, (logits, n_vectors, unit.size), top, label, weight, is_class))

@@ -15,6 +15,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from fastlin.kernels.jit.emit import Builder, Integer, emits
 from fastlin.kernels.jit.kind import KindType
 from fastlin.kernels.jit.options import intrinsic
 from fastlin.kernels.jit.vectors import INT64
@@ -70,16 +71,13 @@ def array_at(typingctx: Any, element: Any, address: Any, shape: Any) -> Any:
     return result(element, types.int64, types.UniTuple(types.int64, len(shape))), codegen
 
 
-@intrinsic
-def call_kernel(typingctx: Any, kernel: Any, data: Any, thread: Any, n_threads: Any) -> Any:
+@emits
+def call_kernel(
+    builder: Builder, kernel: Integer, data: Integer, thread: Integer, n_threads: Integer
+) -> None:
     """Call a compiled kernel, given by its address.
 
     So a kernel is not copied into its callers' code and compiled there again.
     """
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        function = ir.FunctionType(ir.VoidType(), [INT64] * 3).as_pointer()
-        builder.call(builder.inttoptr(args[0], function), args[1:])
-        return context.get_dummy_value()
-
-    return types.none(*[types.int64] * 4), codegen
+    function = ir.FunctionType(ir.VoidType(), [INT64] * 3).as_pointer()
+    builder.call(builder.inttoptr(kernel, function), [data, thread, n_threads])

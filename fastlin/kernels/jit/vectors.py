@@ -14,7 +14,7 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
-INT64 = ir.IntType(64)
+INT32, INT64 = ir.IntType(32), ir.IntType(64)
 
 # Terms after which Taylor's series of e^r, |r| <= ln(2) / 2, and the series of artanh(t),
 # |t| <= 0.172, are exact to half an ulp of 1; bits of the mantissa; the exponent's lowest value.
@@ -49,7 +49,10 @@ class Vector:
 
 
 class VectorUnit:
-    """Emits code for registers of ``lanes`` floats (or doubles)."""
+    """Emits code for registers of ``lanes`` floats (or doubles).
+
+    ``size`` bytes each; ``alignment`` is that of all vectors in memory but those of rows.
+    """
 
     def __init__(self, builder: Any, lanes: int, double: bool) -> None:
         self.builder = builder
@@ -58,6 +61,8 @@ class VectorUnit:
         self.numbers: dict[str, Any] = DOUBLE if double else FLOAT
         self.bits = 64 if double else 32
         self.itemsize = self.bits // 8
+        self.size = lanes * self.itemsize
+        self.alignment = self.size
         self.type = ir.VectorType(self.scalar, lanes)
         self.integers = ir.VectorType(ir.IntType(self.bits), lanes)
 
@@ -70,9 +75,9 @@ class VectorUnit:
     def splat(self, value: ir.Value) -> Vector:
         """Return a vector of one value known at run time."""
         undefined = ir.Constant(self.type, ir.Undefined)
-        zero = ir.Constant(ir.IntType(32), 0)
+        zero = ir.Constant(INT32, 0)
         first = self.builder.insert_element(undefined, value, zero)
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
+        mask = ir.Constant(ir.VectorType(INT32, self.lanes), [0] * self.lanes)
         return Vector(self, self.builder.shuffle_vector(first, undefined, mask))
 
     def pointer(self, address: ir.Value, to: ir.Type, offset: ir.Value | int = 0) -> ir.Value:
@@ -81,15 +86,28 @@ class VectorUnit:
             offset = INT64(offset)
         return self.builder.inttoptr(self.builder.add(address, offset), to.as_pointer())
 
+    def times(self, index: ir.Value, size: ir.Value | int) -> ir.Value:
+        """Return where item ``index`` begins, in bytes, if each takes ``size``."""
+        return self.builder.mul(index, INT64(size) if isinstance(size, int) else size)
+
+    def item(self, address: ir.Value, index: ir.Value, size: ir.Value | int) -> ir.Value:
+        """Return the address of item ``index`` of an array whose items take ``size`` bytes."""
+        return self.builder.add(address, self.times(index, size))
+
     def load(self, address: ir.Value, offset: ir.Value | int = 0) -> Vector:
-        """Load ``lanes`` numbers from an aligned address."""
+        """Load ``lanes`` numbers."""
         pointer = self.pointer(address, self.type, offset)
-        return Vector(self, self.builder.load(pointer, align=self.lanes * self.itemsize))
+        return Vector(self, self.builder.load(pointer, align=self.alignment))
 
     def store(self, vector: Vector, address: ir.Value, offset: ir.Value | int = 0) -> None:
-        """Store to an aligned address."""
+        """Store ``lanes`` numbers."""
         pointer = self.pointer(address, self.type, offset)
-        self.builder.store(vector.value, pointer, align=self.lanes * self.itemsize)
+        self.builder.store(vector.value, pointer, align=self.alignment)
+
+    def load_address(self, addresses: ir.Value, index: ir.Value | int) -> ir.Value:
+        """Load one of an array of addresses."""
+        offset = 8 * index if isinstance(index, int) else self.times(index, 8)
+        return self.builder.load(self.pointer(addresses, INT64, offset))
 
     def load_scalar(self, address: ir.Value, offset: ir.Value | int = 0) -> ir.Value:
         """Load one number."""
@@ -103,7 +121,7 @@ class VectorUnit:
         narrow = ir.VectorType(ir.IntType(8), self.lanes)
         value = self.builder.load(self.pointer(address, narrow, offset), align=1)
         # By way of int32, for which every instruction set has the conversion.
-        wide = self.builder.zext(value, ir.VectorType(ir.IntType(32), self.lanes))
+        wide = self.builder.zext(value, ir.VectorType(INT32, self.lanes))
         return Vector(self, self.builder.sitofp(wide, self.type))
 
     # ------------------------------------------------------------------ arithmetic
@@ -178,20 +196,20 @@ class VectorUnit:
         """Return all lanes folded into one number, by halves, in every lane."""
         width = self.lanes // 2
         while width:
-            moved = self._shuffle(vector, vector, [lane ^ width for lane in range(self.lanes)])
+            moved = self.shuffle(vector, vector, [lane ^ width for lane in range(self.lanes)])
             vector = fold(vector, moved)
             width //= 2
         return vector
 
     def first(self, vector: Vector) -> ir.Value:
         """Return the first lane."""
-        return self.builder.extract_element(vector.value, ir.IntType(32)(0))
+        return self.builder.extract_element(vector.value, INT32(0))
 
     def sum(self, vector: Vector) -> ir.Value:
         """Return the sum of the lanes, from the first to the last."""
         total = self.scalar(0.0)
         for lane in range(self.lanes):
-            element = self.builder.extract_element(vector.value, ir.IntType(32)(lane))
+            element = self.builder.extract_element(vector.value, INT32(lane))
             total = self.builder.fadd(total, element)
         return total
 
@@ -220,10 +238,11 @@ class VectorUnit:
         upper = [bool(lane & width) for lane in range(self.lanes)]
         kept = [lane + self.lanes * up for lane, up in enumerate(upper)]
         moved = [lane + (self.lanes - width if up else width) for lane, up in enumerate(upper)]
-        return self._shuffle(a, b, kept) + self._shuffle(a, b, moved)
+        return self.shuffle(a, b, kept) + self.shuffle(a, b, moved)
 
-    def _shuffle(self, a: Vector, b: Vector, lanes: list[int]) -> Vector:
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), lanes)
+    def shuffle(self, a: Vector, b: Vector, lanes: list[int]) -> Vector:
+        """Return the lanes with these numbers; those of ``b`` go on where those of ``a`` end."""
+        mask = ir.Constant(ir.VectorType(INT32, self.lanes), lanes)
         return Vector(self, self.builder.shuffle_vector(a.value, b.value, mask))
 
     def _bits(self, vector: Vector) -> ir.Value:
@@ -269,10 +288,19 @@ class VectorUnit:
         builder.position_at_end(after)
         return [Vector(self, phi) for phi in values]
 
+    def each(self, count: ir.Value, body: Callable[[ir.Value], None]) -> None:
+        """Emit a loop over ``0 .. count - 1`` that hands nothing on."""
+
+        def turn(i: ir.Value, _: list[Vector]) -> list[Vector]:
+            body(i)
+            return []
+
+        self.loop(count, [], turn)
+
     def prefetch(self, address: ir.Value, offset: int = 0, locality: int = 2) -> None:
         """Ask for a cache line of rows that will be read soon: 3 into the first level, 2 second."""
         byte = ir.IntType(8).as_pointer()
-        flag = ir.IntType(32)
+        flag = INT32
         function = cgutils.get_or_insert_function(
             self.builder.module,
             ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag]),
