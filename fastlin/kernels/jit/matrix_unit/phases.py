@@ -7,7 +7,9 @@ system need not save them while a thread waits for others.
 
 from __future__ import annotations
 
-from fastlin.kernels.blocking import PANEL
+from typing import Any
+
+from fastlin.kernels.blocking import PANEL, UNIT_BLOCK, VECTORS_OF_A_UNIT
 from fastlin.kernels.jit.dense.gradient import finish_gradient
 from fastlin.kernels.jit.dense.layout import (
     ARGUMENTS_AT,
@@ -26,24 +28,24 @@ from fastlin.kernels.jit.dense.layout import (
 from fastlin.kernels.jit.dense.logits import slice_offset
 from fastlin.kernels.jit.dense.tiles import N_POINTERS
 from fastlin.kernels.jit.kind import this_kind
-from fastlin.kernels.jit.matrix_unit.products import (
-    ABREAST,
-    BLOCK,
-    GROUP,
+from fastlin.kernels.jit.matrix_unit.operands import (
     LANES,
     ROWS_STAGED,
     TILE_BYTES,
-    configure_tiles,
     fetch,
-    gradient_products,
     interleave,
+    stage,
+    write_residual_digits,
+    write_weight_digits,
+)
+from fastlin.kernels.jit.matrix_unit.products import (
+    ABREAST,
+    configure_tiles,
+    gradient_products,
     join_gradient,
     join_logits,
     logit_products,
     release_tiles,
-    stage,
-    write_residual_digits,
-    write_weight_digits,
 )
 from fastlin.kernels.jit.memory import read_record
 from fastlin.kernels.jit.options import inner
@@ -65,46 +67,57 @@ def operand_bytes(n_slices: int, n_vectors: int, k_padded: int) -> int:
 
 
 @inner
-def slice_digits(shape: Shape, shared: Shared, part: int) -> None:
+def slice_digits(kind: Any, shape: Shape, shared: Shared, part: int) -> None:
     """Write the digits of the weights of a slice."""
     first, stop = slice_bound(shape, part), slice_bound(shape, part + 1)
     units = shared.weight_units + part * shape.k_padded * 4
     for b in range(shape.n_blocks):
-        at = (b * shape.n_vectors + first) * BLOCK * 64
+        at = (b * shape.n_vectors + first) * UNIT_BLOCK * 64
         write_weight_digits(
+            kind,
             shared.weights + at,
             stop - first,
             shared.weight_digits + at,
-            units + b * BLOCK * 4,
+            units + b * UNIT_BLOCK * 4,
         )
 
 
 @inner
 def slice_products(
-    shape: Shape, shared: Shared, pointers: int, n_rows: int, part: int, operands: int, out: int
+    kind: Any,
+    shape: Shape,
+    shared: Shared,
+    pointers: int,
+    n_rows: int,
+    part: int,
+    operands: int,
+    out: int,
 ) -> None:
     """Partial logits of a panel's rows from a slice; ``operands``: the thread's own."""
     first, stop = slice_bound(shape, part), slice_bound(shape, part + 1)
     width = (stop - first) * LANES
-    block_bytes = shape.n_vectors * BLOCK * 64
+    block_bytes = shape.n_vectors * UNIT_BLOCK * 64
     products, staged = operands + PRODUCTS_AT, operands + VARYING_AT
-    digits = shared.weight_digits + first * BLOCK * 64
+    digits = shared.weight_digits + first * UNIT_BLOCK * 64
     units = shared.weight_units + part * shape.k_padded * 4
     for i in range(0, n_rows, ROWS_STAGED):
-        stage(pointers + 8 * i, shape.d, first * LANES, stop * LANES, staged)
+        stage(kind, pointers + 8 * i, shape.d, first * LANES, stop * LANES, staged)
         for b in range(0, shape.n_blocks, ABREAST):
             few = min(ABREAST, shape.n_blocks - b)
             logit_products(
+                kind,
                 (digits + b * block_bytes, 64, TILE_BYTES, block_bytes),
                 (staged, width, 64, 16 * width),
                 few,
-                (stop - first) // GROUP,
+                (stop - first) // VECTORS_OF_A_UNIT,
                 products,
             )
             for t in range(few * 2):
-                c = (b + t // 2) * BLOCK
+                c = (b + t // 2) * UNIT_BLOCK
                 row = i + t % 2 * 16
-                join_logits(products + t * TILE_BYTES, units + c * 4, out + (c * PANEL + row) * 4)
+                join_logits(
+                    kind, products + t * TILE_BYTES, units + c * 4, out + (c * PANEL + row) * 4
+                )
 
 
 def integer_logits_phase(data: int, thread: int, n_threads: int) -> None:
@@ -114,7 +127,7 @@ def integer_logits_phase(data: int, thread: int, n_threads: int) -> None:
     shared = shared_arrays(kind, shape, arguments)
     own = own_arrays(kind, shape, arguments, thread)
     panel = own.panels[0]
-    configure_tiles()
+    configure_tiles(kind)
     pointers = own.pointers.ctypes.data + 8 * N_POINTERS * panel[BUFFER]
     slice_bytes = shape.k_padded * PANEL * shape.size
     for s in range(
@@ -122,14 +135,14 @@ def integer_logits_phase(data: int, thread: int, n_threads: int) -> None:
         shape.n_slices * (thread + 1) // n_threads,
     ):
         if panel[BEGINS_BATCH]:  # the weights are as the batch before has left them
-            slice_digits(shape, shared, s)
+            slice_digits(kind, shape, shared, s)
         buffered = panel[BUFFER] * shape.n_slices + s
         out = shared.partial + buffered * slice_bytes
-        slice_products(shape, shared, pointers, panel[N_ROWS], s, own.operands, out)
+        slice_products(kind, shape, shared, pointers, panel[N_ROWS], s, own.operands, out)
         slice_offset(
             kind, shape, shared, slice_bound(shape, s), slice_bound(shape, s + 1), buffered
         )
-    release_tiles()
+    release_tiles(kind)
 
 
 def integer_gradient_phase(data: int, thread: int, n_threads: int) -> None:
@@ -143,28 +156,29 @@ def integer_gradient_phase(data: int, thread: int, n_threads: int) -> None:
     if n_rows == 0:  # before the first panel
         return
     rates = rates_of(arguments, panel[FIRST] // shape.batch_size)
-    configure_tiles()
+    configure_tiles(kind)
     first_vector, stop_vector = vectors_of(shape, thread, n_threads)
     rows = own.pointers.ctypes.data + 8 * N_POINTERS * panel[BUFFER]
     next_rows = own.pointers.ctypes.data + 8 * N_POINTERS * (1 - panel[BUFFER])
     products, units = own.operands + PRODUCTS_AT, own.operands + VARYING_AT
     digits = units + shape.k_padded * UNIT_BYTES
     sums = own.sums
-    write_residual_digits(own.residual.ctypes.data, n_rows, shape.k_padded, digits, units)
+    write_residual_digits(kind, own.residual.ctypes.data, n_rows, shape.k_padded, digits, units)
     buffer = own.operands + INTERLEAVED_AT
     other_buffer = buffer + PANEL * 64
-    interleave(rows, n_rows, shape.d, first_vector * LANES, buffer)
+    interleave(kind, rows, n_rows, shape.d, first_vector * LANES, buffer)
     for vector in range(first_vector, stop_vector, 2):
-        in_group = vector % GROUP
-        ahead = vector + GROUP
+        in_group = vector % VECTORS_OF_A_UNIT
+        ahead = vector + VECTORS_OF_A_UNIT
         if in_group == 0 and ahead < stop_vector:
-            interleave(rows, n_rows, shape.d, ahead * LANES, other_buffer)
-        quarter = PANEL // GROUP
+            interleave(kind, rows, n_rows, shape.d, ahead * LANES, other_buffer)
+        quarter = PANEL // VECTORS_OF_A_UNIT
         column = (vector - in_group) * LANES
-        fetch(next_rows, in_group * quarter, (in_group + 2) * quarter, column)
+        fetch(kind, next_rows, in_group * quarter, (in_group + 2) * quarter, column)
         for b in range(0, shape.n_blocks, ABREAST):
             few = min(ABREAST, shape.n_blocks - b)
             gradient_products(
+                kind,
                 (digits + b * 2 * TILE_BYTES, 64, TILE_BYTES, 2 * TILE_BYTES),
                 (buffer + in_group * LANES * PANEL, 64, TILE_BYTES, LANES * PANEL),
                 few,
@@ -172,9 +186,9 @@ def integer_gradient_phase(data: int, thread: int, n_threads: int) -> None:
                 products,
             )
             for t in range(few):
-                at = units + (b + t) * BLOCK * 4
-                join_gradient(products + t * 2 * TILE_BYTES, at, sums.ctypes.data)
+                at = units + (b + t) * UNIT_BLOCK * 4
+                join_gradient(kind, products + t * 2 * TILE_BYTES, at, sums.ctypes.data)
                 finish_gradient(kind, shape, shared, own, panel, rates, sums, vector, 2, b + t)
         if in_group:
             buffer, other_buffer = other_buffer, buffer
-    release_tiles()
+    release_tiles(kind)
