@@ -69,7 +69,7 @@ def emits(emit: Callable[..., Any]) -> Any:
 
     # Numba asks for the names of the arguments, the typing context's first.
     names = ["typingctx", *["kind"] * n_kinds, *(name for name, _ in others)]
-    typed.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # not declared
+    typed.__dict__["__signature__"] = inspect.Signature(
         [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
     )
     typed.__name__, typed.__doc__ = emit.__name__, emit.__doc__
