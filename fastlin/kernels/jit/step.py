@@ -83,7 +83,8 @@ def step_number(
 ) -> tuple[float, float, float]:
     """Return a weight, its velocity and its average after a step."""
     three = (rates.learning_rate, rates.momentum, rates.average_rate)
-    return stepped(gradient, values, three, rates.nesterov)  # type: ignore[no-any-return]
+    after: tuple[float, float, float] = stepped(gradient, values, three, rates.nesterov)
+    return after
 
 
 @inner
