@@ -10,6 +10,9 @@ to the gradient. A *slice* of the features is what one thread works on between t
 *micro-kernel* is the innermost loop: its sums, of a *block* of classes, stay in vector registers.
 (The words are those of Van Zee and van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS
 Functionality", 2015.)
+
+Longer than most files: the rules for dense and for sparse rows share the registers and the threads,
+and whoever changes one number should see the others.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def _count(builder: Builder, pointer: ir.Value) -> ir.Value:
 
 
 def _pause(builder: Builder) -> None:
-    """Tell the processor that this is a wait, where there is a way to say so."""
+    """Tell the processor that this is a wait, if there is a way to say so."""
     if platform.machine() in ("x86_64", "AMD64"):
         function = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(ir.VoidType(), []), "llvm.x86.sse2.pause"
@@ -140,7 +140,7 @@ def all_came(builder: Builder, meeting: Integer, n_threads: Integer) -> Flag:
 
 @emits
 def told_to_stop(builder: Builder, stop: Integer) -> Flag:
-    """Return whether a kernel shall leave off; ``stop``: see :mod:`fastlin.kernels.interrupts`."""
+    """Return whether a kernel shall stop; ``stop``: see :mod:`fastlin.kernels.interrupts`."""
     return _is_raised(builder, stop)
 
 

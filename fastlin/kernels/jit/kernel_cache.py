@@ -63,7 +63,7 @@ class KernelCache:
         return code if hashlib.sha256(code).hexdigest() == digest else None
 
     def store(self, name: str, made_for: str, code: bytes) -> None:
-        """Keep a kernel for later processes; where that cannot be done, say so once."""
+        """Keep a kernel for later processes; if that fails, say so once."""
         if self.folder is None:
             return
         digest = hashlib.sha256(code).hexdigest()

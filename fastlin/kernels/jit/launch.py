@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SPINS = "2000"
+SPIN_COUNT = "2000"
 """Times that a waiting thread looks again before it sleeps, some 50 microseconds."""
 
 _workqueue = threading.Lock()
@@ -47,7 +47,7 @@ def threading_layer() -> str:
     # milliseconds; on a busy machine the one they wait for then finds no free core.
     ours = "GOMP_SPINCOUNT" not in os.environ and "OMP_WAIT_POLICY" not in os.environ
     if ours:
-        os.environ["GOMP_SPINCOUNT"] = SPINS
+        os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
     try:
         numba.get_num_threads()  # at the latest now Numba chooses the layer, and starts it
         note_started_threads()
@@ -75,7 +75,7 @@ def _threads(n_threads: int) -> Iterator[None]:
     numba.set_num_threads(n_threads)
     try:
         if numba.threading_layer() == "workqueue":
-            # Numba ends the process where two threads are in this layer at once.
+            # Numba ends the process if two threads are in this layer at once.
             with _workqueue:
                 yield
         else:

@@ -1,4 +1,4 @@
-"""Variables that would end the process, or say little, if Numba read them: looked at beforehand."""
+"""Checks variables that would end the process, or give obscure errors, when Numba reads them."""
 
 from __future__ import annotations
 

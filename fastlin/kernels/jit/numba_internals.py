@@ -10,7 +10,7 @@ Completeness of a C function's intermediate code
     :func:`check_needs` raises an error before LLVM would end the process: the backend is then
     unavailable, with that reason, and ``auto`` takes another.
 The error path (:func:`is_of_error_path`)
-    A C function calls Numba's and Python's error handling where a function inside has raised, which
+    A C function calls Numba's and Python's error handling if a function inside has raised, which
     no kernel does: a test looks for it in the code of each. So these functions become stubs that
     trap, and a kernel needs nothing of Numba's in the process. Under a new name: as above.
 The threading functions (:data:`THREADING`)
@@ -61,7 +61,7 @@ ERROR_PATH = re.compile("NRT_|numba_|Py|printf$")
 
 
 def is_of_error_path(name: str) -> bool:
-    """Return whether a function is called only where compiled code has raised an exception."""
+    """Return whether a function is called only if compiled code has raised an exception."""
     return name not in THREADING and bool(ERROR_PATH.match(name))
 
 

@@ -1,6 +1,6 @@
 """Vectors for Numba: arithmetic on whole registers, emitted as LLVM's own vector types.
 
-Numba's loop vectoriser prefers half of the widest registers and gives up where arrays might
+Numba's loop vectoriser prefers half of the widest registers and gives up if arrays might
 overlap. So the innermost loops say which vectors they mean. This module knows vectors and
 mathematics; the kernels made of them are in :mod:`fastlin.kernels.jit.dense.tiles`.
 """
@@ -140,7 +140,7 @@ class VectorUnit:
         return Vector(self, self.builder.select(mask, yes.value, no.value))
 
     def largest(self, a: Vector, b: Vector) -> Vector:
-        """Return the larger of two in every lane; ``b`` where either is nan."""
+        """Return the larger of two in every lane; ``b`` if either is nan."""
         return self.select(a.compare(">", b), a, b)
 
     def exp(self, x: Vector) -> Vector:
@@ -219,7 +219,7 @@ class VectorUnit:
         A transposing sum: at each level one blend and one permutation fold two vectors into one.
         """
         size = 1 << (len(vectors) - 1).bit_length()
-        # Where there are fewer vectors than lanes they repeat; repeated folds are emitted once.
+        # If there are fewer vectors than lanes, they repeat; repeated folds are emitted once.
         values = [vectors[min(i % size, len(vectors) - 1)] for i in range(self.lanes)]
         width = self.lanes // 2
         while width:

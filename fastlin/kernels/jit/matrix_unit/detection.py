@@ -14,7 +14,7 @@ FEATURES = {"amx-int8", "amx-tile", "avx512vbmi"}
 def permitted() -> bool:
     """Ask the system for the matrix unit's registers, for the whole process.
 
-    Linux saves them on a switch of threads only where they were asked for.
+    Linux saves them on a switch of threads only if a process has asked for them.
     """
     if platform.system() != "Linux" or platform.machine() != "x86_64" or sys.maxsize < 2**32:
         return False
@@ -23,5 +23,5 @@ def permitted() -> bool:
 
 
 def wanted() -> bool:
-    """Return whether the environment leaves the matrix unit to be used."""
+    """Return whether the environment allows the matrix unit."""
     return os.environ.get("FASTLIN_ISA") in (None, "", "amx")
