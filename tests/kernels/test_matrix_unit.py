@@ -123,10 +123,10 @@ def without_matrix_unit(backend: Backend) -> Iterator[None]:
         finally:
             lib.fastlin_choose_instruction_set(b"amx")
         return
-    from fastlin.kernels.jit.dense import kernels
+    from fastlin.kernels.jit import calls
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "instruction_set", lambda: "avx512")
+        patch.setattr(calls, "instruction_set", lambda: "avx512")
         yield
 
 

@@ -11,42 +11,56 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
 from fastlin.kernels.arguments import Samples
+from fastlin.kernels.jit.launch import start
 from fastlin.kernels.jit.loss import is_correct
-from fastlin.kernels.jit.memory import array_at
+from fastlin.kernels.jit.memory import array_at, words_of
 from fastlin.kernels.jit.options import inner
-from fastlin.kernels.jit.samples import SampleArrays, row_at
+from fastlin.kernels.jit.samples import SampleArrays
 
 if TYPE_CHECKING:
     from fastlin.kernels.arguments import FloatArray
+    from fastlin.kernels.jit.calls import Call
 
-    Pass: TypeAlias = Callable[
-        [Samples, FloatArray, FloatArray, FloatArray, int],
-        tuple[NDArray[np.float64], NDArray[np.int64]],
-    ]
+    Begin: TypeAlias = Callable[[Samples, FloatArray, FloatArray, int], tuple[Call, Any, Any]]
+    Score: TypeAlias = Callable[[Samples, FloatArray, FloatArray, int], tuple[float, int]]
+    Logits: TypeAlias = Callable[[Samples, FloatArray, FloatArray, int], FloatArray]
 
 
-def score_by(
-    run: Pass,
-) -> Callable[[Samples, FloatArray, FloatArray, int], tuple[float, int]]:
-    """Return the kernel ``score`` over a pass that fills no logits."""
+def score_and_logits(begin: Begin, body: Any, panel: int) -> tuple[Score, Logits]:
+    """Return the kernels ``score`` and ``logits`` over a pass.
+
+    ``begin`` allocates what a call needs; ``body`` is what each thread does; ``panel`` is the
+    number of rows that it takes at once.
+    """
+
+    def run(
+        samples: Samples,
+        weights: FloatArray,
+        intercept: FloatArray,
+        logits_out: FloatArray | None,
+        n_threads: int,
+    ) -> tuple[float, int]:
+        n_panels = -(-len(samples.rows) // panel)
+        losses, n_correct = np.zeros(n_panels), np.zeros(n_panels, np.int64)
+        if n_panels:
+            call, shape, arguments = begin(samples, weights, intercept, min(n_threads, n_panels))
+            results = {
+                "n_panels": n_panels,
+                "losses": call.address(losses),
+                "n_correct": call.address(n_correct),
+                "logits": call.address(logits_out),
+            }
+            start(body, call.kind, words_of(shape, arguments._replace(**results)), call.n_threads)
+        return float(losses.sum()), int(n_correct.sum())
 
     def score(
         samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int = 1
     ) -> tuple[float, int]:
         """See :func:`fastlin.kernels.reference.score`."""
         assert samples.has_labels, "this kernel needs the rows' labels"
-        nothing = np.empty((0, 0), weights.dtype)
-        losses, n_correct = run(samples, weights, intercept, nothing, n_threads)
-        return float(losses.sum()), int(n_correct.sum())
-
-    return score
-
-
-def logits_by(run: Pass) -> Callable[[Samples, FloatArray, FloatArray, int], FloatArray]:
-    """Return the kernel ``logits`` over a pass that fills them."""
+        return run(samples, weights, intercept, None, n_threads)
 
     def logits(
         samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int = 1
@@ -56,7 +70,7 @@ def logits_by(run: Pass) -> Callable[[Samples, FloatArray, FloatArray, int], Flo
         run(samples, weights, intercept, out, n_threads)
         return out
 
-    return logits
+    return score, logits
 
 
 class Results(NamedTuple):
@@ -79,25 +93,20 @@ def results_of(kind: Any, shape: Any, arguments: Any) -> Results:
 
 
 @inner
-def write_logits(k: int, logits: Any, at: int, first: int, n_rows: int, results: Results) -> None:
-    """Write a panel's logits ``[class][row]``: ``at`` is where row ``first`` lies."""
-    for i in range(n_rows):
-        for c in range(k):
-            results.logits[first + i, c] = logits[c, at + i]
+def take_logits(
+    k: int, logits: Any, at: int, samples: SampleArrays, rows: Any, results: Results
+) -> bool:
+    """Write a panel's logits or count the rows predicted right; return whether losses are wanted.
 
-
-@inner
-def count_correct(
-    k: int,
-    logits: Any,
-    at: int,
-    samples: SampleArrays,
-    first: int,
-    n_rows: int,
-    results: Results,
-    panel: int,
-) -> None:
-    """Count the rows of a panel that are predicted right; the others: see :func:`write_logits`."""
-    for i in range(n_rows):
-        label = samples.labels[row_at(samples, first + i)]
-        results.n_correct[panel] += is_correct(k, logits, at + i, label)
+    ``logits``: [class][row], of which ``at`` is the panel's first; ``rows``: number of the
+    panel, its first row and stop.
+    """
+    panel, first, stop = rows
+    for row in range(first, stop):
+        i = at + row - first
+        if len(results.logits):
+            for c in range(k):
+                results.logits[row, c] = logits[c, i]
+        else:
+            results.n_correct[panel] += is_correct(k, logits, i, samples.labels[row])
+    return len(results.logits) == 0

@@ -64,12 +64,12 @@ def finish_gradient(
             shared.gradient[first + i] = sums[i]
         return
     vector_bytes = shape.lanes * shape.size
-    row = shared.features + vector * vector_bytes
+    row = shared.at.features + vector * vector_bytes
     feature_bytes = shape.n_vectors * vector_bytes
     arrays = (
-        shared.weights,
-        shared.velocity,
-        shared.average,
+        shared.at.weights,
+        shared.at.velocity,
+        shared.at.average,
     )
     descend(
         kind,

@@ -14,32 +14,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 
 from fastlin.kernels.arguments import Parameters, Samples, StepOptions
-from fastlin.kernels.blocking import MOST_SUMS, PANEL, REGISTERS, dense_blocking
-from fastlin.kernels.interrupts import stop_word
+from fastlin.kernels.blocking import MOST_SUMS, PANEL, dense_blocking
 from fastlin.kernels.jit import compiled
-from fastlin.kernels.jit.barrier import MEETING_WORDS
-from fastlin.kernels.jit.call_memory import Memory, aligned
-from fastlin.kernels.jit.dense import gradient as gradients
-from fastlin.kernels.jit.dense import logits as partial_logits
+from fastlin.kernels.jit.call_memory import aligned
+from fastlin.kernels.jit.calls import Call, of_intercept, of_weights, take_intercept
 from fastlin.kernels.jit.dense import run as dense_run
+from fastlin.kernels.jit.dense.gradient import gradient_phase
 from fastlin.kernels.jit.dense.layout import Arguments, Shape
+from fastlin.kernels.jit.dense.logits import logits_phase, residual_phase
 from fastlin.kernels.jit.dense.tiles import N_POINTERS
 from fastlin.kernels.jit.kind import Kind
-from fastlin.kernels.jit.launch import instruction_set, start
 from fastlin.kernels.jit.matrix_unit import phases as unit_phases
-from fastlin.kernels.jit.memory import words_of
-from fastlin.kernels.jit.passes import logits_by, score_by
-from fastlin.kernels.jit.step import NO_RATES, words_of_rates
-from fastlin.kernels.threads import safe_n_threads
+from fastlin.kernels.jit.passes import score_and_logits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastlin.kernels.arguments import FloatArray
+
+PHASES = logits_phase, residual_phase, gradient_phase
+UNIT_PHASES = unit_phases.integer_logits_phase, residual_phase, unit_phases.integer_gradient_phase
 
 
 def sgd_steps(
@@ -53,32 +50,15 @@ def sgd_steps(
     """See :func:`fastlin.kernels.reference.sgd_steps`."""
     if len(order) == 0:
         return
-    dtype: np.dtype[Any] = parameters.weights.dtype
-    layout = _Layout(
-        samples, parameters.weights, options.batch_size, len(order), n_threads, steps=True
-    )
-    shape = layout.shape(updates=True)
-    rows = [parameters.intercept, parameters.intercept_velocity, parameters.intercept_average]
-    intercept = np.zeros((layout.n_threads, 3, shape.k), dtype)
-    for row, values in enumerate(rows):
-        if values is not None:
-            intercept[:, row] = values
-    by_class = [parameters.weights, parameters.weights_velocity, parameters.weights_average]
-    packed = [layout.packed(values) for values in by_class]
-    arguments = layout.arguments(
-        shape,
-        packed,
-        order=order,
-        gain=options.gain,
-        intercept=intercept,
-    )
-    rates = words_of_rates(options, parameters.weights_velocity is not None)
-    layout.run(shape, arguments, rates, losses_out, options.nesterov)
-    for held, values in zip(packed, by_class, strict=True):
-        layout.unpack(held, values)
-    for row, values in enumerate(rows):
-        if values is not None:
-            values[:] = intercept[0, row]
+    call = _Call(samples, parameters.weights, options.batch_size, len(order), n_threads, steps=True)
+    shape = call.shape(updates=True)
+    packed = [call.packed(values) for values in of_weights(parameters)]
+    intercept = call.intercepts(*of_intercept(parameters))
+    arguments = call.arguments(shape, packed, intercept, order=order, gain=options.gain)
+    call.run(dense_run.run, shape, arguments, losses_out, (options, parameters))
+    for held, values in zip(packed, of_weights(parameters), strict=True):
+        call.unpack(held, values)
+    take_intercept(parameters, intercept)
 
 
 def loss_gradient(
@@ -89,60 +69,39 @@ def loss_gradient(
     n = len(samples.rows)
     if n == 0:
         return 0.0, gradient, np.zeros(intercept.shape)
-    layout = _Layout(samples, weights, n, n, n_threads, steps=True)
-    shape = layout.shape(updates=False)
+    call = _Call(samples, weights, n, n, n_threads, steps=True)
+    shape = call.shape(updates=False)
     # A run without updates: one batch of all rows, whose gradient is summed up.
-    gradient_sum = aligned((shape.k_padded * layout.n_vectors * layout.lanes,), np.dtype(float))
-    residual_total = np.zeros((layout.n_threads, shape.k_padded))
-    arguments = layout.arguments(
+    gradient_sum = aligned((shape.k_padded * call.n_vectors * call.lanes,), np.dtype(float))
+    residual_total = np.zeros((call.n_threads, shape.k_padded))
+    arguments = call.arguments(
         shape,
-        [layout.packed(weights)],
-        intercept=layout.for_threads(intercept),
+        [call.packed(weights)],
+        call.intercepts(intercept),
         gradient_sum=gradient_sum,
         residual_total=residual_total,
     )
     loss_sum = np.zeros(1)
-    layout.run(shape, arguments, NO_RATES, loss_sum)
-    layout.unpack(gradient_sum, gradient)
+    call.run(dense_run.run, shape, arguments, loss_sum)
+    call.unpack(gradient_sum, gradient)
     intercept_gradient = residual_total[0, : shape.k].copy()
     if samples.shift is not None:
         gradient -= np.outer(intercept_gradient, samples.shift)
     return float(loss_sum[0]), gradient, intercept_gradient
 
 
-def _pass(
-    samples: Samples,
-    weights: FloatArray,
-    intercept: FloatArray,
-    logits_out: FloatArray,
-    n_threads: int,
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    n = len(samples.rows)
-    n_panels = -(-n // PANEL)
-    losses, n_correct = np.zeros(n_panels), np.zeros(n_panels, np.int64)
-    if n == 0:
-        return losses, n_correct
-    layout = _Layout(samples, weights, PANEL, n, min(n_threads, n_panels), steps=False)
-    shape = layout.shape(updates=False)
-    arguments = layout.arguments(
-        shape,
-        [layout.packed(weights)],
-        intercept=layout.for_threads(intercept),
-        a_pass=True,
-    )._replace(
-        n_panels=n_panels,
-        losses=layout.address(losses),
-        n_correct=layout.address(n_correct),
-        logits=layout.address(logits_out) if logits_out.size else 0,
-    )
-    start(dense_run.one_pass, layout.kind, words_of(shape, arguments), layout.n_threads)
-    return losses, n_correct
+def _begin_pass(
+    samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int
+) -> tuple[Call, Shape, Arguments]:
+    call = _Call(samples, weights, PANEL, len(samples.rows), n_threads, steps=False)
+    shape = call.shape(updates=False)
+    return call, shape, call.arguments(shape, [call.packed(weights)], call.intercepts(intercept))
 
 
-score, logits = score_by(_pass), logits_by(_pass)
+score, logits = score_and_logits(_begin_pass, dense_run.one_pass, PANEL)
 
 
-class _Layout(Memory):
+class _Call(Call):
     """Shapes and memory of one call on dense rows."""
 
     def __init__(
@@ -157,24 +116,22 @@ class _Layout(Memory):
         rows = samples.rows.values
         if rows.strides[1] != rows.itemsize or not rows.flags.aligned:
             rows = np.require(rows, requirements=["C", "A"])
-        super().__init__(weights.dtype)
-        self.rows, self.samples, self.weights = rows, samples, weights
-        self.k, self.d = weights.shape
+        super().__init__(samples, weights, n_threads)
+        self.rows = rows
         self.batch_size, self.n_order, self.steps = batch_size, n_order, steps
-        # Each thread needs a thread of Numba's: they wait for each other.
-        of_numba = min(n_threads, numba.config.NUMBA_NUM_THREADS)
         self.blocking = dense_blocking(
             self.d,
             self.k,
             n_order,
             batch_size,
             (rows.dtype.name, weights.dtype.name),
-            REGISTERS[instruction_set()],
-            safe_n_threads(of_numba),
+            self.registers,
+            self.most_threads,
             steps=steps,
         )
         self.integers = self.blocking.matrix_unit
         self.block, self.n_blocks = self.blocking.block, self.blocking.n_blocks
+        self.k_padded = self.blocking.k_padded
         self.lanes, self.n_vectors = self.blocking.lanes, self.blocking.n_vectors
         self.n_threads = self.blocking.n_threads
         unit = "integers" if self.integers else "vectors"
@@ -190,15 +147,6 @@ class _Layout(Memory):
             features[-1][(features[-1] < last[0]) | (features[-1] >= self.d)] = -1
         self.features = features
 
-    @property
-    def phases(self) -> tuple[Any, Any, Any]:
-        """The functions for a thread's part of phases A, B and C."""
-        if self.integers:
-            phases = unit_phases.integer_logits_phase, unit_phases.integer_gradient_phase
-        else:
-            phases = partial_logits.logits_phase, gradients.gradient_phase
-        return phases[0], partial_logits.residual_phase, phases[1]
-
     def shape(self, updates: bool) -> Shape:
         """Return the sizes that the loops need."""
         has_tail = self.d % self.lanes != 0 and self.d > self.lanes
@@ -210,9 +158,9 @@ class _Layout(Memory):
             n_slices=self.blocking.n_slices,
             block=self.block,
             n_blocks=self.n_blocks,
-            k_padded=self.n_blocks * self.block,
+            k_padded=self.k_padded,
             lanes=self.lanes,
-            size=self.weights.itemsize,
+            size=self.dtype.itemsize,
             row_size=self.rows.itemsize,
             stride=self.rows.strides[0],
             n_wide=self.blocking.micro_kernel.vectors,
@@ -234,93 +182,63 @@ class _Layout(Memory):
         gain: FloatArray | None = None,
         gradient_sum: NDArray[np.float64] | None = None,
         residual_total: NDArray[np.float64] | None = None,
-        a_pass: bool = False,
     ) -> Arguments:
-        """Allocate the arrays of a call; all on cache lines of their own, and zero.
+        """Allocate the arrays of a call; the parameters: see :class:`.layout.Arguments`.
 
-        ``packed``: weights, velocity and average; ``intercept``: (n_threads, 3, k).
+        ``packed``: weights, and if there are any velocity and average.
         """
-        dtype, samples, copies = self.weights.dtype, self.samples, self.n_threads
-        parts = copies if a_pass else 2 * shape.n_slices
-        n_packed = shape.k_padded * self.n_vectors * self.lanes
-        packed_features = aligned((2, self.n_vectors * self.lanes), dtype)
-        for row, values in zip(packed_features, (samples.shift, gain), strict=True):
+        copies, k_padded, phases = self.n_threads, shape.k_padded, {}
+        if self.steps:
+            words = ("logits_phase", "residual_phase", "gradient_phase")
+            bodies = UNIT_PHASES if self.integers else PHASES
+            phases = {
+                word: compiled.address_of(body, self.kind)
+                for word, body in zip(words, bodies, strict=True)
+            }
+        n_parts = 2 * shape.n_slices if self.steps else copies
+        n_packed = k_padded * self.n_vectors * self.lanes
+        features = aligned((2, self.n_vectors * self.lanes), self.dtype)
+        held = self.features.ravel() >= 0
+        for row, values in zip(features, (self.samples.shift, gain), strict=True):
             if values is not None:
-                held = self.features.ravel() >= 0
                 row[held] = values[self.features.ravel()[held]]
         if residual_total is None:
-            residual_total = np.zeros((copies, shape.k_padded))
+            residual_total = np.zeros((copies, k_padded))
         weights, velocity, average = (*map(self.address, packed), 0, 0)[:3]
-        int64, bytes_ = np.dtype(np.int64), np.dtype(np.uint8)
+        int64, bytes_, row_type = np.dtype(np.int64), np.dtype(np.uint8), self.rows.dtype
+        n_short = copies if self.d < self.lanes else 0
         arguments = Arguments(
+            **self.common_arguments(order),
+            **phases,
             rows=self.rows.ctypes.data,
-            order=self.address(order, np.int64),
-            labels=self.address(samples.labels if samples.has_labels else None, np.int32),
-            sample_weight=self.address(samples.sample_weight, np.float64),
             weights=weights,
             velocity=velocity,
             average=average,
             gradient=self.zeros(n_packed if shape.updates and self.batch_size > PANEL else 0),
             gradient_sum=self.address(gradient_sum),
-            features=self.address(packed_features),
-            partial=self.zeros(parts, shape.k_padded, PANEL),
-            offset=self.zeros(parts, shape.k_padded),
-            n_parts=parts,
-            residual=self.zeros(copies, shape.k_padded, PANEL),
+            features=self.address(features),
+            partial=self.zeros(n_parts, k_padded, PANEL),
+            offset=self.zeros(n_parts, k_padded),
+            n_parts=n_parts,
+            residual=self.zeros(copies, k_padded, PANEL),
             by_row=self.zeros(copies, 4, PANEL),
             pointers=self.zeros(copies, 2, N_POINTERS, dtype=int64),
-            short_rows=self.zeros(
-                copies if self.d < self.lanes else 0,
-                2 * N_POINTERS,
-                self.lanes,
-                dtype=self.rows.dtype,
-            ),
+            short_rows=self.zeros(n_short, 2 * N_POINTERS, self.lanes, dtype=row_type),
             sums=self.zeros(copies, MOST_SUMS * self.lanes),
-            residual_sum=self.zeros(copies, shape.k_padded),
+            residual_sum=self.zeros(copies, k_padded),
             residual_total=self.address(residual_total),
-            intercept=self.address(intercept, dtype),
+            intercept=self.address(intercept),
             panels=self.zeros(copies, 2, 5, dtype=int64),
-            barrier=self.zeros(MEETING_WORDS, dtype=np.dtype(np.int32)),
-            stop=self.address(stop_word()),
         )
         if not self.integers:
             return arguments
-        own_bytes = unit_phases.operand_bytes(shape.n_slices, self.n_vectors, shape.k_padded)
+        own_bytes = unit_phases.operand_bytes(shape.n_slices, self.n_vectors, k_padded)
         return arguments._replace(
             weight_digits=self.zeros(4 * n_packed, dtype=bytes_),
-            weight_units=self.zeros(shape.n_slices, shape.k_padded),
+            weight_units=self.zeros(shape.n_slices, k_padded),
             operands=self.zeros(copies, own_bytes, dtype=bytes_),
             operand_bytes=own_bytes,
         )
-
-    def run(
-        self,
-        shape: Shape,
-        arguments: Arguments,
-        rates: tuple[NDArray[np.float64], NDArray[np.float64]],
-        losses_out: NDArray[np.float64],
-        nesterov: bool = False,
-    ) -> None:
-        """Run every batch of the call; the arrays: see :class:`.layout.Arguments`."""
-        a, b, c = (compiled.address_of(phase, self.kind) for phase in self.phases)
-        assert losses_out.flags.carray
-        assert self.samples.has_labels, "this kernel needs the rows' labels"
-        arguments = arguments._replace(
-            schedule=self.address(rates[0]),
-            n_steps=len(losses_out),
-            constants=self.address(rates[1]),
-            nesterov=nesterov,
-            losses=self.address(losses_out),
-            logits_phase=a,
-            residual_phase=b,
-            gradient_phase=c,
-        )
-        start(dense_run.run, self.kind, words_of(shape, arguments), self.n_threads)
-
-    def for_threads(self, intercept: FloatArray) -> NDArray[Any]:
-        """Return a copy of the intercept, and of velocity and average, for every thread."""
-        shape = (self.n_threads, 3, self.k)
-        return np.ascontiguousarray(np.broadcast_to(intercept, shape))
 
     def packed(self, weights: FloatArray | None) -> FloatArray | None:
         """Return a packed copy of weights ``(k, d)``."""

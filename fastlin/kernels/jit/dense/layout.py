@@ -71,7 +71,7 @@ class Arguments(NamedTuple):
     sums: int  # (MOST_SUMS * lanes,) T *
     residual_sum: int  # (k_padded,) T *
     residual_total: int  # (k_padded,) float64 *: the same over all batches, without updates
-    intercept: int  # (3, k) T *: value, velocity, average
+    intercept: int  # (3, k_padded) T *: value, velocity, average
     panels: int  # (2, 5) int64 *: this panel and the one before, see :mod:`.run`
     barrier: int  # zeros: where the threads wait for each other
     stop: int  # (1,) int32: another thread sets it to have the kernel leave off
@@ -95,21 +95,14 @@ class Arguments(NamedTuple):
 class Shared(NamedTuple):
     """What all threads of a call read and write.
 
-    What intrinsics alone touch stays an address: an array is seven values to compile.
+    What intrinsics alone touch stays an address in ``at``: an array is seven values to compile.
     """
 
-    rows: int
+    at: Arguments
     samples: SampleArrays
-    weights: int
-    velocity: int
-    average: int
     gradient: Any
     gradient_sum: Any
-    features: int
-    partial: int
     offset: Any
-    weight_digits: int
-    weight_units: int
 
 
 class Own(NamedTuple):
@@ -139,25 +132,18 @@ def shared_arrays(kind: Any, shape: Shape, arguments: Arguments) -> Shared:
     n_packed = shape.k_padded * shape.n_vectors * shape.lanes
     n_sums = n_packed if arguments.gradient_sum else 0
     return Shared(
-        arguments.rows,
+        arguments,
         samples_of(shape, arguments),
-        arguments.weights,
-        arguments.velocity,
-        arguments.average,
         array_at(kind, arguments.gradient, (n_packed if arguments.gradient else 0,)),
         array_at(numba.float64, arguments.gradient_sum, (n_sums,)),
-        arguments.features,
-        arguments.partial,
         array_at(kind, arguments.offset, (arguments.n_parts, shape.k_padded)),
-        arguments.weight_digits,
-        arguments.weight_units,
     )
 
 
 @inner
 def own_arrays(kind: Any, shape: Shape, arguments: Arguments, thread: int) -> Own:
     """Return a thread's part of each array that has one for every thread."""
-    size, k, k_padded = shape.size, shape.k, shape.k_padded
+    size, k_padded = shape.size, shape.k_padded
     # Threads that share the residuals each write some of them, or all the same numbers.
     owner = 0 if shape.residual_shared else thread
     short_bytes = 2 * N_POINTERS * shape.lanes * shape.row_size
@@ -172,7 +158,7 @@ def own_arrays(kind: Any, shape: Shape, arguments: Arguments, thread: int) -> Ow
         array_at(kind, arguments.sums + thread * n_sums * size, (n_sums,)),
         array_at(kind, arguments.residual_sum + thread * k_padded * size, (k_padded,)),
         array_at(numba.float64, total, (k_padded,)),
-        array_at(kind, arguments.intercept + thread * 3 * k * size, (3, k)),
+        array_at(kind, arguments.intercept + thread * 3 * k_padded * size, (3, k_padded)),
         array_at(numba.int64, arguments.panels + thread * 2 * 5 * WORD_BYTES, (2, 5)),
         arguments.operands + thread * arguments.operand_bytes,
     )

@@ -48,7 +48,7 @@ def gather(
     for i in range(N_POINTERS):
         position = first + min(i, n_rows - 1)
         row = row_at(shared.samples, position)
-        own.pointers[which, i] = shared.rows + row * shape.stride
+        own.pointers[which, i] = shared.at.rows + row * shape.stride
         if shape.d < shape.lanes:
             at = (which * N_POINTERS + i) * shape.lanes * shape.row_size
             to = own.short_rows + at
@@ -94,7 +94,7 @@ def slice_logits(
                 start,
                 n_full,
                 tail,
-                shared.weights + at,
+                shared.at.weights + at,
                 out + (b * shape.block * PANEL + i) * shape.size,
             )
             i += shape.n_samples
@@ -108,11 +108,11 @@ def slice_offset(
     if not shape.shifted:
         return
     vector_bytes = shape.lanes * shape.size
-    shift = shared.features + first_vector * vector_bytes
+    shift = shared.at.features + first_vector * vector_bytes
     for c in range(shape.k):
         b, in_block = c // shape.block, c % shape.block
         vector = (b * shape.n_vectors + first_vector) * shape.block + in_block
-        at = shared.weights + vector * vector_bytes
+        at = shared.at.weights + vector * vector_bytes
         shared.offset[part, c] = shift_logit(kind, stop_vector - first_vector, at, shift)
 
 
@@ -131,7 +131,7 @@ def logits_phase(data: int, thread: int, n_threads: int) -> None:
     for s in range(first_slice, stop_slice):
         vectors = (slice_bound(shape, s), slice_bound(shape, s + 1))
         buffered = panel[BUFFER] * shape.n_slices + s
-        out = shared.partial + buffered * slice_bytes
+        out = shared.at.partial + buffered * slice_bytes
         slice_logits(kind, shape, shared, pointers, rows, vectors, out)
         if part == 0:
             slice_offset(kind, shape, shared, vectors[0], vectors[1], buffered)
@@ -156,7 +156,7 @@ def whole_logits(
             kind,
             n_slices,
             shape.k_padded * class_bytes,
-            shared.partial + (first_slice * shape.k_padded + c) * class_bytes + rows,
+            shared.at.partial + (first_slice * shape.k_padded + c) * class_bytes + rows,
             constant,
             own.residual.ctypes.data + c * class_bytes + rows,
         )

@@ -46,7 +46,7 @@ from fastlin.kernels.jit.dense.tiles import sum_rows
 from fastlin.kernels.jit.kind import this_kind
 from fastlin.kernels.jit.memory import array_at, call_kernel, read_record
 from fastlin.kernels.jit.options import inner
-from fastlin.kernels.jit.passes import count_correct, results_of, write_logits
+from fastlin.kernels.jit.passes import results_of, take_logits
 from fastlin.kernels.jit.step import rates_of, step_intercept
 from fastlin.kernels.jit.team import place_in_team
 
@@ -146,24 +146,23 @@ def one_pass(data: int, thread: int, n_threads: int) -> None:
     shared = shared_arrays(kind, shape, arguments)
     own = own_arrays(kind, shape, arguments, thread)
     slice_offset(kind, shape, shared, 0, shape.n_vectors, thread)
-    partial = shared.partial + thread * shape.k_padded * PANEL * shape.size
+    partial = shared.at.partial + thread * shape.k_padded * PANEL * shape.size
     for panel in range(n_panels * thread // n_threads, n_panels * (thread + 1) // n_threads):
         if told_to_stop(arguments.stop):
             break
         first = panel * PANEL
         n_rows = min(shape.n_order - first, PANEL)
         gather(kind, shape, shared, own, first, n_rows, 0)
-        rows = (0, (n_rows + ROW_STEP - 1) // ROW_STEP * ROW_STEP)
+        steps = (0, (n_rows + ROW_STEP - 1) // ROW_STEP * ROW_STEP)
         vectors = (0, shape.n_vectors)
-        slice_logits(kind, shape, shared, own.pointers.ctypes.data, rows, vectors, partial)
+        slice_logits(kind, shape, shared, own.pointers.ctypes.data, steps, vectors, partial)
         groups = (n_rows + shape.lanes - 1) // shape.lanes
         for group in range(groups):
             whole_logits(kind, shape, shared, own, (thread, 1), group)
-        if len(results.logits):
-            write_logits(shape.k, own.residual, 0, first, n_rows, results)
+        rows = (panel, first, first + n_rows)
+        if not take_logits(shape.k, own.residual, 0, shared.samples, rows, results):
             continue
         weigh(shared.samples, own, first, n_rows, 1.0)
-        count_correct(shape.k, own.residual, 0, shared.samples, first, n_rows, results, panel)
         for group in range(groups):
             cross_entropy(kind, shape, own, n_rows, group)
         for i in range(n_rows):

@@ -70,14 +70,14 @@ def operand_bytes(n_slices: int, n_vectors: int, k_padded: int) -> int:
 def slice_digits(kind: Any, shape: Shape, shared: Shared, part: int) -> None:
     """Write the digits of the weights of a slice."""
     first, stop = slice_bound(shape, part), slice_bound(shape, part + 1)
-    units = shared.weight_units + part * shape.k_padded * 4
+    units = shared.at.weight_units + part * shape.k_padded * 4
     for b in range(shape.n_blocks):
         at = (b * shape.n_vectors + first) * UNIT_BLOCK * 64
         write_weight_digits(
             kind,
-            shared.weights + at,
+            shared.at.weights + at,
             stop - first,
-            shared.weight_digits + at,
+            shared.at.weight_digits + at,
             units + b * UNIT_BLOCK * 4,
         )
 
@@ -98,8 +98,8 @@ def slice_products(
     width = (stop - first) * LANES
     block_bytes = shape.n_vectors * UNIT_BLOCK * 64
     products, staged = operands + PRODUCTS_AT, operands + VARYING_AT
-    digits = shared.weight_digits + first * UNIT_BLOCK * 64
-    units = shared.weight_units + part * shape.k_padded * 4
+    digits = shared.at.weight_digits + first * UNIT_BLOCK * 64
+    units = shared.at.weight_units + part * shape.k_padded * 4
     for i in range(0, n_rows, ROWS_STAGED):
         stage(kind, pointers + 8 * i, shape.d, first * LANES, stop * LANES, staged)
         for b in range(0, shape.n_blocks, ABREAST):
@@ -137,7 +137,7 @@ def integer_logits_phase(data: int, thread: int, n_threads: int) -> None:
         if panel[BEGINS_BATCH]:  # the weights are as the batch before has left them
             slice_digits(kind, shape, shared, s)
         buffered = panel[BUFFER] * shape.n_slices + s
-        out = shared.partial + buffered * slice_bytes
+        out = shared.at.partial + buffered * slice_bytes
         slice_products(kind, shape, shared, pointers, panel[N_ROWS], s, own.operands, out)
         slice_offset(
             kind, shape, shared, slice_bound(shape, s), slice_bound(shape, s + 1), buffered

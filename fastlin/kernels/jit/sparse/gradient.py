@@ -69,8 +69,8 @@ def update_phase(
         start, stop = following
         if position + 1 < batch[1]:
             following = segment_at(kind, shape, arrays, position + 1, features)
-        columns = arrays.columns + start * shape.column_size
-        values = arrays.values + start * shape.size
+        columns = arrays.at.columns + start * shape.column_size
+        values = arrays.at.values + start * shape.size
         residual = arrays.residual[position - batch[0]].ctypes.data
         for b in range(shape.n_blocks):
             for array in range(n_arrays):
@@ -85,7 +85,7 @@ def update_phase(
                     gain_bytes,
                     sums + array * array_bytes + b * shape.block_bytes,
                     feature_bytes,
-                    arrays.columns + following[0] * shape.column_size,
+                    arrays.at.columns + following[0] * shape.column_size,
                     following[1] - following[0],
                 )
 

@@ -94,8 +94,7 @@ class Arguments(NamedTuple):
 class Arrays(NamedTuple):
     """The arrays of :class:`Arguments`; all threads share them."""
 
-    values: int
-    columns: int
+    at: Arguments
     row_starts: Any
     samples: SampleArrays
     bounds: Any
@@ -126,8 +125,7 @@ def shared_arrays(kind: Any, shape: Shape, arguments: Arguments) -> Arrays:
     """Return the arrays that all threads use."""
     d, k, k_padded = shape.d, shape.k, shape.k_padded
     return Arrays(
-        arguments.values,
-        arguments.columns,
+        arguments,
         array_at(numba.int64, arguments.row_starts, (shape.n_rows + 1,)),
         samples_of(shape, arguments),
         array_at(numba.int64, arguments.bounds, (shape.n_slices * PARTS + 1,)),
@@ -174,7 +172,7 @@ def first_from(kind: Any, shape: Shape, arrays: Arrays, start: int, stop: int, b
         return stop
     while start < stop:
         middle = (start + stop) >> 1
-        below = column_at(kind, arrays.columns, middle) < bound
+        below = column_at(kind, arrays.at.columns, middle) < bound
         start = middle + 1 if below else start
         stop = stop if below else middle
     return start
@@ -199,5 +197,5 @@ def touch_row(kind: Any, shape: Shape, arrays: Arrays, position: int) -> None:
     touch_bytes(kind, arrays.row_starts.ctypes.data + 8 * later, 1)
     row = row_at(arrays.samples, min(position, last))
     start, count = arrays.row_starts[row], arrays.row_starts[row + 1] - arrays.row_starts[row]
-    touch_bytes(kind, arrays.columns + start * shape.column_size, count * shape.column_size)
-    touch_bytes(kind, arrays.values + start * shape.size, count * shape.size)
+    touch_bytes(kind, arrays.at.columns + start * shape.column_size, count * shape.column_size)
+    touch_bytes(kind, arrays.at.values + start * shape.size, count * shape.size)

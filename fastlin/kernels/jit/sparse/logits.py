@@ -41,9 +41,9 @@ def segment_product(
 
     ``ahead``: a segment whose weights will be read next.
     """
-    columns = arrays.columns + segment[0] * shape.column_size
-    values = arrays.values + segment[0] * shape.size
-    next_columns, n_next = arrays.columns + ahead[0] * shape.column_size, ahead[1] - ahead[0]
+    columns = arrays.at.columns + segment[0] * shape.column_size
+    values = arrays.at.values + segment[0] * shape.size
+    next_columns, n_next = arrays.at.columns + ahead[0] * shape.column_size, ahead[1] - ahead[0]
     count = segment[1] - segment[0]
     for b in range(shape.n_blocks):
         at, to = arrays.state.ctypes.data + b * shape.block_bytes, out + b * shape.block_bytes
@@ -99,7 +99,7 @@ def logits_phase(
             at = until
         touch_segment(
             kind,
-            arrays.columns + ahead * shape.column_size,
+            arrays.at.columns + ahead * shape.column_size,
             following[1] - ahead,
             arrays.state.ctypes.data,
             shape.feature_bytes,

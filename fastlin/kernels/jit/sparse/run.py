@@ -22,7 +22,7 @@ from fastlin.kernels.jit.barrier import (
 from fastlin.kernels.jit.kind import this_kind
 from fastlin.kernels.jit.memory import array_at, read_record
 from fastlin.kernels.jit.options import inner
-from fastlin.kernels.jit.passes import count_correct, results_of, write_logits
+from fastlin.kernels.jit.passes import results_of, take_logits
 from fastlin.kernels.jit.sparse.gradient import descend, flush, make_values, update_phase
 from fastlin.kernels.jit.sparse.layout import (
     ARGUMENTS_AT,
@@ -156,10 +156,9 @@ def one_pass(data: int, thread: int, n_threads: int) -> None:
             segment_product(kind, shape, arrays, segment, ahead, mixture, out)
         rows = at, at + n_rows
         sum_logits(kind, shape, arrays, partial, 1, rows, first, 1.0, intercept)
-        if len(results.logits):
-            write_logits(shape.k, arrays.residual.T, at, first, n_rows, results)
+        logits, taken = arrays.residual.T, (panel, first, first + n_rows)
+        if not take_logits(shape.k, logits, at, arrays.samples, taken, results):
             continue
-        count_correct(shape.k, arrays.residual.T, at, arrays.samples, first, n_rows, results, panel)
         cross_entropy(kind, shape, arrays, rows)
         for i in range(at, at + n_rows):
             results.losses[panel] += arrays.by_row[LOSSES, i]
