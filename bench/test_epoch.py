@@ -32,8 +32,8 @@ def data_of(problem: Problem) -> Data:
     return make_data(problem)
 
 
-def time_entry(benchmark, problem: Problem, entry: suite.Entry | None, wrong: list) -> None:
-    assert not wrong, wrong
+def time_entry(benchmark, problem: Problem, entry: suite.Entry) -> None:
+    assert entry.check is None or entry.check.passed, entry.check
     benchmark.group = problem.name
     benchmark.extra_info["variant"] = entry.variant
     benchmark.extra_info["gflop"] = problem.flops / 1e9
@@ -51,10 +51,9 @@ def test_fastlin(benchmark, problem, make_entry, backend_name, n_threads) -> Non
     backend = backends()[backend_name]
     if not backend.available:
         pytest.skip(f"{backend.reason}; {backend.remedy}")
-    wrong: list = []
     name = f"fastlin {backend_name}"
-    entry = make_entry(name, backend, problem, data_of(problem), n_threads, wrong)
-    time_entry(benchmark, problem, entry, wrong)
+    entry = make_entry(name, backend, problem, data_of(problem), n_threads)
+    time_entry(benchmark, problem, entry)
 
 
 @each_problem
@@ -63,5 +62,6 @@ def test_peer(benchmark, problem, peer, n_threads) -> None:
     if not peer.installed:
         pytest.skip(f"{peer.title} is missing; install it with: {peer.install}")
     wrong: list = []
-    entry = suite.peer_entry(peer, problem, data_of(problem), n_threads, wrong)
-    time_entry(benchmark, problem, entry, wrong)
+    entries = suite.peer_entry(peer, problem, data_of(problem), n_threads, wrong)
+    assert not wrong, wrong
+    time_entry(benchmark, problem, *entries)

@@ -115,8 +115,7 @@ def _entries(plan: Plan, problem: Problem, data: Data, wrong: list[Failure]) -> 
     n = plan.n_threads
     for backend in plan.backends:
         name = f"fastlin {backend.name}"
-        checked = check_fit(backend, problem, data, n)
-        fit = Entry(f"{name}, fit", "fit", "", n, Fit(backend, problem, data, n), checked)
+        fit = fit_entry(f"{name}, fit", backend, problem, data, n)
         if problem.nonzeros is not None:  # the fit stands for the kernel
             found.append(replace(fit, name=name, kind="kernel"))
             continue
@@ -177,6 +176,12 @@ def kernel_entry(
     checked = check(build, problem, data)
     contestant = build(problem, data, Model.zeros(problem))
     return Entry(name, "kernel", "", n_threads, contestant, checked)
+
+
+def fit_entry(name: str, backend: Backend, problem: Problem, data: Data, n_threads: int) -> Entry:
+    """Check a backend's ``fit``."""
+    checked = check_fit(backend, problem, data, n_threads)
+    return Entry(name, "fit", "", n_threads, Fit(backend, problem, data, n_threads), checked)
 
 
 def check_fit(backend: Backend, problem: Problem, data: Data, n_threads: int) -> Check:
