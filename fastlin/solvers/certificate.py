@@ -106,7 +106,8 @@ class Certificate:
             if of_present is not None:
                 step = np.zeros((objective.n_models, point.shape[1]))
                 step[present if classes is not None else slice(None)] = of_present
-        return Certified(value, min(value, max(gap, 0.0) + ROUNDING * value), step)
+        # The value itself is a rounded sum, off by more than half a unit in the last place.
+        return Certified(value, min(value, max(gap, 0.0) + 2 * ROUNDING * value), step)
 
     def _penalty(self, point: NDArray[np.float64]) -> float:
         return float(np.sum(self.objective.decay * point**2)) / 2
