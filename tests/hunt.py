@@ -57,7 +57,7 @@ SPARSE = tuple(
     f"csr{values}{columns}" for values in ("float32", "float64") for columns in ("", "int64")
 )
 ROWS = ("float32", "float64", "uint8", "uint8", *SPARSE)
-CLASSES = (2, 3, 5, 10, 17)
+CLASSES = (2, 3, 5, 10, 17, 70)
 FEATURES = (1, 7, 20, 64, 200)
 STEPS: dict[str, dict[str, Any]] = {
     "plain": {},

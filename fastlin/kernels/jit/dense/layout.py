@@ -106,10 +106,15 @@ class Shared(NamedTuple):
 
 
 class Own(NamedTuple):
-    """What a thread has for itself; ``residual`` and ``by_row`` all share if they are large."""
+    """What a thread has for itself.
+
+    Where threads share the residuals of a panel, each writes some rows of ``residual`` and of the
+    losses, which are then those of thread 0.
+    """
 
     residual: Any
     by_row: Any
+    losses: int
     pointers: Any
     short_rows: int
     sums: Any
@@ -144,15 +149,16 @@ def shared_arrays(kind: Any, shape: Shape, arguments: Arguments) -> Shared:
 def own_arrays(kind: Any, shape: Shape, arguments: Arguments, thread: int) -> Own:
     """Return a thread's part of each array that has one for every thread."""
     size, k_padded = shape.size, shape.k_padded
-    # Threads that share the residuals each write some of them, or all the same numbers.
     owner = 0 if shape.residual_shared else thread
+    by_row_bytes, losses_at = 4 * PANEL * size, LOSSES * PANEL * size
     short_bytes = 2 * N_POINTERS * shape.lanes * shape.row_size
     pointers = arguments.pointers + thread * 2 * N_POINTERS * WORD_BYTES
     total = arguments.residual_total + thread * k_padded * WORD_BYTES
     n_sums = MOST_SUMS * shape.lanes
     return Own(
         array_at(kind, arguments.residual + owner * k_padded * PANEL * size, (k_padded, PANEL)),
-        array_at(kind, arguments.by_row + owner * 4 * PANEL * size, (4, PANEL)),
+        array_at(kind, arguments.by_row + thread * by_row_bytes, (4, PANEL)),
+        arguments.by_row + owner * by_row_bytes + losses_at,
         array_at(numba.int64, pointers, (2, N_POINTERS)),
         arguments.short_rows + thread * short_bytes,
         array_at(kind, arguments.sums + thread * n_sums * size, (n_sums,)),

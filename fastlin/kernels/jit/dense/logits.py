@@ -12,7 +12,6 @@ from fastlin.kernels.blocking import PANEL, ROW_STEP
 from fastlin.kernels.jit.dense.layout import (
     ARGUMENTS_AT,
     BUFFER,
-    LOSSES,
     N_ROWS,
     OF_LABEL,
     ROW_WEIGHT,
@@ -170,7 +169,7 @@ def cross_entropy(kind: Any, shape: Shape, own: Own, n_rows: int, group: int) ->
     rows, class_bytes = first * shape.size, PANEL * shape.size
     by_row = own.by_row.ctypes.data + rows
     residual = own.residual.ctypes.data + rows
-    weight, losses = by_row + ROW_WEIGHT * class_bytes, by_row + LOSSES * class_bytes
+    weight, losses = by_row + ROW_WEIGHT * class_bytes, own.losses + rows
     if shape.k == 1:
         sigmoid_loss(kind, residual, by_row + TARGETS * class_bytes, weight, losses)
         return
