@@ -21,10 +21,10 @@ from fastlin.kernels.jit.kind import Kind
 from fastlin.kernels.jit.matrix_unit import phases as integer_loops
 from fastlin.kernels.jit.sparse import run as sparse
 
-PHASES = (logits.logits_phase, logits.residual_phase, gradient.gradient_phase)
-UNIT_PHASES = (integer_loops.integer_logits_phase, integer_loops.integer_gradient_phase)
+PRODUCTS = (logits.logits_phase, logits.all_logits_phase, gradient.gradient_phase)
+UNIT_PRODUCTS = (integer_loops.integer_logits_phase, integer_loops.integer_gradient_phase)
 # Of steps and loss_gradient the runs and their phases, of score and logits the passes.
-DENSE = (*PHASES, dense.run, dense.one_pass)
+RUNS = (dense.run, logits.residual_phase, dense.one_pass)
 SPARSE = (sparse.run, sparse.one_pass)
 
 
@@ -32,12 +32,13 @@ def kernels(with_unit: bool) -> list[tuple[Any, Kind | None]]:
     """Return functions and what to compile them for."""
     found: list[tuple[Any, Kind | None]] = [(team.launch, None)]
     for kind in (Kind("uint8", "float32", 10, 16), Kind("float64", "float64", 1, 8)):
-        found += [(body, kind) for body in DENSE]
+        found += [(body, kind) for body in PRODUCTS]
+        found += [(body, kind.without_rows) for body in RUNS]
     # Two that differ in nothing that an argument's type shows: classes of a block.
-    found += [(logits.residual_phase, Kind("float64", "float64", block, 8)) for block in (2, 3)]
+    found += [(logits.logits_phase, Kind("float64", "float64", block, 8)) for block in (2, 3)]
     if with_unit:
         unit = Kind("uint8", "float32", 4, 16, "integers")
-        found += [(body, unit) for body in (*UNIT_PHASES, logits.residual_phase)]
+        found += [(body, unit) for body in UNIT_PRODUCTS]
     sparse_kinds = [
         Kind("float32", "float32", 1, 16, columns="int32", class_lanes=16),
         Kind("float64", "float64", 1, 8, columns="int64", class_lanes=4),

@@ -33,7 +33,7 @@ class Call(Memory):
     n_threads : int
         Threads that have enough to do.
     kind : Kind
-        What its kernels are compiled for.
+        What the kernels are compiled for that its threads are started in.
     """
 
     k_padded: int

@@ -24,9 +24,9 @@ class Kind:
     Attributes
     ----------
     rows, weights : str
-        Element types: ``"uint8"``, ``"float32"`` or ``"float64"``.
+        Element types: ``"uint8"``, ``"float32"`` or ``"float64"``; no rows, if it reads none.
     block : int
-        Dense rows: classes of a block. Sparse rows: vectors of classes of a block.
+        Dense rows: classes of a block. Sparse rows: vectors of classes of a block. 0 if any.
     lanes : int
         Elements of a vector of rows or features.
     unit : str
@@ -47,6 +47,11 @@ class Kind:
 
     def __str__(self) -> str:
         return ",".join(str(field) for field in astuple(self))
+
+    @property
+    def without_rows(self) -> Kind:
+        """What all kernels have in common that read neither dense rows nor packed weights."""
+        return Kind("", self.weights, 0, self.lanes)
 
     @property
     def row_bytes(self) -> int:

@@ -24,7 +24,7 @@ from fastlin.kernels.jit.calls import Call, of_intercept, of_weights, take_inter
 from fastlin.kernels.jit.dense import run as dense_run
 from fastlin.kernels.jit.dense.gradient import gradient_phase
 from fastlin.kernels.jit.dense.layout import Arguments, Shape
-from fastlin.kernels.jit.dense.logits import logits_phase, residual_phase
+from fastlin.kernels.jit.dense.logits import all_logits_phase, logits_phase, residual_phase
 from fastlin.kernels.jit.dense.tiles import N_POINTERS
 from fastlin.kernels.jit.kind import Kind
 from fastlin.kernels.jit.matrix_unit import phases as unit_phases
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from fastlin.kernels.arguments import FloatArray
 
-PHASES = logits_phase, residual_phase, gradient_phase
-UNIT_PHASES = unit_phases.integer_logits_phase, residual_phase, unit_phases.integer_gradient_phase
+PRODUCTS = logits_phase, gradient_phase
+UNIT_PRODUCTS = unit_phases.integer_logits_phase, unit_phases.integer_gradient_phase
 
 
 def sgd_steps(
@@ -135,7 +135,8 @@ class _Call(Call):
         self.lanes, self.n_vectors = self.blocking.lanes, self.blocking.n_vectors
         self.n_threads = self.blocking.n_threads
         unit = "integers" if self.integers else "vectors"
-        self.kind = Kind(rows.dtype.name, weights.dtype.name, self.block, self.lanes, unit)
+        self.product_kind = Kind(rows.dtype.name, weights.dtype.name, self.block, self.lanes, unit)
+        self.kind = self.product_kind.without_rows
         # For each packed lane the feature it holds, or -1: (n_vectors, lanes).
         features = np.arange(self.n_vectors * self.lanes).reshape(-1, self.lanes)
         if self.integers:
@@ -187,14 +188,16 @@ class _Call(Call):
 
         ``packed``: weights, and if there are any velocity and average.
         """
-        copies, k_padded, phases = self.n_threads, shape.k_padded, {}
+        copies, k_padded = self.n_threads, shape.k_padded
+        logits, gradient = UNIT_PRODUCTS if self.integers else PRODUCTS
+        phases = {"logits_phase": logits if self.steps else all_logits_phase}
         if self.steps:
-            words = ("logits_phase", "residual_phase", "gradient_phase")
-            bodies = UNIT_PHASES if self.integers else PHASES
-            phases = {
-                word: compiled.address_of(body, self.kind)
-                for word, body in zip(words, bodies, strict=True)
-            }
+            phases["gradient_phase"] = gradient
+        addresses = {
+            word: compiled.address_of(body, self.product_kind) for word, body in phases.items()
+        }
+        if self.steps:
+            addresses["residual_phase"] = compiled.address_of(residual_phase, self.kind)
         n_parts = 2 * shape.n_slices if self.steps else copies
         n_packed = k_padded * self.n_vectors * self.lanes
         features = aligned((2, self.n_vectors * self.lanes), self.dtype)
@@ -209,7 +212,7 @@ class _Call(Call):
         n_short = copies if self.d < self.lanes else 0
         arguments = Arguments(
             **self.common_arguments(order),
-            **phases,
+            **addresses,
             rows=self.rows.ctypes.data,
             weights=weights,
             velocity=velocity,

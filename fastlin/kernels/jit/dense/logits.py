@@ -11,6 +11,7 @@ from typing import Any
 from fastlin.kernels.blocking import PANEL, ROW_STEP
 from fastlin.kernels.jit.dense.layout import (
     ARGUMENTS_AT,
+    BEGINS_BATCH,
     BUFFER,
     N_ROWS,
     OF_LABEL,
@@ -134,6 +135,21 @@ def logits_phase(data: int, thread: int, n_threads: int) -> None:
         slice_logits(kind, shape, shared, pointers, rows, vectors, out)
         if part == 0:
             slice_offset(kind, shape, shared, vectors[0], vectors[1], buffered)
+
+
+def all_logits_phase(data: int, thread: int, n_threads: int) -> None:
+    """In a pass, the logits of a thread's panel from all features at once."""
+    kind = this_kind()
+    shape, arguments = read_record(Shape, data), read_record(Arguments, data + ARGUMENTS_AT)
+    shared = shared_arrays(kind, shape, arguments)
+    own = own_arrays(kind, shape, arguments, thread)
+    panel = own.panels[0]
+    rows = (0, (panel[N_ROWS] + ROW_STEP - 1) // ROW_STEP * ROW_STEP)
+    out = shared.at.partial + thread * shape.k_padded * PANEL * shape.size
+    vectors = (0, shape.n_vectors)
+    slice_logits(kind, shape, shared, own.pointers.ctypes.data, rows, vectors, out)
+    if panel[BEGINS_BATCH]:  # the thread's first
+        slice_offset(kind, shape, shared, 0, shape.n_vectors, thread)
 
 
 @inner

@@ -12,7 +12,7 @@ from typing import Any
 
 import numba
 
-from fastlin.kernels.blocking import PANEL, ROW_STEP
+from fastlin.kernels.blocking import PANEL
 from fastlin.kernels.jit.barrier import (
     decide_to_leave_off,
     leaves_off,
@@ -37,8 +37,6 @@ from fastlin.kernels.jit.dense.layout import (
 from fastlin.kernels.jit.dense.logits import (
     cross_entropy,
     gather,
-    slice_logits,
-    slice_offset,
     weigh,
     whole_logits,
 )
@@ -145,17 +143,17 @@ def one_pass(data: int, thread: int, n_threads: int) -> None:
     results = results_of(kind, shape, arguments)
     shared = shared_arrays(kind, shape, arguments)
     own = own_arrays(kind, shape, arguments, thread)
-    slice_offset(kind, shape, shared, 0, shape.n_vectors, thread)
-    partial = shared.at.partial + thread * shape.k_padded * PANEL * shape.size
+    here = own.panels[0]
+    here[BEGINS_BATCH] = True
     for panel in range(n_panels * thread // n_threads, n_panels * (thread + 1) // n_threads):
         if told_to_stop(arguments.stop):
             break
         first = panel * PANEL
         n_rows = min(shape.n_order - first, PANEL)
+        here[N_ROWS] = n_rows
         gather(kind, shape, shared, own, first, n_rows, 0)
-        steps = (0, (n_rows + ROW_STEP - 1) // ROW_STEP * ROW_STEP)
-        vectors = (0, shape.n_vectors)
-        slice_logits(kind, shape, shared, own.pointers.ctypes.data, steps, vectors, partial)
+        call_kernel(arguments.logits_phase, data, thread, n_threads)
+        here[BEGINS_BATCH] = False
         groups = (n_rows + shape.lanes - 1) // shape.lanes
         for group in range(groups):
             whole_logits(kind, shape, shared, own, (thread, 1), group)

@@ -138,7 +138,7 @@ narrow_gradient_tile = _gradient_tile(wide=False)
 
 @emits
 def add_logits(
-    unit: DenseUnit,
+    unit: FeatureUnit,
     n_slices: Integer,
     slice_bytes: Integer,
     partial: Integer,
@@ -158,7 +158,7 @@ def add_logits(
 
 
 @emits
-def sum_rows(unit: DenseUnit, values: Integer, n_vectors: Integer) -> Number:
+def sum_rows(unit: FeatureUnit, values: Integer, n_vectors: Integer) -> Number:
     """Return the sum of ``n_vectors`` vectors' lanes."""
 
     def add(i: ir.Value, sums: list[Vector]) -> list[Vector]:
@@ -232,7 +232,7 @@ def descend(
 
 
 @emits
-def copy_bytes(unit: DenseUnit, to: Integer, source: Integer, count: Integer) -> None:
+def copy_bytes(unit: FeatureUnit, to: Integer, source: Integer, count: Integer) -> None:
     """Copy ``count`` bytes."""
     pointers = (unit.pointer(address, ir.IntType(8)) for address in (to, source))
     cgutils.raw_memcpy(unit.builder, *pointers, count, 1)
