@@ -514,12 +514,15 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         """
         check_is_fitted(self)
         with input_errors():
-            rows = check_rows(self, X)
+            rows = check_rows(self, X, finite=False)
         backend = get_backend(self.backend)
         # A model whose weights were assigned has no scale.
         scale = self._state.scale or InputScale.from_option(None, rows)
         model = self.coef_, self.intercept_, scale
-        found = logits(backend, rows, *model, Options(self).threads(backend))
+        n_threads = Options(self).threads(backend)
+        with input_errors():
+            # A logit of nan or infinity has the rows checked for them.
+            found = logits(backend, rows, *model, n_threads, lambda: check_rows(self, X))
         return found[:, 0] if len(self.classes_) == 2 else found
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:

@@ -101,10 +101,22 @@ def check_rows_and_labels(
     return as_rows(checked), labels
 
 
-def check_rows(estimator: BaseEstimator, X: ArrayLike, what: str = "X") -> Rows:
-    """Return rows ``(n, d)``, whose features must be those of the training."""
+def check_rows(
+    estimator: BaseEstimator, X: ArrayLike, what: str = "X", finite: bool = True
+) -> Rows:
+    """Return rows ``(n, d)``, whose features must be those of the training.
+
+    Unless ``finite``, they may hold nan and infinity: to look for them reads all rows once.
+    """
     with _reading_rows(X, what) as (rows, dtype):
-        checked = validate_data(estimator, rows, reset=False, dtype=[dtype], accept_sparse="csr")
+        checked = validate_data(
+            estimator,
+            rows,
+            reset=False,
+            dtype=[dtype],
+            accept_sparse="csr",
+            ensure_all_finite=finite,
+        )
     return as_rows(checked)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,15 @@ def logits(
     intercept: NDArray[Any],
     scale: InputScale,
     n_threads: int,
+    require_finite: Callable[[], object] = lambda: None,
 ) -> NDArray[Any]:
     """Return ``weights u + intercept`` of unscaled rows, ``(n, k)`` in the weights' type.
 
     If the two terms cancel (:meth:`fastlin.rows.scaling.InputScale.cancels`), each row is shifted
     first, as in training; sparse rows, which cannot be shifted, are multiplied in float64. Rows
     whose sums overflow are multiplied again in float64, and if float32 cannot hold a logit, all
-    logits are float64.
+    logits are float64. Rows that hold nan or infinity have such logits: if there are any,
+    ``require_finite`` is called first, which raises an error if the rows are the reason.
 
     Raises
     ------
@@ -60,6 +63,7 @@ def logits(
         finite = np.isfinite(out)
         if finite.all():  # quicker than row by row
             return out
+        require_finite()
         overflowed = np.flatnonzero(~finite.all(axis=1))
         exact = _scaled_logits(rows.part(overflowed), weights, intercept)
     wrong = ~np.isfinite(exact).all(axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from fractions import Fraction
 from typing import Any
@@ -126,3 +127,20 @@ def test_assigned_weights_predict() -> None:
     model.classes_, model.n_features_in_ = np.array([0, 1]), 2
     model.coef_, model.intercept_ = np.array([[1.0, -1.0]]), np.array([0.5])
     assert model.decision_function([[2.0, 1.0], [0.0, 1.0]]).tolist() == [1.5, -0.5]
+
+
+@pytest.mark.parametrize("name", [name for name, found in backends().items() if found.available])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_nan_and_infinity_is_found_by_the_logits(name: str, dtype: str) -> None:
+    """They are not looked for beforehand, which would read all rows once more."""
+    for k in (2, 3, 70):
+        model = trained(k, dtype, None).set_params(backend=name)
+        model.coef_[:, 2] = 0
+        for column, value in itertools.product(range(5), (np.nan, np.inf, -np.inf)):
+            rows = np.zeros((131, 5), dtype)
+            rows[130, column] = value
+            said = "NaN" if np.isnan(value) else "infinity"
+            with pytest.raises(InputError, match=rf"{said}.* row 130 .* column {column}"):
+                model.predict(rows)
+            with pytest.raises(InputError, match=f"X contains {said}"):
+                model.predict_proba(csr_array(rows))
