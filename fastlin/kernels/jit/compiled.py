@@ -15,7 +15,6 @@ processes that share it can read each other's code under their own names.
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import hashlib
 import importlib.resources
@@ -46,15 +45,7 @@ SIGNATURE = types.none(types.int64, types.int64, types.int64)
 CONFIGURATION = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE")
 """Options of Numba's that change the code that it makes."""
 
-# Released while the code runs, so that other Python threads go on.
-_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
-
 Body = Callable[[int, int, int], None]
-
-
-def call(address: int, first: int, second: int, third: int) -> None:
-    """Call machine code of the kernels' signature."""
-    _FUNCTION(address)(first, second, third)
 
 
 # ------------------------------------------------------------------ identity

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import threading
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 SPIN_COUNT = "2000"
 """Times that a waiting thread looks again before it sleeps, some 50 microseconds."""
+
+# A kernel's signature. Other Python threads go on while the machine code runs.
+_CODE = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
 _workqueue = threading.Lock()
 
@@ -61,11 +65,11 @@ def start(body: Any, kind: Kind, arguments: NDArray[np.int64], n_threads: int) -
     """Run a kernel on that many threads; ``arguments``: the words that it reads."""
     kernel = compiled.address_of(body, kind)
     if n_threads == 1:  # nothing is launched: right also in a forked child
-        compiled.call(kernel, arguments.ctypes.data, 0, 1)
+        _CODE(kernel)(arguments.ctypes.data, 0, 1)
         return
     launch = compiled.address_of(team.launch)
     with _threads(n_threads):
-        compiled.call(launch, kernel, arguments.ctypes.data, n_threads)
+        _CODE(launch)(kernel, arguments.ctypes.data, n_threads)
 
 
 @contextmanager
