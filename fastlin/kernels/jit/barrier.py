@@ -18,10 +18,10 @@ from numba.core import cgutils
 from fastlin.kernels.jit.emit import Builder, Flag, Integer, emits
 from fastlin.kernels.jit.vectors import INT32, INT64
 
-# Words of a meeting, each on a cache line of its own: threads that have come to the barrier, how
+# Words of a barrier, each on a cache line of its own: threads that have come to the barrier, how
 # often it has opened; threads that have come to the run, whether all came (1) or not (2), whether
 # one has taken over the work, and 1 + the position to leave off at, which is of 64 bits.
-MEETING_WORDS = 6 * 16
+BARRIER_WORDS = 6 * 16
 ARRIVED, OPENED, CAME, ANSWER, TAKEN, LEAVES_OFF = (64 * word for word in range(6))
 LOOKS = 200
 """Looks at the barrier before a waiting thread gives up its core."""
@@ -29,8 +29,8 @@ PATIENCE = 20_000
 """Times that a thread gives up its core for those that have not come: some 10 milliseconds."""
 
 
-def _word(builder: Builder, meeting: ir.Value, offset: int) -> ir.Value:
-    address = builder.add(meeting, INT64(offset))
+def _word(builder: Builder, barrier: ir.Value, offset: int) -> ir.Value:
+    address = builder.add(barrier, INT64(offset))
     return builder.inttoptr(address, INT32.as_pointer())
 
 
@@ -95,9 +95,9 @@ def _wait_while(
 
 
 @emits
-def wait_for_all(builder: Builder, meeting: Integer, n_threads: Integer) -> None:
-    """Wait until that many threads wait here; ``meeting``: address of its words."""
-    arrived, opened = (_word(builder, meeting, word) for word in (ARRIVED, OPENED))
+def wait_for_all(builder: Builder, barrier: Integer, n_threads: Integer) -> None:
+    """Wait until that many threads wait here; ``barrier``: address of its words."""
+    arrived, opened = (_word(builder, barrier, word) for word in (ARRIVED, OPENED))
     with builder.if_then(builder.icmp_signed(">", n_threads, INT64(1))):
         before = _look(builder, opened)
         count = builder.zext(_count(builder, arrived), INT64)
@@ -117,9 +117,9 @@ def wait_for_all(builder: Builder, meeting: Integer, n_threads: Integer) -> None
 
 
 @emits
-def all_came(builder: Builder, meeting: Integer, n_threads: Integer) -> Flag:
+def all_came(builder: Builder, barrier: Integer, n_threads: Integer) -> Flag:
     """Wait a while for that many threads; return whether all came, to all the same answer."""
-    came, answer = (_word(builder, meeting, word) for word in (CAME, ANSWER))
+    came, answer = (_word(builder, barrier, word) for word in (CAME, ANSWER))
 
     def settle(value: int) -> None:
         builder.cmpxchg(answer, INT32(0), INT32(value), "acq_rel", "acquire")
@@ -151,7 +151,7 @@ def _is_raised(builder: Builder, stop: ir.Value) -> ir.Value:
 
 @emits
 def decide_to_leave_off(
-    builder: Builder, meeting: Integer, stop: Integer, thread: Integer, position: Integer
+    builder: Builder, barrier: Integer, stop: Integer, thread: Integer, position: Integer
 ) -> None:
     """Let thread 0 decide at a position whether to leave off there, before the threads meet.
 
@@ -162,24 +162,24 @@ def decide_to_leave_off(
     is_first = builder.icmp_signed("==", thread, INT64(0))
     with builder.if_then(builder.and_(is_first, _is_raised(builder, stop))):
         decided = builder.add(position, INT64(1))
-        builder.store_atomic(decided, _decision(builder, meeting), "monotonic", align=8)
+        builder.store_atomic(decided, _decision(builder, barrier), "monotonic", align=8)
 
 
 @emits
-def leaves_off(builder: Builder, meeting: Integer, position: Integer) -> Flag:
+def leaves_off(builder: Builder, barrier: Integer, position: Integer) -> Flag:
     """Return whether the threads leave off at a position, after they have met there."""
-    decided = builder.load_atomic(_decision(builder, meeting), "monotonic", align=8)
+    decided = builder.load_atomic(_decision(builder, barrier), "monotonic", align=8)
     reached = builder.icmp_signed("<", position, builder.sub(decided, INT64(1)))
     return builder.and_(builder.icmp_signed("!=", decided, INT64(0)), builder.not_(reached))
 
 
-def _decision(builder: Builder, meeting: ir.Value) -> ir.Value:
-    address = builder.add(meeting, INT64(LEAVES_OFF))
+def _decision(builder: Builder, barrier: ir.Value) -> ir.Value:
+    address = builder.add(barrier, INT64(LEAVES_OFF))
     return builder.inttoptr(address, INT64.as_pointer())
 
 
 @emits
-def first_to_give_up(builder: Builder, meeting: Integer) -> Flag:
+def first_to_give_up(builder: Builder, barrier: Integer) -> Flag:
     """Return whether this thread is the first to ask."""
-    count = _count(builder, _word(builder, meeting, TAKEN))
+    count = _count(builder, _word(builder, barrier, TAKEN))
     return builder.icmp_signed("==", count, INT32(1))

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastlin.kernels.blocking import REGISTERS
 from fastlin.kernels.interrupts import stop_word
-from fastlin.kernels.jit.barrier import MEETING_WORDS
+from fastlin.kernels.jit.barrier import BARRIER_WORDS
 from fastlin.kernels.jit.call_memory import Memory, aligned
 from fastlin.kernels.jit.launch import instruction_set, start
 from fastlin.kernels.jit.memory import words_of
@@ -55,7 +55,7 @@ class Call(Memory):
             "order": self.address(order, np.int64),
             "labels": self.address(samples.labels if samples.has_labels else None, np.int32),
             "sample_weight": self.address(samples.sample_weight, np.float64),
-            "barrier": self.zeros(MEETING_WORDS, dtype=np.dtype(np.int32)),
+            "barrier": self.zeros(BARRIER_WORDS, dtype=np.dtype(np.int32)),
             "stop": self.address(stop_word()),
         }
 

@@ -238,7 +238,7 @@ class _Call(Call):
         own_bytes = unit_phases.operand_bytes(shape.n_slices, self.n_vectors, k_padded)
         return arguments._replace(
             weight_digits=self.zeros(4 * n_packed, dtype=bytes_),
-            weight_units=self.zeros(shape.n_slices, k_padded),
+            weight_quanta=self.zeros(shape.n_slices, k_padded),
             operands=self.zeros(copies, own_bytes, dtype=bytes_),
             operand_bytes=own_bytes,
         )

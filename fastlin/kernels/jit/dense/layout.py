@@ -76,7 +76,7 @@ class Arguments(NamedTuple):
     barrier: int  # zeros: where the threads wait for each other
     stop: int  # (1,) int32: another thread sets it to have the kernel leave off
     weight_digits: int = 0  # 4 bytes a packed weight; on a matrix unit, as all below
-    weight_units: int = 0  # (n_slices, k_padded) T
+    weight_quanta: int = 0  # (n_slices, k_padded) T
     operands: int = 0  # (operand_bytes,) *
     operand_bytes: int = 0
     schedule: int = 0  # (2, n_steps) float64: learning rates, rates of the average; a run, as below

@@ -56,21 +56,21 @@ from fastlin.kernels.jit.step import rates_of
 PRODUCTS_AT = 0
 INTERLEAVED_AT = PRODUCTS_AT + ABREAST * 2 * TILE_BYTES
 VARYING_AT = INTERLEAVED_AT + 2 * PANEL * 64
-UNIT_BYTES = 16
-"""What a class's unit takes, so that the digits behind those of a block start on a cache line."""
+QUANTUM_BYTES = 16
+"""Of a class's quantum: so the digits behind the quanta of a block start on a cache line."""
 
 
 def operand_bytes(n_slices: int, n_vectors: int, k_padded: int) -> int:
     """Return how many bytes a thread needs for itself."""
     longest = (n_vectors // n_slices + 16) * LANES
-    return VARYING_AT + max(k_padded * (UNIT_BYTES + 4 * PANEL), ROWS_STAGED * longest)
+    return VARYING_AT + max(k_padded * (QUANTUM_BYTES + 4 * PANEL), ROWS_STAGED * longest)
 
 
 @inner
 def slice_digits(kind: Any, shape: Shape, shared: Shared, part: int) -> None:
     """Write the digits of the weights of a slice."""
     first, stop = slice_bound(shape, part), slice_bound(shape, part + 1)
-    units = shared.at.weight_units + part * shape.k_padded * 4
+    quanta = shared.at.weight_quanta + part * shape.k_padded * 4
     for b in range(shape.n_blocks):
         at = (b * shape.n_vectors + first) * UNIT_BLOCK * 64
         write_weight_digits(
@@ -78,7 +78,7 @@ def slice_digits(kind: Any, shape: Shape, shared: Shared, part: int) -> None:
             shared.at.weights + at,
             stop - first,
             shared.at.weight_digits + at,
-            units + b * UNIT_BLOCK * 4,
+            quanta + b * UNIT_BLOCK * 4,
         )
 
 
@@ -99,7 +99,7 @@ def slice_products(
     block_bytes = shape.n_vectors * UNIT_BLOCK * 64
     products, staged = operands + PRODUCTS_AT, operands + VARYING_AT
     digits = shared.at.weight_digits + first * UNIT_BLOCK * 64
-    units = shared.at.weight_units + part * shape.k_padded * 4
+    quanta = shared.at.weight_quanta + part * shape.k_padded * 4
     for i in range(0, n_rows, ROWS_STAGED):
         stage(kind, pointers + 8 * i, shape.d, first * LANES, stop * LANES, staged)
         for b in range(0, shape.n_blocks, ABREAST):
@@ -116,7 +116,7 @@ def slice_products(
                 c = (b + t // 2) * UNIT_BLOCK
                 row = i + t % 2 * 16
                 join_logits(
-                    kind, products + t * TILE_BYTES, units + c * 4, out + (c * PANEL + row) * 4
+                    kind, products + t * TILE_BYTES, quanta + c * 4, out + (c * PANEL + row) * 4
                 )
 
 
@@ -160,10 +160,10 @@ def integer_gradient_phase(data: int, thread: int, n_threads: int) -> None:
     first_vector, stop_vector = vectors_of(shape, thread, n_threads)
     rows = own.pointers.ctypes.data + 8 * N_POINTERS * panel[BUFFER]
     next_rows = own.pointers.ctypes.data + 8 * N_POINTERS * (1 - panel[BUFFER])
-    products, units = own.operands + PRODUCTS_AT, own.operands + VARYING_AT
-    digits = units + shape.k_padded * UNIT_BYTES
+    products, quanta = own.operands + PRODUCTS_AT, own.operands + VARYING_AT
+    digits = quanta + shape.k_padded * QUANTUM_BYTES
     sums = own.sums
-    write_residual_digits(kind, own.residual.ctypes.data, n_rows, shape.k_padded, digits, units)
+    write_residual_digits(kind, own.residual.ctypes.data, n_rows, shape.k_padded, digits, quanta)
     buffer = own.operands + INTERLEAVED_AT
     other_buffer = buffer + PANEL * 64
     interleave(kind, rows, n_rows, shape.d, first_vector * LANES, buffer)
@@ -186,7 +186,7 @@ def integer_gradient_phase(data: int, thread: int, n_threads: int) -> None:
                 products,
             )
             for t in range(few):
-                at = units + (b + t) * UNIT_BLOCK * 4
+                at = quanta + (b + t) * UNIT_BLOCK * 4
                 join_gradient(kind, products + t * 2 * TILE_BYTES, at, sums.ctypes.data)
                 finish_gradient(kind, shape, shared, own, panel, rates, sums, vector, 2, b + t)
         if in_group:
