@@ -18,16 +18,14 @@ would fill in the zeros.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.rows.csr import CsrRows
 from fastlin.rows.dense import DenseRows
 from fastlin.rows.interface import ROW_TYPES, WEIGHT_TYPES, FloatArray, Rows
 from fastlin.rows.samples import Samples
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 __all__ = [
     "ROW_TYPES",

@@ -9,17 +9,15 @@ import functools
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+from typing import ParamSpec, TypeVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.blas import one_blas_thread
 from fastlin.kernels import reference
 from fastlin.kernels.arguments import CsrRows, DenseRows, Parameters, Samples, StepOptions
 from fastlin.kernels.record import Backend, by_rows
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -5,29 +5,24 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeAlias, TypeVar
+from typing import Concatenate, ParamSpec, TypeAlias, TypeVar
 
-from fastlin.kernels.arguments import Parameters, Rows, Samples, StepOptions
+import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from fastlin.kernels.arguments import FloatArray
+from fastlin.kernels.arguments import FloatArray, Parameters, Rows, Samples, StepOptions
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-SgdSteps: TypeAlias = (
-    "Callable[[Samples, NDArray[np.int64], Parameters, StepOptions, NDArray[np.float64], int],"
-    " None]"
-)
-LossGradient: TypeAlias = (
-    "Callable[[Samples, FloatArray, FloatArray, int],"
-    " tuple[float, NDArray[np.float64], NDArray[np.float64]]]"
-)
-Score: TypeAlias = "Callable[[Samples, FloatArray, FloatArray, int], tuple[float, int]]"
-Logits: TypeAlias = "Callable[[Samples, FloatArray, FloatArray, int], FloatArray]"
+SgdSteps: TypeAlias = Callable[
+    [Samples, NDArray[np.int64], Parameters, StepOptions, NDArray[np.float64], int], None
+]
+LossGradient: TypeAlias = Callable[
+    [Samples, FloatArray, FloatArray, int], tuple[float, NDArray[np.float64], NDArray[np.float64]]
+]
+Score: TypeAlias = Callable[[Samples, FloatArray, FloatArray, int], tuple[float, int]]
+Logits: TypeAlias = Callable[[Samples, FloatArray, FloatArray, int], FloatArray]
 
 KERNEL_NAMES = ("sgd_steps", "loss_gradient", "score", "logits")
 """The functions of a backend; their contract is in :mod:`fastlin.kernels.reference`."""

@@ -11,16 +11,12 @@ Averaging: Polyak and Juditsky, "Acceleration of stochastic approximation by ave
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fastlin.kernels.arguments import Parameters, Samples, StepOptions
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastlin.kernels.arguments import FloatArray
+from fastlin.kernels.arguments import FloatArray, Parameters, Samples, StepOptions
 
 ROWS_AT_ONCE = 1024
 """Rows that a full pass converts at a time, so that memory stays small."""
