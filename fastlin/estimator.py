@@ -351,7 +351,10 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         options = Options(self)
         with input_errors():
             backend = check_options(self)
-            data = read(self, X, y, sample_weight, X_val, y_val)
+            # A nan or an infinity shows in the losses, without another pass over the rows; but not
+            # in those of a validation set, of which early stopping would take another model.
+            looks_first = options.early_stopping and X_val is None
+            data = read(self, X, y, sample_weight, X_val, y_val, finite=looks_first)
             generator, told = options.generator(), {"X": X, "y": y, "sample_weight": sample_weight}
             has_callbacks = bool(getattr(self, "_skl_callbacks", None))
             if data.validation is None and options.early_stopping:
@@ -370,8 +373,6 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
                 if epochs:
                     generator = options.generator(epochs)  # draws new orders
                 before = self._state.begun_anew(epochs)
-            elif options.descends and self.input_scale is None:
-                look_at_features(data.rows, data.weights)
             names = ("n_features_in_", "feature_names_in_")
             visible = {name: getattr(self, name) for name in names if hasattr(self, name)}
             visible["classes_"] = data.classes
@@ -381,7 +382,16 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
                 return FitTasks(owner, n_epochs, told, lambda: {**visible, "_state": now()})
 
             tasks = tasks_of if has_callbacks else None
-            learned = learn(options, backend, data, before, generator, tasks_of=tasks)
+            try:
+                with np.errstate(invalid="ignore"):
+                    if before is None and options.descends and self.input_scale is None:
+                        look_at_features(data.rows, data.weights)
+                    learned = learn(options, backend, data, before, generator, tasks_of=tasks)
+            except Exception:
+                check_rows(self, X)  # raises its own error if they are the reason
+                raise
+            if not (looks_first or learned.saw_all):
+                check_rows(self, X)
             self._adopt(learned, data.classes)
         if not options.early_stopping:
             tell_what_was_seen(options, backend, data, learned)

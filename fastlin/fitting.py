@@ -40,12 +40,16 @@ from fastlin.training_set import Options, TrainingSet
 
 @dataclass(frozen=True)
 class Learned:
-    """The result of a run."""
+    """The result of a run.
+
+    ``saw_all`` says whether every row has had a finite loss, so that none holds nan or infinity.
+    """
 
     state: State
     history: History
     backend: str
     learning_rate: float
+    saw_all: bool = False
 
 
 @dataclass(frozen=True)
@@ -160,6 +164,7 @@ def learn(
     else:
         history = minimize(problem, parameters)
         learned = solved(options, problem, parameters, history)
+        learned = replace(learned, saw_all=counted_rows(data.weights) is None)
     if tasks is not None:
         tasks.end()
     return learned
@@ -250,7 +255,13 @@ def _descend(
         step_size=step_size if measures else None,
         trained_with=_trained_with(options, problem),
     )
-    return Learned(state, history, problem.backend.name, step_size.learning_rate)
+    saw_all = (
+        counted is None
+        and not options.drop_last
+        and history.stopped_step + 1 >= history.steps_per_epoch
+        and history.stop_reason != "divergence"
+    )
+    return Learned(state, history, problem.backend.name, step_size.learning_rate, saw_all)
 
 
 def tell_what_was_seen(

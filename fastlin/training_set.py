@@ -107,9 +107,20 @@ def check_options(estimator: Any) -> Backend:
     return get_backend(estimator.backend)
 
 
-def read(estimator: Any, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any) -> TrainingSet:
-    """Check the arguments of ``fit``, and set the estimator's number and names of the features."""
-    rows, labels = check_rows_and_labels(estimator, X, y, reset=True)
+def read(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    X_val: Any,
+    y_val: Any,
+    finite: bool = True,
+) -> TrainingSet:
+    """Check the arguments of ``fit``, and set the estimator's number and names of the features.
+
+    Unless ``finite``, the rows of ``X`` may hold nan and infinity.
+    """
+    rows, labels = check_rows_and_labels(estimator, X, y, reset=True, finite=finite)
     weights = check_weights(rows, labels, sample_weight, estimator.class_weight)
     classes = np.unique(labels)
     require_two_classes(classes)

@@ -87,16 +87,25 @@ def require_penalty(l2: float, dtype: np.dtype[Any]) -> None:
 
 
 def check_rows_and_labels(
-    estimator: BaseEstimator, X: ArrayLike, y: ArrayLike, reset: bool
+    estimator: BaseEstimator, X: ArrayLike, y: ArrayLike, reset: bool, finite: bool = True
 ) -> tuple[Rows, NDArray[Any]]:
-    """Return rows ``(n, d)`` and labels ``(n,)``; ``reset`` records the features' names."""
+    """Return rows ``(n, d)`` and labels ``(n,)``; ``reset`` records the features' names.
+
+    ``finite``: see :func:`check_rows`.
+    """
     labels = read_labels(y)
     require_one_a_row(labels)
     require_whole(labels)
     with _reading_rows(X, "X") as (rows, dtype):
         require_one_a_row(labels, "y", rows.shape[0])
         checked, labels = validate_data(
-            estimator, rows, labels, reset=reset, dtype=[dtype], accept_sparse="csr"
+            estimator,
+            rows,
+            labels,
+            reset=reset,
+            dtype=[dtype],
+            accept_sparse="csr",
+            ensure_all_finite=finite,
         )
     return as_rows(checked), labels
 

@@ -1,0 +1,98 @@
+"""A nan or an infinity in the training rows is an error, though no pass looks for it at first."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from fastlin import LogisticRegression
+from fastlin.errors import InputError
+from fastlin.kernels import BACKEND_NAMES, backends
+
+N, D = 300, 6
+RATES = ({"learning_rate": 0.1}, {"momentum": 0.9}, {"solver": "lbfgs"})
+SCALES: tuple[Any, ...] = (None, "standard", "minmax", (0.5, 2.0))
+MORE: tuple[dict[str, Any], ...] = (
+    {},
+    {"drop_last": True},
+    {"early_stopping": True},
+    {"max_epochs": 1},
+    {"callbacks": [lambda progress: True], "checks_per_epoch": 4},
+    {"l2": 0.0},
+)
+WEIGHTS = (None, "some", "none for the row")
+CASES = list(itertools.product(RATES, SCALES, MORE, WEIGHTS))
+
+
+def model(**options: Any) -> LogisticRegression:
+    return LogisticRegression(**{"max_epochs": 3, "random_state": 0, "batch_size": 64, **options})
+
+
+@pytest.mark.parametrize("name", BACKEND_NAMES)
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("form", ["float32", "float64", "sparse"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_it_is_found_whatever_the_options(name: str, k: int, form: str, value: float) -> None:
+    if not backends()[name].available:
+        pytest.skip(f"backend {name!r} is not available")
+    generator = random.Random(f"{name} {k} {form} {value}")
+    said = "NaN" if np.isnan(value) else "infinity"
+    for rate, scale, more, weights in generator.sample(CASES, 8):
+        rows = np.random.default_rng(k).normal(size=(N, D))
+        row, column = generator.randrange(N), generator.randrange(D)
+        rows[row, column] = value
+        sample_weight = None if weights is None else np.linspace(0.5, 1.5, N)
+        if weights == "none for the row":
+            sample_weight[row] = 0
+        options = {"backend": name, "input_scale": scale, **rate, **more}
+        X: Any = rows.astype("float32" if form == "float32" else "float64")
+        where = f", the first in row {row} .*, column {column}"
+        if form == "sparse":
+            X, where = csr_array(rows), ""
+            if isinstance(scale, str) or scale:
+                options["input_scale"] = (0, 2.0)
+        if options.get("solver") == "lbfgs":
+            options.pop("drop_last", None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(InputError, match=f"^Input X contains {said}.*{where}"):
+                model(**options).fit(X, np.arange(N) % k, sample_weight)
+
+
+def test_the_model_stays_as_it_was() -> None:
+    rows, labels = np.random.default_rng(0).normal(size=(N, D)), np.arange(N) % 2
+    trained = model(backend="numpy").fit(rows, labels)
+    before = trained.coef_.copy()
+    rows[-1, -1] = np.nan
+    with pytest.raises(InputError, match="contains NaN"):
+        trained.fit(rows, labels)
+    np.testing.assert_array_equal(trained.coef_, before)
+
+
+def test_rows_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is the point of it: the pass over 60 000 rows takes as long as an epoch."""
+    from sklearn.utils import validation
+
+    looked: list[str] = []
+    real = validation._assert_all_finite
+
+    def look(X: Any, *arguments: Any, **options: Any) -> None:
+        allowed = options.get("allow_nan")
+        if np.ndim(X) == 2:
+            looked.append(str(allowed))
+        real(X, *arguments, **options)
+
+    monkeypatch.setattr(validation, "_assert_all_finite", look)
+    rows, labels = np.random.default_rng(0).normal(size=(N, D)), np.arange(N) % 2
+    for options in ({"learning_rate": 0.1}, {}, {"solver": "lbfgs"}):
+        trained = model(backend="numpy", **options).fit(rows, labels)
+        trained.predict(rows)
+        assert looked == [], options
+    model(backend="numpy", drop_last=True).fit(rows, labels)
+    assert len(looked) == 1
