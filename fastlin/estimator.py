@@ -22,7 +22,8 @@ from sklearn.utils.validation import check_is_fitted
 from fastlin.callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from fastlin.errors import InputError, shown
 from fastlin.fitting import Learned, learn, tell_what_was_seen
-from fastlin.kernels import BACKEND_NAMES, get_backend
+from fastlin.kernels import BACKEND_NAMES, find_backend, get_backend
+from fastlin.kernels.blocking import PANEL
 from fastlin.kernels.reference import predicted
 from fastlin.replacement import learner_of
 from fastlin.rows.labels import locate, read_labels
@@ -525,11 +526,14 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         check_is_fitted(self)
         with input_errors():
             rows = check_rows(self, X, finite=False)
-        backend = get_backend(self.backend)
         # A model whose weights were assigned has no scale.
         scale = self._state.scale or InputScale.from_option(None, rows)
         model = self.coef_, self.intercept_, scale
-        n_threads = Options(self).threads(backend)
+        if rows.shape[0] <= PANEL:  # what one thread does
+            backend, n_threads = find_backend(self.backend), 1
+        else:
+            backend = get_backend(self.backend)
+            n_threads = Options(self).threads(backend)
         with input_errors():
             # A logit of nan or infinity has the rows checked for them.
             found = logits(backend, rows, *model, n_threads, lambda: check_rows(self, X))
@@ -564,7 +568,18 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         (n, k)
             In the order of ``classes_``; each row sums to 1.
         """
-        return np.asarray(np.exp(self.predict_log_proba(X)))
+        from scipy.special import expit
+
+        logits = self.decision_function(X)
+        with np.errstate(over="ignore", under="ignore"):
+            if logits.ndim == 1:
+                out = np.column_stack([expit(-logits), expit(logits)])
+            else:
+                # In place, and with one exponential of each logit.
+                out = np.subtract(logits, logits.max(axis=1, keepdims=True), out=logits)
+                np.exp(out, out=out)
+                out /= out.sum(axis=1, keepdims=True)
+        return np.asarray(out.astype(self.coef_.dtype, copy=False))
 
     @numpys_defaults
     def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from fastlin.kernels.arguments import CsrRows, DenseRows, Parameters, Rows, Samples, StepOptions
 from fastlin.kernels.record import KERNEL_NAMES, Backend
-from fastlin.kernels.table import BACKEND_NAMES, backends, get_backend, load_backend
+from fastlin.kernels.table import BACKEND_NAMES, backends, find_backend, get_backend, load_backend
 from fastlin.kernels.thread_limits import default_n_threads
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "StepOptions",
     "backends",
     "default_n_threads",
+    "find_backend",
     "get_backend",
     "load_backend",
 ]

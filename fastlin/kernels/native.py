@@ -19,6 +19,7 @@ from fastlin.kernels.arguments import CsrRows, DenseRows, Parameters, Samples, S
 from fastlin.kernels.blocking import REGISTERS, Registers, dense_blocking, sparse_blocking
 from fastlin.kernels.interrupts import interruptible, stop_word
 from fastlin.kernels.record import Backend
+from fastlin.rows.interface import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,6 +172,21 @@ def logits(
     return out
 
 
+# By type, whose name would take NumPy longer to spell than all else here.
+_C_TYPES = {
+    np.dtype(np.float64): "double *",
+    np.dtype(np.int64): "int64_t *",
+    np.dtype(np.int32): "int32_t *",
+}
+_TYPE_CODES = {
+    np.dtype(np.uint8): int(lib.FASTLIN_UINT8),
+    np.dtype(np.float32): int(lib.FASTLIN_FLOAT32),
+    np.dtype(np.float64): int(lib.FASTLIN_FLOAT64),
+    np.dtype(np.int32): int(lib.FASTLIN_INT32),
+    np.dtype(np.int64): int(lib.FASTLIN_INT64),
+}
+
+
 class _Arrays:
     """Pointers to NumPy arrays for the length of one call; keeps what they point to alive."""
 
@@ -298,7 +314,7 @@ def _dense_blocking(
         len(weights),
         n_order,
         batch_size or n_order,
-        (rows.dtype.name, weights.dtype.name),
+        (type_name(rows.dtype), type_name(weights.dtype)),
         _registers(),
         n_threads,
         steps=not a_pass,
@@ -344,20 +360,11 @@ def _csr_blocking(
 
 
 def _c_type(dtype: np.dtype[Any]) -> str:
-    return {"float64": "double *", "int64": "int64_t *", "int32": "int32_t *"}.get(
-        dtype.name, "void *"
-    )
+    return _C_TYPES.get(dtype, "void *")
 
 
 def _type_code(dtype: np.dtype[Any]) -> int:
-    codes = {
-        "uint8": lib.FASTLIN_UINT8,
-        "float32": lib.FASTLIN_FLOAT32,
-        "float64": lib.FASTLIN_FLOAT64,
-        "int32": lib.FASTLIN_INT32,
-        "int64": lib.FASTLIN_INT64,
-    }
-    return int(codes.get(dtype.name, -1))
+    return _TYPE_CODES.get(dtype, -1)
 
 
 def _check(status: int) -> None:

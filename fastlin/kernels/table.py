@@ -90,11 +90,19 @@ def get_backend(name: Any = "auto") -> Backend:
     BackendUnavailableError
         The backend cannot run here. Only ``"auto"`` falls back to another.
     """
+    return _limited(find_backend(name))
+
+
+def find_backend(name: Any) -> Backend:
+    """Return what :func:`get_backend` does, without asking for limits on the number of threads.
+
+    To ask takes longer than a prediction of one row.
+    """
     if name == "auto":
         for candidate in BACKEND_NAMES:
             if load_backend(candidate).available:
                 _tell_fallback(candidate)
-                return _limited(load_backend(candidate))
+                return load_backend(candidate)
     if name not in BACKEND_NAMES:
         expected = ", ".join(repr(known) for known in ("auto", *BACKEND_NAMES))
         raise InputError(f"backend {name!r} is unknown; choose one of {expected}")
@@ -104,4 +112,4 @@ def get_backend(name: Any = "auto") -> Backend:
             f"backend {name!r} is not available: {backend.reason}; {backend.remedy}, "
             "or choose backend 'auto'"
         )
-    return _limited(backend)
+    return backend

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.rows.interface import WEIGHT_TYPES, Rows
+from fastlin.rows.interface import WEIGHT_TYPES, Rows, type_name
 
 BYTES_OF_A_BLOCK = 2**27
 """Maximum memory of a block in the weights' type: large enough that starting a call takes at most
@@ -64,7 +64,7 @@ class DenseRows(Rows):
         values = self.values
         if values.size and values.strides[1] != values.itemsize:
             values = np.ascontiguousarray(values)
-        if dtype.name not in WEIGHT_TYPES.get(values.dtype.name, ()):
+        if type_name(dtype) not in WEIGHT_TYPES.get(type_name(values.dtype), ()):
             values = values.astype(dtype)
         return self if values is self.values else DenseRows(values)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
@@ -19,6 +20,12 @@ ROW_TYPES = ("uint8", "float32", "float64")
 
 WEIGHT_TYPES = {"uint8": ("float32", "float64"), "float32": ("float32",), "float64": ("float64",)}
 """Types of weights for which there are kernels, by type of rows; the first is the default."""
+
+
+@functools.cache
+def type_name(dtype: np.dtype[Any]) -> str:
+    """Return the name of a type, which NumPy spells anew each time, in microseconds."""
+    return dtype.name
 
 
 class Rows(ABC):

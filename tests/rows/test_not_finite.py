@@ -96,3 +96,41 @@ def test_rows_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert looked == [], options
     model(backend="numpy", drop_last=True).fit(rows, labels)
     assert len(looked) == 1
+
+
+def test_rows_that_need_no_check_are_predicted_as_others_are() -> None:
+    """Arrays of NumPy go to the kernels as they are; whatever is wrong with others is said."""
+    generator = np.random.default_rng(1)
+    rows, labels = generator.normal(size=(N, D)), np.arange(N) % 3
+    trained = model(backend="numpy").fit(rows, labels)
+    expected = trained.predict_proba(rows.tolist())
+    for same in (rows, np.asfortranarray(rows), rows.astype(">f8"), np.repeat(rows, 2, 0)[::2]):
+        np.testing.assert_allclose(trained.predict_proba(same), expected, rtol=1e-12)
+    for wrong, said in (
+        (rows[:, 1:], "X has 5 features, but LogisticRegression is expecting 6"),
+        (rows[0], "Reshape your data"),
+        (rows[:0], r"0 sample\(s\)"),
+        (rows + 0j, "Complex data not supported"),
+    ):
+        with pytest.raises(InputError, match=said):
+            trained.predict(wrong)
+    pandas = pytest.importorskip("pandas")
+    named = model(backend="numpy").fit(pandas.DataFrame(rows, columns=list("abcdef")), labels)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        named.predict(rows)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("k", [2, 3])
+def test_probabilities_are_the_exponentials_of_their_logarithms(dtype: str, k: int) -> None:
+    generator = np.random.default_rng(2)
+    rows = generator.normal(size=(N, D)).astype(dtype)
+    trained = model(backend="numpy").fit(rows, np.arange(N) % k)
+    trained.coef_ *= 40
+    given = trained.predict_proba(rows)
+    assert given.dtype == dtype
+    assert given.min() < 1e-9
+    np.testing.assert_allclose(given.sum(axis=1), 1, rtol=1e-6)
+    expected = np.exp(trained.predict_log_proba(rows).astype(np.float64))
+    error = 100 * np.finfo(dtype).eps * (1 + np.abs(np.log(expected)))
+    assert (np.abs(given - expected) <= error * expected).all()

@@ -8,6 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+LINE = 64
+"""Bytes of a cache line."""
+
+BLOCK = 2**16
+"""Bytes that are allocated at once, since a call on few rows needs a dozen small arrays."""
+
 
 class Memory:
     """The arrays of one call, which kernels get by their addresses.
@@ -18,14 +24,22 @@ class Memory:
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
         self._kept: list[NDArray[Any]] = []
+        self._next, self._stop = 0, 0  # what is left of the latest block
 
     def zeros(self, *shape: int, dtype: np.dtype[Any] | None = None) -> int:
-        """Return the address of zeros, 0 if there are none."""
-        if 0 in shape:
+        """Return the address of zeros on lines of their own, 0 if there are none."""
+        size = math.prod(shape) * (dtype or self.dtype).itemsize
+        if size == 0:
             return 0
-        array = aligned(shape, dtype or self.dtype)
-        self._kept.append(array)
-        return int(array.ctypes.data)
+        size += -size % LINE
+        if self._next + size > self._stop:
+            block = aligned((max(size, BLOCK),), np.dtype(np.uint8))
+            self._kept.append(block)
+            self._next = int(block.ctypes.data)
+            self._stop = self._next + block.size
+        address = self._next
+        self._next += size
+        return address
 
     def address(self, array: NDArray[Any] | None, dtype: Any = None) -> int:
         """Return where an array lies, C-ordered and aligned, 0 for None; it lives as long as this.
@@ -44,6 +58,6 @@ class Memory:
 def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return zeros that start on a cache line."""
     size = math.prod(shape) * dtype.itemsize
-    block = np.zeros(size + 64, np.uint8)
-    start = -block.ctypes.data % 64
+    block = np.zeros(size + LINE, np.uint8)
+    start = -block.ctypes.data % LINE
     return block[start : start + size].view(dtype).reshape(shape)

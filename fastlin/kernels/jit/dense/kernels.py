@@ -29,6 +29,7 @@ from fastlin.kernels.jit.dense.tiles import N_POINTERS
 from fastlin.kernels.jit.kind import Kind
 from fastlin.kernels.jit.matrix_unit import phases as unit_phases
 from fastlin.kernels.jit.passes import score_and_logits
+from fastlin.rows.interface import type_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -119,12 +120,13 @@ class _Call(Call):
         super().__init__(samples, weights, n_threads)
         self.rows = rows
         self.batch_size, self.n_order, self.steps = batch_size, n_order, steps
+        types = type_name(rows.dtype), type_name(weights.dtype)
         self.blocking = dense_blocking(
             self.d,
             self.k,
             n_order,
             batch_size,
-            (rows.dtype.name, weights.dtype.name),
+            types,
             self.registers,
             self.most_threads,
             steps=steps,
@@ -135,7 +137,7 @@ class _Call(Call):
         self.lanes, self.n_vectors = self.blocking.lanes, self.blocking.n_vectors
         self.n_threads = self.blocking.n_threads
         unit = "integers" if self.integers else "vectors"
-        self.product_kind = Kind(rows.dtype.name, weights.dtype.name, self.block, self.lanes, unit)
+        self.product_kind = Kind(*types, self.block, self.lanes, unit)
         self.kind = self.product_kind.without_rows
         # For each packed lane the feature it holds, or -1: (n_vectors, lanes).
         features = np.arange(self.n_vectors * self.lanes).reshape(-1, self.lanes)
