@@ -50,7 +50,8 @@ over blocks, slices, panels and steps, in ``logits.py``, ``gradient.py`` and ``r
   its phases: each phase is compiled once, not copied into the run and compiled there again.
 - A kernel is compiled for a :class:`.Kind`, the types and sizes that it is for, which is bound to
   it as ``this_kind`` (:func:`.compiled.compile_body`). So one source serves all types, and the kind
-  tells each intrinsic what to emit.
+  tells each intrinsic what to emit. The runs over dense rows and the residuals read no row, so they
+  are compiled for the weights alone (:attr:`.Kind.without_rows`), and serve all rows.
 
 **The same bits at any number of threads.** Blocks and slices follow from the shape, the types and
 the registers, never from the threads. A logit is the sum of the slices' parts, from the first to
