@@ -25,6 +25,7 @@ from fastlin.fitting import Learned, learn, tell_what_was_seen
 from fastlin.kernels import BACKEND_NAMES, find_backend, get_backend
 from fastlin.kernels.blocking import PANEL
 from fastlin.kernels.reference import predicted
+from fastlin.parameter_checks import input_errors, numpys_defaults
 from fastlin.replacement import learner_of
 from fastlin.rows.labels import locate, read_labels
 from fastlin.rows.scaling import InputScale
@@ -32,9 +33,7 @@ from fastlin.rows.validation import (
     check_rows,
     check_rows_and_labels,
     check_weights,
-    input_errors,
     labels_and_weights,
-    numpys_defaults,
     require_same_model,
     require_two_classes,
 )

@@ -11,11 +11,12 @@ import numpy as np
 from fastlin.callbacks import FitTasks
 from fastlin.kernels import Backend, Parameters, Samples
 from fastlin.kernels.reference import predicted
+from fastlin.parameter_checks import require_penalty
 from fastlin.results.history import History
 from fastlin.rows.row_weights import counted_rows
 from fastlin.rows.samples import encode_labels, make_samples, weight_type
 from fastlin.rows.scaling import InputScale
-from fastlin.rows.validation import require_penalty, require_representable
+from fastlin.rows.validation import require_representable
 from fastlin.solvers.batches import Batches
 from fastlin.solvers.continuing import (
     RATE_DEPENDS_ON,

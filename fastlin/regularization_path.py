@@ -14,7 +14,7 @@ from fastlin.errors import InputError, shown
 from fastlin.estimator import LogisticRegression
 from fastlin.fitting import prepare, solved, tell_what_was_seen
 from fastlin.kernels import Parameters
-from fastlin.rows.validation import input_errors, numpys_defaults
+from fastlin.parameter_checks import input_errors, numpys_defaults
 from fastlin.solvers.curvature import Curvature
 from fastlin.solvers.lbfgs import Solution, solve
 from fastlin.solvers.objective import Objective

@@ -13,14 +13,13 @@ from sklearn.utils import check_random_state
 
 from fastlin.callbacks import print_epoch
 from fastlin.kernels import Backend, get_backend
+from fastlin.parameter_checks import check_parameters, require_callables
 from fastlin.rows.interface import Rows
 from fastlin.rows.validation import (
-    check_parameters,
     check_rows_and_labels,
     check_validation_set,
     check_weights,
     class_weights_of,
-    require_callables,
     require_two_classes,
     split_validation_set,
 )

@@ -2,6 +2,8 @@
 
 Same contract. What differs: sums are in another order, and the weights are copied into a packed
 layout for the length of a call.
+
+The file is long because all that crosses from Python to C crosses here.
 """
 
 from __future__ import annotations
