@@ -8,6 +8,7 @@ The file is long because all that crosses from Python to C crosses here.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from pathlib import Path
@@ -172,21 +173,6 @@ def logits(
         )
     )
     return out
-
-
-# By type, whose name would take NumPy longer to spell than all else here.
-_C_TYPES = {
-    np.dtype(np.float64): "double *",
-    np.dtype(np.int64): "int64_t *",
-    np.dtype(np.int32): "int32_t *",
-}
-_TYPE_CODES = {
-    np.dtype(np.uint8): int(lib.FASTLIN_UINT8),
-    np.dtype(np.float32): int(lib.FASTLIN_FLOAT32),
-    np.dtype(np.float64): int(lib.FASTLIN_FLOAT64),
-    np.dtype(np.int32): int(lib.FASTLIN_INT32),
-    np.dtype(np.int64): int(lib.FASTLIN_INT64),
-}
 
 
 class _Arrays:
@@ -361,12 +347,23 @@ def _csr_blocking(
     }
 
 
+@functools.cache
 def _c_type(dtype: np.dtype[Any]) -> str:
-    return _C_TYPES.get(dtype, "void *")
+    return {"float64": "double *", "int64": "int64_t *", "int32": "int32_t *"}.get(
+        dtype.name, "void *"
+    )
 
 
+@functools.cache
 def _type_code(dtype: np.dtype[Any]) -> int:
-    return _TYPE_CODES.get(dtype, -1)
+    codes = {
+        "uint8": lib.FASTLIN_UINT8,
+        "float32": lib.FASTLIN_FLOAT32,
+        "float64": lib.FASTLIN_FLOAT64,
+        "int32": lib.FASTLIN_INT32,
+        "int64": lib.FASTLIN_INT64,
+    }
+    return int(codes.get(dtype.name, -1))
 
 
 def _check(status: int) -> None:
