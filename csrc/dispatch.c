@@ -99,12 +99,13 @@ const char *fastlin_compiler(void) {
 static int run(request ask) {
     const fastlin_samples *samples = ask.samples;
     int columns = samples->row_starts ? samples->index_type : NO_COLUMNS;
-    bool wanted = ask.blocking->matrix_unit;
+    bool unit = ask.blocking->matrix_unit, classes = ask.blocking->classes_in_lanes;
     fastlin_instruction_set();
     for (const instruction_set *set = chosen; set < instruction_sets + N_SETS; set++)
         for (const kernels *of = set->of_pairs; of->rows != NO_MORE; of++) {
             if (of->rows != samples->row_type || of->weights != samples->weight_type) continue;
-            if (of->columns != columns || of->matrix_unit != wanted) continue;
+            if (of->columns != columns || of->matrix_unit != unit) continue;
+            if (of->classes_in_lanes != classes) continue;
             if (ask.n_order == 0) return FASTLIN_OK;
             return is_pass(&ask) ? of->pass(&ask) : of->descend(&ask);
         }

@@ -1,21 +1,26 @@
-/* One pair's entry in the table of an instruction set: see family.h. */
-{
+/* One pair's entries in the table of an instruction set: see family.h. */
 #if ROW_IS_UINT8
-    FASTLIN_UINT8,
+#define ROW_TYPE FASTLIN_UINT8
 #else
-    sizeof(ROW) == 8 ? FASTLIN_FLOAT64 : FASTLIN_FLOAT32,
+#define ROW_TYPE (sizeof(ROW) == 8 ? FASTLIN_FLOAT64 : FASTLIN_FLOAT32)
 #endif
-    WEIGHT_IS_DOUBLE ? FASTLIN_FLOAT64 : FASTLIN_FLOAT32,
 #if defined(COLUMN)
-    sizeof(COLUMN) == 8 ? FASTLIN_INT64 : FASTLIN_INT32,
+#define COLUMN_TYPE (sizeof(COLUMN) == 8 ? FASTLIN_INT64 : FASTLIN_INT32)
 #else
-    NO_COLUMNS,
+#define COLUMN_TYPE NO_COLUMNS
 #endif
-    MATRIX_UNIT,
-    NAME(descend),
+#define WEIGHT_TYPE (WEIGHT_IS_DOUBLE ? FASTLIN_FLOAT64 : FASTLIN_FLOAT32)
+
+{ROW_TYPE, WEIGHT_TYPE, COLUMN_TYPE, MATRIX_UNIT, false, NAME(descend),
 #if MATRIX_UNIT
-    NULL,
+ NULL},
 #else
-    NAME(pass),
+ NAME(pass)},
 #endif
-},
+#if !MATRIX_UNIT && !defined(COLUMN)
+    {ROW_TYPE, WEIGHT_TYPE, COLUMN_TYPE, MATRIX_UNIT, true, NAME(descend_many), NULL},
+#endif
+
+#undef ROW_TYPE
+#undef COLUMN_TYPE
+#undef WEIGHT_TYPE

@@ -36,6 +36,20 @@
 #include "dense/panels.h"
 #endif
 #include "dense/run.h"
+#if !MATRIX_UNIT
+#include "many_classes/layout.h"
+#include "many_classes/memory.h"
+#include "many_classes/products.h"
+#include "many_classes/phases.h"
+#include "many_classes/run.h"
+#undef FEATURES_OF_A_SUM
+#undef GROUP
+#undef IN_TURN
+#undef MANY_OWN
+#undef MANY_RUN
+#undef MANY_SHAPE
+#undef MOST_WIDE
+#endif
 #undef EACH_SHAPE
 #undef ROWS_IN_REGISTER
 #undef MOST_SUMS

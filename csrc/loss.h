@@ -4,6 +4,12 @@
  * PANEL rows next to each other, so a vector holds one class of LANES independent rows.
  */
 
+/* The softmax's losses of LANES rows, times their weights: of each the sum of the exponentials of
+ * its logits less the largest, that one, and its label's logit. */
+INLINE V NAME(softmax_losses)(V total, V largest, V of_label, V weight) {
+    return weight * (NAME(log)(total) + (largest - of_label));
+}
+
 /* Losses of n_rows <= LANES rows, times row_weight (LANES). z: their logits, which with `gradient`
  * become row_weight * dC/dz. labels: (n_rows). Lanes after the last row have weight 0. */
 INLINE V NAME(cross_entropy)(int64_t k, WEIGHT *z, const int32_t *labels, int64_t n_rows,
@@ -30,7 +36,7 @@ INLINE V NAME(cross_entropy)(int64_t k, WEIGHT *z, const int32_t *labels, int64_
         if (gradient) *(V *)(z + c * PANEL) = exponential;
         total += exponential;
     }
-    V losses = weight * (NAME(log)(total) + (largest - *(const V *)of_label));
+    V losses = NAME(softmax_losses)(total, largest, *(const V *)of_label, weight);
     if (!gradient) return losses;
     V factor = weight / total;
     for (int64_t c = 0; c < k; c++) *(V *)(z + c * PANEL) *= factor;

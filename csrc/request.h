@@ -41,9 +41,10 @@ typedef struct {
 
 /* The kernels of a pair of types. Each returns a fastlin_status; there is at least one row. */
 typedef struct {
-    int rows, weights; /* fastlin_type; NO_MORE after a table's last */
-    int columns;       /* fastlin_type of sparse rows' columns, or NO_COLUMNS: dense */
-    bool matrix_unit;  /* whether it multiplies; such kernels make no passes */
+    int rows, weights;     /* fastlin_type; NO_MORE after a table's last */
+    int columns;           /* fastlin_type of sparse rows' columns, or NO_COLUMNS: dense */
+    bool matrix_unit;      /* whether it multiplies; such kernels make no passes */
+    bool classes_in_lanes; /* whether vectors hold classes; neither do these */
     int (*descend)(const request *); /* steps, or the gradient over all rows */
     int (*pass)(const request *);    /* the score of all rows, or their logits */
 } kernels;

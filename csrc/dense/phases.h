@@ -22,21 +22,27 @@ static void NAME(gather)(const RUN *run, int64_t first, int64_t n_rows, const RO
     }
 }
 
-/* The panel that begins at a position; `buffer`, 0 or 1, holds its rows. */
-static NAME(panel) NAME(panel_at)(const RUN *run, OWN *own, int64_t first, int buffer) {
-    const request *ask = run->ask;
+/* The panel that begins at a position, without its rows. */
+static NAME(panel) NAME(bounds_of_panel)(const request *ask, int64_t first) {
     if (first >= ask->n_order) return (NAME(panel)){.first = first};
     int64_t step = first / ask->batch_size, batch_first = step * ask->batch_size;
     int64_t n_batch_rows = batch_rows(ask, batch_first);
     int64_t n_rows = at_most(batch_first + n_batch_rows - first, PANEL);
-    NAME(gather)(run, first, n_rows, own->rows[buffer], own->short_rows[buffer]);
     return (NAME(panel)){.first = first,
                          .n_rows = n_rows,
                          .step = step,
                          .n_batch_rows = n_batch_rows,
                          .begins_batch = first == batch_first,
-                         .ends_batch = first + n_rows == batch_first + n_batch_rows,
-                         .rows = (const ROW *const *)own->rows[buffer]};
+                         .ends_batch = first + n_rows == batch_first + n_batch_rows};
+}
+
+/* The panel that begins at a position; `buffer`, 0 or 1, holds its rows. */
+static NAME(panel) NAME(panel_at)(const RUN *run, OWN *own, int64_t first, int buffer) {
+    NAME(panel) panel = NAME(bounds_of_panel)(run->ask, first);
+    if (panel.n_rows == 0) return panel;
+    NAME(gather)(run, first, panel.n_rows, own->rows[buffer], own->short_rows[buffer]);
+    panel.rows = (const ROW *const *)own->rows[buffer];
+    return panel;
 }
 
 /* ---------------------------------------------------------------- A */

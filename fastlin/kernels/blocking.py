@@ -168,6 +168,9 @@ VECTORS_OF_A_UNIT = 4
 UNIT_CLASSES, UNIT_PRODUCTS = 8, 1024
 """Classes, and rows times classes, from which on a matrix unit is worth laying out its operands."""
 
+MANY_CLASSES = 64
+"""Classes from which on vectors hold classes."""
+
 RESIDUALS_OF_ONE = 8192
 """Logits of a panel up to which every thread computes all residuals itself, sooner than the threads
 could share them and meet at one more barrier."""
@@ -189,6 +192,8 @@ class DenseBlocking:
         Vectors of features, the last one filled up or overlapping the one before.
     n_slices : int
         Slices of the features; bits depend on it.
+    classes_in_lanes : bool
+        Whether vectors hold classes rather than features, for which only C has kernels so far.
     shares_residuals : bool
         Whether several threads share the residuals of a panel.
     n_threads : int
@@ -203,6 +208,7 @@ class DenseBlocking:
     n_blocks: int
     n_vectors: int
     n_slices: int
+    classes_in_lanes: bool
     shares_residuals: bool
     n_threads: int
     micro_kernel: MicroKernel
@@ -296,6 +302,7 @@ def dense_blocking(
         n_blocks=n_blocks,
         n_vectors=n_vectors,
         n_slices=n_slices,
+        classes_in_lanes=steps and not unit and n_classes >= MANY_CLASSES,
         shares_residuals=n_blocks * block * PANEL > RESIDUALS_OF_ONE,
         n_threads=useful_threads(
             rows * products_of_a_row / (speed * WORK_OF_A_THREAD),

@@ -311,6 +311,7 @@ def _dense_blocking(
     return {
         "n_threads": blocking.n_threads,
         "matrix_unit": blocking.matrix_unit,
+        "classes_in_lanes": blocking.classes_in_lanes,
         "shares_residuals": blocking.shares_residuals,
         "block": blocking.block,
         "n_slices": blocking.n_slices,

@@ -1,0 +1,136 @@
+/* The layout of the weights and logits of many classes.
+ *
+ * Vectors hold classes. A slice of the classes is two or three vectors wide, as many as a
+ * micro-kernel takes at once, and slices depend on the shape alone, as the bits do. Packed weights:
+ * [slice][feature][class in slice], zero where there is no such feature or class. With vectors of
+ * two classes:
+ *
+ *     slice of classes 0 to 5                 slice of classes 6 to 9
+ *     | f0 c0-5 | f1 c0-5 | f2 c0-5 | ...     | f0 c6-9 | f1 c6-9 | f2 c6-9 | ...
+ *
+ * Logits and residuals of a panel: [slice][row][class in slice], so that both are the operand of
+ * a product that the micro-kernels read from front to back.
+ */
+#define MOST_WIDE 3 /* vectors of a slice */
+/* Rows, or features, of a micro-kernel. Its sums, this times MOST_WIDE, leave registers for one row
+ * of a slice and one broadcast number. */
+#define GROUP (REGISTERS >= 32 ? 8 : 4)
+
+typedef struct {
+    int64_t d, k;
+    int64_t d_padded;  /* whole groups of features */
+    int64_t n_vectors; /* of classes */
+    int64_t n_slices;
+} NAME(many_shape);
+#define MANY_SHAPE NAME(many_shape)
+
+static MANY_SHAPE NAME(many_shape_of)(const request *ask) {
+    MANY_SHAPE shape = {.d = ask->samples->n_features, .k = ask->parameters->n_classes};
+    shape.d_padded = round_up(shape.d, GROUP);
+    shape.n_vectors = round_up(shape.k, LANES) / LANES;
+    shape.n_slices = (shape.n_vectors + MOST_WIDE - 1) / MOST_WIDE;
+    return shape;
+}
+
+/* A slice: its first vector, and its width in vectors. */
+typedef struct {
+    int64_t first, width;
+} NAME(slice);
+
+INLINE NAME(slice) NAME(slice_at)(const MANY_SHAPE *shape, int64_t slice) {
+    int64_t first = shape->n_vectors * slice / shape->n_slices;
+    return (NAME(slice)){first, shape->n_vectors * (slice + 1) / shape->n_slices - first};
+}
+
+/* Index of a class in the logits of a row of a panel. */
+INLINE int64_t NAME(logit_at)(const MANY_SHAPE *shape, int64_t c, int64_t row) {
+    int64_t vector = c / LANES;
+    NAME(slice) of = NAME(slice_at)(shape, ((vector + 1) * shape->n_slices - 1) / shape->n_vectors);
+    return of.first * PANEL * LANES + row * of.width * LANES + c - of.first * LANES;
+}
+
+/* Numbers in packed weights before a slice, or in all if `vector` is n_vectors. */
+INLINE int64_t NAME(packed_before)(const MANY_SHAPE *shape, int64_t vector) {
+    return vector * shape->d_padded * LANES;
+}
+
+/* A thread's groups in a slice. The groups of all slices are laid end to end and divided by their
+ * work, so a thread has some whole slices, and shares at most its first and its last. */
+typedef struct {
+    int64_t first, stop;
+} NAME(groups);
+
+INLINE NAME(groups) NAME(groups_of)(const MANY_SHAPE *shape, NAME(slice) slice, int64_t n_groups,
+                                    int64_t thread, int64_t n_threads) {
+    int64_t work = shape->n_vectors * n_groups, before = slice.first * n_groups;
+    int64_t from = work * thread / n_threads - before,
+            to = work * (thread + 1) / n_threads - before;
+    return (NAME(groups)){
+        at_least(0, at_most(n_groups, (from + slice.width - 1) / slice.width)),
+        at_least(0, at_most(n_groups, (to + slice.width - 1) / slice.width)),
+    };
+}
+
+/* ---------------------------------------------------------------- transposing */
+
+/* Lane of the shuffled pair (a, b) that comes to a lane of a's and b's lanes in turn; `half`: 0 for
+ * the lower lanes, 1 for the upper ones. */
+#define IN_TURN(lane, half) ((lane) % 2 * LANES + (lane) / 2 + (half) * (LANES / 2))
+
+/* Lay the lanes of n vectors, a power of two, in turn: [vector][lane] becomes [lane][vector]. */
+INLINE void NAME(transpose)(const int n, V *a) {
+    UNROLL for (int done = 1; done < n; done *= 2) {
+        V b[LANES > GROUP ? LANES : GROUP];
+        UNROLL for (int i = 0; i < n / 2; i++) {
+            b[2 * i] = SHUFFLE(I, a[i], a[i + n / 2], EACH_LANE(IN_TURN, 0));
+            b[2 * i + 1] = SHUFFLE(I, a[i], a[i + n / 2], EACH_LANE(IN_TURN, 1));
+        }
+        UNROLL for (int i = 0; i < n; i++)
+            a[i] = b[i];
+    }
+}
+
+INLINE void NAME(store)(WEIGHT *p, V v) {
+    *(NAME(unaligned) *)p = v;
+}
+
+/* Copy the weights (k, d) of LANES features and a vector of classes to packed weights, or back. */
+INLINE void NAME(pack_block)(const MANY_SHAPE *shape, WEIGHT *packed, WEIGHT *weights,
+                             NAME(slice) slice, int64_t vector, int64_t feature, bool back) {
+    int64_t c = vector * LANES, stride = slice.width * LANES, d = shape->d;
+    WEIGHT *inside = packed + NAME(packed_before)(shape, slice.first) + feature * stride + c -
+                     slice.first * LANES;
+    WEIGHT *outside = weights + c * d + feature;
+    int64_t n_features = at_most(LANES, d - feature), n_classes = at_most(LANES, shape->k - c);
+    if (n_features < LANES || n_classes < LANES) {
+        for (int64_t i = 0; i < n_classes; i++)
+            for (int64_t j = 0; j < n_features; j++) {
+                if (back)
+                    outside[i * d + j] = inside[j * stride + i];
+                else
+                    inside[j * stride + i] = outside[i * d + j];
+            }
+        return;
+    }
+    WEIGHT *from = back ? inside : outside, *to = back ? outside : inside;
+    int64_t from_stride = back ? stride : d, to_stride = back ? d : stride;
+    V block[LANES];
+    UNROLL for (int i = 0; i < LANES; i++)
+        block[i] = NAME(load)(from + i * from_stride);
+    NAME(transpose)(LANES, block);
+    UNROLL for (int i = 0; i < LANES; i++)
+        NAME(store)(to + i * to_stride, block[i]);
+}
+
+/* Copy a thread's part of weights (k, d) to packed weights, or back. */
+static void NAME(pack_part)(const MANY_SHAPE *shape, WEIGHT *packed, WEIGHT *weights,
+                            int64_t thread, int64_t n_threads, bool back) {
+    int64_t n_blocks = (shape->d + LANES - 1) / LANES;
+    for (int64_t s = 0; s < shape->n_slices; s++) {
+        NAME(slice) slice = NAME(slice_at)(shape, s);
+        NAME(groups) part = NAME(groups_of)(shape, slice, n_blocks, thread, n_threads);
+        for (int64_t v = slice.first; v < slice.first + slice.width; v++)
+            for (int64_t b = part.first; b < part.stop; b++)
+                NAME(pack_block)(shape, packed, weights, slice, v, b * LANES, back);
+    }
+}

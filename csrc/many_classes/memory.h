@@ -1,0 +1,79 @@
+/* The memory of a call of many classes. */
+
+/* One thread's. */
+typedef struct {
+    int32_t *labels;      /* [PANEL] */
+    WEIGHT *row_weight;   /* [PANEL] */
+    WEIGHT *residual_sum; /* (classes) over the batch; only of the slices that it has a part of */
+} NAME(many_own);
+#define MANY_OWN NAME(many_own)
+
+/* (classes): padded to whole vectors. */
+typedef struct {
+    const request *ask;
+    MANY_SHAPE shape;
+    int64_t n_threads;
+    arena memory;
+    barrier *barrier;
+    MANY_OWN *own;                        /* (n_threads) */
+    WEIGHT *weights, *velocity, *average; /* packed */
+    WEIGHT *shift, *gain;                 /* (d_padded) */
+    WEIGHT *gradient;                     /* packed; a batch of several panels */
+    double *gradient_sum;                 /* packed; without steps */
+    WEIGHT *rows[2];                      /* [group of rows][feature][row in group] each: panels */
+    ROW *zero_row;                        /* (d), in place of rows after a panel's last */
+    WEIGHT *residual;                     /* [slice][PANEL][class in slice] */
+    WEIGHT *losses;                       /* [PANEL] */
+    WEIGHT *offset;                       /* (classes): what the shift takes off every logit */
+    NAME(intercept) intercept;            /* (classes) */
+} NAME(many_run);
+#define MANY_RUN NAME(many_run)
+
+/* Place all arrays; called twice, first with an arena that only counts. */
+static void NAME(lay_out_many)(MANY_RUN *run) {
+    const request *ask = run->ask;
+    const fastlin_parameters *p = ask->parameters;
+    const MANY_SHAPE *shape = &run->shape;
+    arena *memory = &run->memory;
+    bool steps = ask->options;
+    int64_t packed = NAME(packed_before)(shape, shape->n_vectors);
+    int64_t classes = shape->n_vectors * LANES;
+    run->weights = take(memory, packed * sizeof(WEIGHT));
+    run->velocity = p->weights_velocity ? take(memory, packed * sizeof(WEIGHT)) : NULL;
+    run->average = p->weights_average ? take(memory, packed * sizeof(WEIGHT)) : NULL;
+    run->shift = ask->samples->shift ? take(memory, shape->d_padded * sizeof(WEIGHT)) : NULL;
+    run->gain = steps ? take(memory, shape->d_padded * sizeof(WEIGHT)) : NULL;
+    run->gradient = steps && ask->batch_size > PANEL ? take(memory, packed * sizeof(WEIGHT)) : NULL;
+    run->gradient_sum = steps ? NULL : take(memory, packed * sizeof(double));
+    int64_t most_rows = round_up(at_most(at_most(ask->batch_size, ask->n_order), PANEL), GROUP);
+    for (int i = 0; i < 2; i++)
+        run->rows[i] = take(memory, most_rows * shape->d_padded * sizeof(WEIGHT));
+    run->zero_row = take(memory, shape->d * sizeof(ROW));
+    run->residual = take(memory, classes * PANEL * sizeof(WEIGHT));
+    run->losses = take(memory, PANEL * sizeof(WEIGHT));
+    run->offset = take(memory, classes * sizeof(WEIGHT));
+    run->intercept = NAME(take_intercept)(memory, p);
+    run->barrier = take(memory, sizeof(barrier));
+    run->own = take(memory, run->n_threads * sizeof(MANY_OWN));
+    for (int64_t t = 0; t < run->n_threads; t++) {
+        MANY_OWN counted, *own = run->own ? &run->own[t] : &counted;
+        own->labels = take(memory, PANEL * sizeof(int32_t));
+        own->row_weight = take(memory, PANEL * sizeof(WEIGHT));
+        own->residual_sum = take(memory, classes * sizeof(WEIGHT));
+    }
+}
+
+/* Allocate the memory of a call on n_threads threads, which will copy the weights to it. */
+static int NAME(set_up_many)(void *context, int64_t n_threads) {
+    MANY_RUN *run = context;
+    const request *ask = run->ask;
+    size_t features = run->shape.d * sizeof(WEIGHT);
+    run->n_threads = n_threads;
+    NAME(lay_out_many)(run);
+    if (!reserve(&run->memory)) return FASTLIN_NO_MEMORY;
+    NAME(lay_out_many)(run);
+    if (run->shift) memcpy(run->shift, ask->samples->shift, features);
+    if (run->gain) memcpy(run->gain, ask->options->gain, features);
+    NAME(copy_intercept)(ask->parameters, run->intercept, false);
+    return FASTLIN_OK;
+}
