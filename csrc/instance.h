@@ -48,7 +48,9 @@
 #undef MANY_OWN
 #undef MANY_RUN
 #undef MANY_SHAPE
+#undef MOST_ROWS
 #undef MOST_WIDE
+#undef PANELS_OF_A_SUM
 #endif
 #undef EACH_SHAPE
 #undef ROWS_IN_REGISTER

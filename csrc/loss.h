@@ -54,10 +54,11 @@ static void NAME(losses)(int64_t k, WEIGHT *z, const int32_t *labels, const WEIG
             k, z + i, labels + i, at_most(n_rows - i, LANES), row_weight + i, gradient);
 }
 
-/* The factors of a panel's losses, 0 after its last row, and its labels: (PANEL) each. */
-static void NAME(weigh)(const request *ask, int64_t first, int64_t n_rows, double divisor,
-                        WEIGHT *row_weight_out, int32_t *labels_out) {
-    for (int64_t i = 0; i < PANEL; i++) {
+/* The factors of the losses of n_rows rows, 0 after the last of them, and their labels: (n_padded)
+ * each. */
+static void NAME(weigh)(const request *ask, int64_t first, int64_t n_rows, int64_t n_padded,
+                        double divisor, WEIGHT *row_weight_out, int32_t *labels_out) {
+    for (int64_t i = 0; i < n_padded; i++) {
         row_weight_out[i] = 0;
         if (i >= n_rows) continue;
         int64_t row = row_at(ask, first + i);

@@ -21,7 +21,7 @@ static void NAME(pass_work)(void *context, int64_t thread) {
                 for (int64_t c = 0; c < k; c++) logits_out[(first + i) * k + c] = z[c * PANEL + i];
             continue;
         }
-        NAME(weigh)(ask, first, n_rows, 1, row_weight, labels);
+        NAME(weigh)(ask, first, n_rows, PANEL, 1, row_weight, labels);
         NAME(losses)(k, z, labels, row_weight, n_rows, 0, round_up(n_rows, LANES), false, losses);
         for (int64_t i = 0; i < n_rows; i++) {
             run->panel_losses[panel] += losses[i];

@@ -22,12 +22,12 @@ static void NAME(gather)(const RUN *run, int64_t first, int64_t n_rows, const RO
     }
 }
 
-/* The panel that begins at a position, without its rows. */
-static NAME(panel) NAME(bounds_of_panel)(const request *ask, int64_t first) {
+/* The panel of at most so many rows that begins at a position, without its rows. */
+static NAME(panel) NAME(bounds_of_panel)(const request *ask, int64_t first, int64_t most_rows) {
     if (first >= ask->n_order) return (NAME(panel)){.first = first};
     int64_t step = first / ask->batch_size, batch_first = step * ask->batch_size;
     int64_t n_batch_rows = batch_rows(ask, batch_first);
-    int64_t n_rows = at_most(batch_first + n_batch_rows - first, PANEL);
+    int64_t n_rows = at_most(batch_first + n_batch_rows - first, most_rows);
     return (NAME(panel)){.first = first,
                          .n_rows = n_rows,
                          .step = step,
@@ -38,7 +38,7 @@ static NAME(panel) NAME(bounds_of_panel)(const request *ask, int64_t first) {
 
 /* The panel that begins at a position; `buffer`, 0 or 1, holds its rows. */
 static NAME(panel) NAME(panel_at)(const RUN *run, OWN *own, int64_t first, int buffer) {
-    NAME(panel) panel = NAME(bounds_of_panel)(run->ask, first);
+    NAME(panel) panel = NAME(bounds_of_panel)(run->ask, first, PANEL);
     if (panel.n_rows == 0) return panel;
     NAME(gather)(run, first, panel.n_rows, own->rows[buffer], own->short_rows[buffer]);
     panel.rows = (const ROW *const *)own->rows[buffer];
@@ -85,8 +85,8 @@ static void NAME(residuals)(const RUN *run, OWN *own, int64_t thread, const NAME
                             const WEIGHT *partial, const WEIGHT *offset) {
     const request *ask = run->ask;
     int64_t k = run->shape.k, n_padded = round_up(panel->n_rows, ROWS_IN_REGISTER);
-    NAME(weigh)(ask, panel->first, panel->n_rows, ask->options ? (double)panel->n_batch_rows : 1.0,
-                own->row_weight, own->labels);
+    NAME(weigh)(ask, panel->first, panel->n_rows, PANEL,
+                ask->options ? (double)panel->n_batch_rows : 1.0, own->row_weight, own->labels);
     int64_t first_row = 0, stop_row = n_padded;
     if (run->residual_shared) {
         first_row = n_padded / LANES * thread / run->n_threads * LANES;

@@ -16,9 +16,15 @@
  * of a slice and one broadcast number. */
 #define GROUP (REGISTERS >= 32 ? 8 : 4)
 
+/* Rows of a panel at most: fewer would add to a large batch's gradient more often, and more would
+ * not stay in the caches. */
+#define MOST_ROWS 256
+
 typedef struct {
     int64_t d, k;
     int64_t d_padded;  /* whole groups of features */
+    int64_t panel;     /* rows of a panel, whole groups and whole vectors */
+    int64_t stride;    /* numbers from one group of rows of a panel to the next */
     int64_t n_vectors; /* of classes */
     int64_t n_slices;
 } NAME(many_shape);
@@ -27,6 +33,11 @@ typedef struct {
 static MANY_SHAPE NAME(many_shape_of)(const request *ask) {
     MANY_SHAPE shape = {.d = ask->samples->n_features, .k = ask->parameters->n_classes};
     shape.d_padded = round_up(shape.d, GROUP);
+    /* An odd number of blocks: at a large power of two the caches would hold only a few groups. */
+    shape.stride = (shape.d_padded / GROUP | 1) * GROUP * GROUP;
+    int64_t rows = at_most(ask->batch_size, ask->n_order),
+            n_panels = (rows + MOST_ROWS - 1) / MOST_ROWS;
+    shape.panel = round_up((rows + n_panels - 1) / n_panels, at_least(GROUP, LANES));
     shape.n_vectors = round_up(shape.k, LANES) / LANES;
     shape.n_slices = (shape.n_vectors + MOST_WIDE - 1) / MOST_WIDE;
     return shape;
@@ -46,7 +57,7 @@ INLINE NAME(slice) NAME(slice_at)(const MANY_SHAPE *shape, int64_t slice) {
 INLINE int64_t NAME(logit_at)(const MANY_SHAPE *shape, int64_t c, int64_t row) {
     int64_t vector = c / LANES;
     NAME(slice) of = NAME(slice_at)(shape, ((vector + 1) * shape->n_slices - 1) / shape->n_vectors);
-    return of.first * PANEL * LANES + row * of.width * LANES + c - of.first * LANES;
+    return of.first * shape->panel * LANES + row * of.width * LANES + c - of.first * LANES;
 }
 
 /* Numbers in packed weights before a slice, or in all if `vector` is n_vectors. */

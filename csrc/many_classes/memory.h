@@ -2,8 +2,8 @@
 
 /* One thread's. */
 typedef struct {
-    int32_t *labels;      /* [PANEL] */
-    WEIGHT *row_weight;   /* [PANEL] */
+    int32_t *labels;      /* [panel] */
+    WEIGHT *row_weight;   /* [panel] */
     WEIGHT *residual_sum; /* (classes) over the batch; only of the slices that it has a part of */
 } NAME(many_own);
 #define MANY_OWN NAME(many_own)
@@ -22,8 +22,8 @@ typedef struct {
     double *gradient_sum;                 /* packed; without steps */
     WEIGHT *rows[2];                      /* [group of rows][feature][row in group] each: panels */
     ROW *zero_row;                        /* (d), in place of rows after a panel's last */
-    WEIGHT *residual;                     /* [slice][PANEL][class in slice] */
-    WEIGHT *losses;                       /* [PANEL] */
+    WEIGHT *residual;                     /* [slice][panel][class in slice] */
+    WEIGHT *losses;                       /* [panel] */
     WEIGHT *offset;                       /* (classes): what the shift takes off every logit */
     NAME(intercept) intercept;            /* (classes) */
 } NAME(many_run);
@@ -43,22 +43,21 @@ static void NAME(lay_out_many)(MANY_RUN *run) {
     run->average = p->weights_average ? take(memory, packed * sizeof(WEIGHT)) : NULL;
     run->shift = ask->samples->shift ? take(memory, shape->d_padded * sizeof(WEIGHT)) : NULL;
     run->gain = steps ? take(memory, shape->d_padded * sizeof(WEIGHT)) : NULL;
-    run->gradient = steps && ask->batch_size > PANEL ? take(memory, packed * sizeof(WEIGHT)) : NULL;
+    run->gradient = ask->batch_size > shape->panel ? take(memory, packed * sizeof(WEIGHT)) : NULL;
     run->gradient_sum = steps ? NULL : take(memory, packed * sizeof(double));
-    int64_t most_rows = round_up(at_most(at_most(ask->batch_size, ask->n_order), PANEL), GROUP);
     for (int i = 0; i < 2; i++)
-        run->rows[i] = take(memory, most_rows * shape->d_padded * sizeof(WEIGHT));
+        run->rows[i] = take(memory, shape->panel / GROUP * shape->stride * sizeof(WEIGHT));
     run->zero_row = take(memory, shape->d * sizeof(ROW));
-    run->residual = take(memory, classes * PANEL * sizeof(WEIGHT));
-    run->losses = take(memory, PANEL * sizeof(WEIGHT));
+    run->residual = take(memory, classes * shape->panel * sizeof(WEIGHT));
+    run->losses = take(memory, shape->panel * sizeof(WEIGHT));
     run->offset = take(memory, classes * sizeof(WEIGHT));
     run->intercept = NAME(take_intercept)(memory, p);
     run->barrier = take(memory, sizeof(barrier));
     run->own = take(memory, run->n_threads * sizeof(MANY_OWN));
     for (int64_t t = 0; t < run->n_threads; t++) {
         MANY_OWN counted, *own = run->own ? &run->own[t] : &counted;
-        own->labels = take(memory, PANEL * sizeof(int32_t));
-        own->row_weight = take(memory, PANEL * sizeof(WEIGHT));
+        own->labels = take(memory, shape->panel * sizeof(int32_t));
+        own->row_weight = take(memory, shape->panel * sizeof(WEIGHT));
         own->residual_sum = take(memory, classes * sizeof(WEIGHT));
     }
 }

@@ -43,14 +43,38 @@ INLINE void NAME(group_logits)(const int width, int64_t d, const WEIGHT *rows,
     }
 }
 
+/* Lines of the next panel's rows to be fetched bit by bit: a burst would stall. */
+typedef struct {
+    const request *ask;
+    int64_t position, stop; /* of rows */
+    int64_t byte, n_bytes;  /* of a row */
+    int64_t at_once;
+} NAME(fetcher);
+
+INLINE const char *NAME(address_of)(const request *ask, int64_t position) {
+    return (const char *)ask->samples->rows + row_at(ask, position) * ask->samples->row_stride;
+}
+
+INLINE void NAME(fetch)(NAME(fetcher) * next) {
+    for (int64_t i = 0; i < next->at_once && next->position < next->stop; i++) {
+        __builtin_prefetch(NAME(address_of)(next->ask, next->position) + next->byte, 0, 2);
+        next->byte += CACHE_LINE;
+        if (next->byte >= next->n_bytes) next->byte = 0, next->position++;
+    }
+}
+
 /* residual^T x of a group of features, for a slice: sums_out [feature][class]. rows: at these
  * features of the first group of rows; the next group's are `stride` further on. */
 INLINE void NAME(group_gradient)(const int width, int64_t n_groups, int64_t stride,
-                                 const WEIGHT *rows, const WEIGHT *residual, V *sums_out) {
+                                 const WEIGHT *rows, const WEIGHT *residual, NAME(fetcher) * next,
+                                 V *sums_out) {
     V sums[GROUP * MOST_WIDE];
     UNROLL for (int i = 0; i < GROUP * width; i++)
         sums[i] = (V){0};
     for (int64_t g = 0; g < n_groups; g++) {
+        UNROLL for (int i = 0; i < GROUP * GROUP * (int)sizeof(WEIGHT) / CACHE_LINE; i++)
+            __builtin_prefetch((const char *)(rows + GROUP * GROUP) + i * CACHE_LINE, 0, 3);
+        NAME(fetch)(next);
         NAME(add_products)(width, GROUP, 1, GROUP, rows, residual, sums);
         rows += stride;
         residual += GROUP * width * LANES;

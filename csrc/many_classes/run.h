@@ -18,7 +18,7 @@
 
 static NAME(panel)
     NAME(many_panel)(const MANY_RUN *run, int64_t thread, int64_t first, int buffer) {
-    NAME(panel) panel = NAME(bounds_of_panel)(run->ask, first);
+    NAME(panel) panel = NAME(many_bounds)(run, first);
     if (panel.n_rows > 0) NAME(gather_groups)(run, thread, &panel, run->rows[buffer]);
     return panel;
 }
@@ -38,19 +38,22 @@ static void NAME(pack_all)(const MANY_RUN *run, int64_t thread, bool back) {
 static void NAME(write_part)(const MANY_RUN *run, int64_t thread) {
     const MANY_SHAPE *shape = &run->shape;
     const request *ask = run->ask;
-    int64_t n_groups = shape->d_padded / GROUP;
+    int64_t d = shape->d;
     for (int64_t s = 0; s < shape->n_slices; s++) {
         NAME(slice) slice = NAME(slice_at)(shape, s);
-        NAME(groups) part = NAME(groups_of)(shape, slice, n_groups, thread, run->n_threads);
+        NAME(groups)
+        part = NAME(groups_of)(shape, slice, shape->d_padded / GROUP, thread, run->n_threads);
         int64_t first = slice.first * LANES, stride = slice.width * LANES;
-        const double *from = run->gradient_sum + NAME(packed_before)(shape, slice.first);
-        for (int64_t c = first; c < at_most(shape->k, first + stride); c++)
-            for (int64_t j = part.first * GROUP; j < at_most(shape->d, part.stop * GROUP); j++) {
-                double by_shift =
-                    run->shift ? ask->intercept_gradient_out[c] * (double)run->shift[j] : 0;
-                ask->weights_gradient_out[c * shape->d + j] =
-                    from[j * stride + c - first] - by_shift;
-            }
+        for (int64_t j = part.first * GROUP; j < part.stop * GROUP; j += GROUP) {
+            const double *from =
+                run->gradient_sum + NAME(packed_before)(shape, slice.first) + j * stride - first;
+            for (int64_t c = first; c < at_most(shape->k, first + stride); c++)
+                for (int64_t i = 0; i < at_most(GROUP, d - j); i++) {
+                    double shift = run->shift ? run->shift[j + i] : 0;
+                    ask->weights_gradient_out[c * d + j + i] =
+                        from[i * stride + c] - ask->intercept_gradient_out[c] * shift;
+                }
+        }
     }
 }
 

@@ -34,7 +34,7 @@ static void NAME(residuals)(const RUN *run, OWN *own, mixture m, int64_t batch_f
     for (; first < stop && !told_to_stop(run->ask->samples->stop); first += PANEL) {
         int64_t n_rows = at_most(stop - first, PANEL), at = first - batch_first;
         NAME(panel_logits)(run, own, m, first, n_rows, stop);
-        NAME(weigh)(run->ask, first, n_rows, divisor, row_weight, labels);
+        NAME(weigh)(run->ask, first, n_rows, PANEL, divisor, row_weight, labels);
         NAME(losses)(shape->k, own->z, labels, row_weight, n_rows, 0, PANEL, true, losses);
         memcpy(run->losses + at, losses, n_rows * sizeof(WEIGHT));
         for (int64_t i = 0; i < n_rows; i++)
