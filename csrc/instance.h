@@ -37,11 +37,16 @@
 #endif
 #include "dense/run.h"
 #if !MATRIX_UNIT
+#include "many_classes/tiles.h"
 #include "many_classes/layout.h"
 #include "many_classes/memory.h"
+#include "many_classes/rows.h"
 #include "many_classes/products.h"
+#include "many_classes/softmax.h"
 #include "many_classes/phases.h"
 #include "many_classes/run.h"
+#undef BUNDLE
+#undef BUNDLES_OF_A_FETCH
 #undef FEATURES_OF_A_SUM
 #undef GROUP
 #undef IN_TURN

@@ -11,10 +11,6 @@
  * Logits and residuals of a panel: [slice][row][class in slice], so that both are the operand of
  * a product that the micro-kernels read from front to back.
  */
-#define MOST_WIDE 3 /* vectors of a slice */
-/* Rows, or features, of a micro-kernel. Its sums, this times MOST_WIDE, leave registers for one row
- * of a slice and one broadcast number. */
-#define GROUP (REGISTERS >= 32 ? 8 : 4)
 
 /* Rows of a panel at most: fewer would add to a large batch's gradient more often, and more would
  * not stay in the caches. */
@@ -23,8 +19,8 @@
 typedef struct {
     int64_t d, k;
     int64_t d_padded;  /* whole groups of features */
-    int64_t panel;     /* rows of a panel, whole groups and whole vectors */
-    int64_t stride;    /* numbers from one group of rows of a panel to the next */
+    int64_t panel;     /* rows of a panel, whole bundles and whole vectors */
+    int64_t stride;    /* numbers from one bundle of rows of a panel to the next */
     int64_t n_vectors; /* of classes */
     int64_t n_slices;
 } NAME(many_shape);
@@ -33,11 +29,11 @@ typedef struct {
 static MANY_SHAPE NAME(many_shape_of)(const request *ask) {
     MANY_SHAPE shape = {.d = ask->samples->n_features, .k = ask->parameters->n_classes};
     shape.d_padded = round_up(shape.d, GROUP);
-    /* An odd number of blocks: at a large power of two the caches would hold only a few groups. */
-    shape.stride = (shape.d_padded / GROUP | 1) * GROUP * GROUP;
-    int64_t rows = at_most(ask->batch_size, ask->n_order),
-            n_panels = (rows + MOST_ROWS - 1) / MOST_ROWS;
-    shape.panel = round_up((rows + n_panels - 1) / n_panels, at_least(GROUP, LANES));
+    /* An odd number of blocks: at a large power of two the caches would hold only a few bundles. */
+    shape.stride = (shape.d_padded / GROUP | 1) * GROUP * BUNDLE;
+    int64_t rows = at_most(ask->batch_size, ask->n_order);
+    int64_t n_panels = (rows + MOST_ROWS - 1) / MOST_ROWS;
+    shape.panel = round_up((rows + n_panels - 1) / n_panels, at_least(BUNDLE, LANES));
     shape.n_vectors = round_up(shape.k, LANES) / LANES;
     shape.n_slices = (shape.n_vectors + MOST_WIDE - 1) / MOST_WIDE;
     return shape;
@@ -65,45 +61,25 @@ INLINE int64_t NAME(packed_before)(const MANY_SHAPE *shape, int64_t vector) {
     return vector * shape->d_padded * LANES;
 }
 
-/* A thread's groups in a slice. The groups of all slices are laid end to end and divided by their
- * work, so a thread has some whole slices, and shares at most its first and its last. */
 typedef struct {
     int64_t first, stop;
-} NAME(groups);
+} NAME(range);
 
-INLINE NAME(groups) NAME(groups_of)(const MANY_SHAPE *shape, NAME(slice) slice, int64_t n_groups,
-                                    int64_t thread, int64_t n_threads) {
-    int64_t work = shape->n_vectors * n_groups, before = slice.first * n_groups;
+/* A thread's part of n pieces of a slice: bundles of rows, or groups of features. The pieces of all
+ * slices are laid end to end and divided by their work, so a thread has some whole slices, and
+ * shares at most its first and its last. */
+INLINE NAME(range) NAME(part_of)(const MANY_SHAPE *shape, NAME(slice) slice, int64_t n,
+                                 int64_t thread, int64_t n_threads) {
+    int64_t work = shape->n_vectors * n, before = slice.first * n;
     int64_t from = work * thread / n_threads - before,
             to = work * (thread + 1) / n_threads - before;
-    return (NAME(groups)){
-        at_least(0, at_most(n_groups, (from + slice.width - 1) / slice.width)),
-        at_least(0, at_most(n_groups, (to + slice.width - 1) / slice.width)),
+    return (NAME(range)){
+        at_least(0, at_most(n, (from + slice.width - 1) / slice.width)),
+        at_least(0, at_most(n, (to + slice.width - 1) / slice.width)),
     };
 }
 
-/* ---------------------------------------------------------------- transposing */
-
-/* Lane of the shuffled pair (a, b) that comes to a lane of a's and b's lanes in turn; `half`: 0 for
- * the lower lanes, 1 for the upper ones. */
-#define IN_TURN(lane, half) ((lane) % 2 * LANES + (lane) / 2 + (half) * (LANES / 2))
-
-/* Lay the lanes of n vectors, a power of two, in turn: [vector][lane] becomes [lane][vector]. */
-INLINE void NAME(transpose)(const int n, V *a) {
-    UNROLL for (int done = 1; done < n; done *= 2) {
-        V b[LANES > GROUP ? LANES : GROUP];
-        UNROLL for (int i = 0; i < n / 2; i++) {
-            b[2 * i] = SHUFFLE(I, a[i], a[i + n / 2], EACH_LANE(IN_TURN, 0));
-            b[2 * i + 1] = SHUFFLE(I, a[i], a[i + n / 2], EACH_LANE(IN_TURN, 1));
-        }
-        UNROLL for (int i = 0; i < n; i++)
-            a[i] = b[i];
-    }
-}
-
-INLINE void NAME(store)(WEIGHT *p, V v) {
-    *(NAME(unaligned) *)p = v;
-}
+/* ---------------------------------------------------------------- weights */
 
 /* Copy the weights (k, d) of LANES features and a vector of classes to packed weights, or back. */
 INLINE void NAME(pack_block)(const MANY_SHAPE *shape, WEIGHT *packed, WEIGHT *weights,
@@ -139,7 +115,7 @@ static void NAME(pack_part)(const MANY_SHAPE *shape, WEIGHT *packed, WEIGHT *wei
     int64_t n_blocks = (shape->d + LANES - 1) / LANES;
     for (int64_t s = 0; s < shape->n_slices; s++) {
         NAME(slice) slice = NAME(slice_at)(shape, s);
-        NAME(groups) part = NAME(groups_of)(shape, slice, n_blocks, thread, n_threads);
+        NAME(range) part = NAME(part_of)(shape, slice, n_blocks, thread, n_threads);
         for (int64_t v = slice.first; v < slice.first + slice.width; v++)
             for (int64_t b = part.first; b < part.stop; b++)
                 NAME(pack_block)(shape, packed, weights, slice, v, b * LANES, back);

@@ -20,12 +20,12 @@ typedef struct {
     WEIGHT *shift, *gain;                 /* (d_padded) */
     WEIGHT *gradient;                     /* packed; a batch of several panels */
     double *gradient_sum;                 /* packed; without steps */
-    WEIGHT *rows[2];                      /* [group of rows][feature][row in group] each: panels */
-    ROW *zero_row;                        /* (d), in place of rows after a panel's last */
-    WEIGHT *residual;                     /* [slice][panel][class in slice] */
-    WEIGHT *losses;                       /* [panel] */
-    WEIGHT *offset;                       /* (classes): what the shift takes off every logit */
-    NAME(intercept) intercept;            /* (classes) */
+    WEIGHT *rows[2];           /* [bundle of rows][feature][row in bundle] each: panels */
+    ROW *zero_row;             /* (d), in place of rows after a panel's last */
+    WEIGHT *residual;          /* [slice][panel][class in slice] */
+    WEIGHT *losses;            /* [panel] */
+    WEIGHT *offset;            /* (classes): what the shift takes off every logit */
+    NAME(intercept) intercept; /* (classes) */
 } NAME(many_run);
 #define MANY_RUN NAME(many_run)
 
@@ -46,7 +46,7 @@ static void NAME(lay_out_many)(MANY_RUN *run) {
     run->gradient = ask->batch_size > shape->panel ? take(memory, packed * sizeof(WEIGHT)) : NULL;
     run->gradient_sum = steps ? NULL : take(memory, packed * sizeof(double));
     for (int i = 0; i < 2; i++)
-        run->rows[i] = take(memory, shape->panel / GROUP * shape->stride * sizeof(WEIGHT));
+        run->rows[i] = take(memory, shape->panel / BUNDLE * shape->stride * sizeof(WEIGHT));
     run->zero_row = take(memory, shape->d * sizeof(ROW));
     run->residual = take(memory, classes * shape->panel * sizeof(WEIGHT));
     run->losses = take(memory, shape->panel * sizeof(WEIGHT));

@@ -19,7 +19,7 @@
 static NAME(panel)
     NAME(many_panel)(const MANY_RUN *run, int64_t thread, int64_t first, int buffer) {
     NAME(panel) panel = NAME(many_bounds)(run, first);
-    if (panel.n_rows > 0) NAME(gather_groups)(run, thread, &panel, run->rows[buffer]);
+    if (panel.n_rows > 0) NAME(gather_bundles)(run, thread, &panel, run->rows[buffer]);
     return panel;
 }
 
@@ -41,8 +41,8 @@ static void NAME(write_part)(const MANY_RUN *run, int64_t thread) {
     int64_t d = shape->d;
     for (int64_t s = 0; s < shape->n_slices; s++) {
         NAME(slice) slice = NAME(slice_at)(shape, s);
-        NAME(groups)
-        part = NAME(groups_of)(shape, slice, shape->d_padded / GROUP, thread, run->n_threads);
+        NAME(range)
+        part = NAME(part_of)(shape, slice, shape->d_padded / GROUP, thread, run->n_threads);
         int64_t first = slice.first * LANES, stride = slice.width * LANES;
         for (int64_t j = part.first * GROUP; j < part.stop * GROUP; j += GROUP) {
             const double *from =
