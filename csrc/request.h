@@ -5,7 +5,8 @@
  *   isa_avx2.c   defines ISA, VECTOR_BYTES and REGISTERS, and includes family.h
  *   family.h     includes pairs.h twice: to compile an instance of each pair, and to list them
  *   pairs.h      defines WEIGHT, ROW (and COLUMN) for each pair, and includes EACH_PAIR
- *   instance.h   is such an EACH_PAIR: vectors, loss and step, then dense/ or sparse/
+ *   instance.h   is such an EACH_PAIR: vectors, loss and step, then dense/ and many_classes/, or
+ *                sparse/
  *
  * NAME(x) gives each instance its own names. Arrays are plain pointers, and vectors are the
  * compiler's extension; intrinsics appear only if the compiler does badly without them, and for the
@@ -16,7 +17,8 @@
  * Threads live as long as a call (team.h) and meet every few microseconds at a barrier that spins
  * (barrier.h); a barrier that sleeps would take longer than the work between two of them. For dense
  * rows each thread owns some features, so its weights stay in its core's cache (dense/run.h, and
- * dense/layout.h with a picture). For sparse rows see sparse/run.h, and sparse/layout.h with a
+ * dense/layout.h with a picture). With many classes it owns classes, and vectors hold classes
+ * (many_classes/run.h, and many_classes/layout.h with a picture). For sparse rows see sparse/run.h, and sparse/layout.h with a
  * picture.
  *
  * fastlin/kernels/blocking.py decides how the work is divided, and passes a fastlin_blocking. */

@@ -39,6 +39,9 @@ CASES_OF_A_TYPE = 80
 LEAST_ROWS = 12
 """With fewer the random problems are not sure to have two labels; the last of so many are taken."""
 
+MANY_CLASSES = (64, 79, 80, 95, 96, 111)
+"""Classes that vectors of any width hold, with and without lanes to spare."""
+
 # Numba compiles for each size of a block of classes and each pair of types: these classes and
 # types need no kind that `test_backends.py` and `test_sparse_kernels.py` do not.
 NUMBA_CLASSES = {
@@ -132,13 +135,37 @@ def short_list(backend: Backend) -> Iterator[Case]:
         for n_threads in (1, 2, 3, 5):
             many = 70 if backend.name == "c" and n_threads == 3 else classes[-1]
             yield Case(types, 140, 600, many, 129, "everything", next(lying), n_threads=n_threads)
+    if backend.name == "c" and backend.instruction_set != "amx":
+        yield from cases_of_many_classes(lying)
+
+
+def cases_of_many_classes(lying: Iterator[Placement]) -> Iterator[Case]:
+    """For all types of dense rows every d of 1 to 70, and batches around bundles and panels."""
+    names = list(STEP_OPTIONS)
+    for types in DENSE:
+        for d in range(1, 71):
+            batch_size = 1 + 50 * d % 129
+            yield Case(
+                types,
+                n=batch_size + (0, 1, 7)[d % 3],
+                d=d,
+                k=MANY_CLASSES[d % len(MANY_CLASSES)],
+                batch_size=batch_size,
+                options=names[d % len(names)],
+                placement=next(lying),
+                weighted=d % 3 > 0,
+                shifted=d % 4 > 0,
+                n_threads=1 + d % 3,
+            )
+        for n in (255, 257, 1030):
+            yield Case(types, n, 40, MANY_CLASSES[0], n, "everything", next(lying), n_threads=2)
 
 
 def long_list(backend: Backend, seconds: float, seed: int) -> Iterator[Case]:
     """Draw cases at random."""
     print(f"seed {seed}", flush=True)
     generator = np.random.default_rng(seed)
-    kinds = [(types, k) for types in (*DENSE, *SPARSE) for k in range(1, 41)]
+    kinds = [(types, k) for types in (*DENSE, *SPARSE) for k in (*range(1, 41), *MANY_CLASSES)]
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         types, k = kinds[generator.integers(len(kinds))]

@@ -34,10 +34,10 @@ static void NAME(many_logits)(const MANY_RUN *run, int64_t thread, const NAME(pa
         NAME(slice) slice = NAME(slice_at)(&run->shape, s);
         NAME(range)
         part = NAME(part_of)(&run->shape, slice, n_bundles, thread, run->n_threads);
-        if (slice.width == 2)
-            NAME(logits_of_slice)(2, run, slice, part, rows);
+        if (slice.width == MOST_WIDE)
+            NAME(logits_of_slice)(MOST_WIDE, run, slice, part, rows);
         else
-            NAME(logits_of_slice)(3, run, slice, part, rows);
+            NAME(logits_of_slice)(MOST_WIDE - 1, run, slice, part, rows);
     }
 }
 
@@ -154,10 +154,10 @@ static void NAME(many_gradient)(const MANY_RUN *run, int64_t thread, const NAME(
         NAME(slice) slice = NAME(slice_at)(shape, s);
         NAME(range)
         part = NAME(part_of)(shape, slice, shape->d_padded / GROUP, thread, run->n_threads);
-        if (slice.width == 2)
-            NAME(gradient_of_slice)(2, run, own, panel, slice, part, rows, &next);
+        if (slice.width == MOST_WIDE)
+            NAME(gradient_of_slice)(MOST_WIDE, run, own, panel, slice, part, rows, &next);
         else
-            NAME(gradient_of_slice)(3, run, own, panel, slice, part, rows, &next);
+            NAME(gradient_of_slice)(MOST_WIDE - 1, run, own, panel, slice, part, rows, &next);
     }
     if (thread == 0) {
         double loss = 0;

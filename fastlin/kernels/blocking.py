@@ -168,8 +168,12 @@ VECTORS_OF_A_UNIT = 4
 UNIT_CLASSES, UNIT_PRODUCTS = 8, 1024
 """Classes, and rows times classes, from which on a matrix unit is worth laying out its operands."""
 
-MANY_CLASSES = 64
-"""Classes from which on vectors hold classes."""
+MANY_CLASSES, MOST_PADDED = 64, 1.04
+"""Classes from which on vectors hold classes rather than features, and how many times as many the
+vectors may have lanes: a lane without a class takes as long as one with a class."""
+
+NARROWEST = 16
+"""Bytes of the narrowest vectors."""
 
 RESIDUALS_OF_ONE = 8192
 """Logits of a panel up to which every thread computes all residuals itself, sooner than the threads
@@ -242,6 +246,17 @@ def suits_matrix_unit(row_type: str, weight_type: str, n_rows: int, n_classes: i
     return of_types and n_classes >= UNIT_CLASSES and n_rows * n_classes >= UNIT_PRODUCTS
 
 
+def suits_lanes(types: tuple[str, str], n_classes: int, registers: Registers) -> bool:
+    """Return whether vectors should hold classes rather than features, for steps and gradients."""
+    row_type, weight_type = types
+    lanes = registers.vector_bytes // np.dtype(weight_type).itemsize
+    n_padded = -(-n_classes // lanes) * lanes
+    if n_classes < MANY_CLASSES or n_padded > MOST_PADDED * n_classes:
+        return False
+    # The narrowest vectors gain nothing by it, but that bytes are widened only once.
+    return registers.vector_bytes > NARROWEST or row_type == "uint8"
+
+
 def dense_blocking(
     n_features: int,
     n_classes: int,
@@ -302,7 +317,7 @@ def dense_blocking(
         n_blocks=n_blocks,
         n_vectors=n_vectors,
         n_slices=n_slices,
-        classes_in_lanes=steps and not unit and n_classes >= MANY_CLASSES,
+        classes_in_lanes=steps and not unit and suits_lanes(types, n_classes, registers),
         shares_residuals=n_blocks * block * PANEL > RESIDUALS_OF_ONE,
         n_threads=useful_threads(
             rows * products_of_a_row / (speed * WORK_OF_A_THREAD),

@@ -25,6 +25,7 @@ N_CALLS = 80
 dense = partial(make_problem, weighted=True, shifted=True)
 PROBLEMS = {
     "threads share residuals": partial(dense, 333, 200, 70, "uint8", "float32"),
+    "vectors hold classes": partial(dense, 333, 200, 80, "float32", "float32"),
     "threads share slices": partial(dense, 300, 784, 10, "uint8", "float32"),
     "every thread has slices": partial(dense, 200, 5000, 10, "uint8", "float32"),
     "sparse, threads share slices": partial(
