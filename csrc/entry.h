@@ -18,7 +18,7 @@
  NAME(pass)},
 #endif
 #if !MATRIX_UNIT && !defined(COLUMN)
-    {ROW_TYPE, WEIGHT_TYPE, COLUMN_TYPE, MATRIX_UNIT, true, NAME(descend_many), NULL},
+    {ROW_TYPE, WEIGHT_TYPE, COLUMN_TYPE, MATRIX_UNIT, true, NAME(many_descend), NAME(many_pass)},
 #endif
 
 #undef ROW_TYPE

@@ -45,6 +45,9 @@
 #include "many_classes/softmax.h"
 #include "many_classes/phases.h"
 #include "many_classes/run.h"
+#define PASS(name) NAME(many_##name)
+#include "pass.h"
+#undef PASS
 #undef BUNDLE
 #undef BUNDLES_OF_A_FETCH
 #undef FEATURES_OF_A_SUM
@@ -63,7 +66,9 @@
 #undef MOST_AT_ONCE
 #endif
 #if !MATRIX_UNIT
+#define PASS(name) NAME(name)
 #include "pass.h"
+#undef PASS
 #endif
 #undef SHAPE
 #undef RUN

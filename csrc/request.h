@@ -18,8 +18,8 @@
  * (barrier.h); a barrier that sleeps would take longer than the work between two of them. For dense
  * rows each thread owns some features, so its weights stay in its core's cache (dense/run.h, and
  * dense/layout.h with a picture). With many classes it owns classes, and vectors hold classes
- * (many_classes/run.h, and many_classes/layout.h with a picture). For sparse rows see sparse/run.h, and sparse/layout.h with a
- * picture.
+ * (many_classes/run.h, and many_classes/layout.h with a picture). For sparse rows see sparse/run.h,
+ * and sparse/layout.h with a picture.
  *
  * fastlin/kernels/blocking.py decides how the work is divided, and passes a fastlin_blocking. */
 #ifndef FASTLIN_REQUEST_H
@@ -46,7 +46,7 @@ typedef struct {
     int rows, weights;     /* fastlin_type; NO_MORE after a table's last */
     int columns;           /* fastlin_type of sparse rows' columns, or NO_COLUMNS: dense */
     bool matrix_unit;      /* whether it multiplies; such kernels make no passes */
-    bool classes_in_lanes; /* whether vectors hold classes; neither do these */
+    bool classes_in_lanes; /* whether vectors hold classes */
     int (*descend)(const request *); /* steps, or the gradient over all rows */
     int (*pass)(const request *);    /* the score of all rows, or their logits */
 } kernels;

@@ -1,7 +1,8 @@
 /* The phases that multiply, A and C, by the micro-kernels of tiles.h. */
 
 /* Whether there are micro-kernels for the blocking, on which memory and loops depend. */
-static bool NAME(is_sane)(const fastlin_blocking *blocking) {
+static bool NAME(is_sane)(const request *ask) {
+    const fastlin_blocking *blocking = ask->blocking;
     switch (blocking->block) {
 #define CASE(block, n_at_once, n_wide) case block:
         EACH_SHAPE(CASE)

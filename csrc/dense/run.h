@@ -76,7 +76,7 @@ static RUN NAME(run_of)(const request *ask) {
 
 static int NAME(descend)(const request *ask) {
     RUN run = NAME(run_of)(ask);
-    if (!NAME(is_sane)(ask->blocking)) return FASTLIN_BAD_BLOCKING;
+    if (!NAME(is_sane)(ask)) return FASTLIN_BAD_BLOCKING;
     const fastlin_parameters *p = ask->parameters;
     int status = work_together(ask->blocking->n_threads, NAME(set_up), NAME(work), &run);
     if (status == FASTLIN_OK && ask->options) {

@@ -2,42 +2,48 @@
 
 /* ---------------------------------------------------------------- A */
 
-/* What the shift subtracts from the logits of a slice, for some width: out [class]. */
-INLINE void NAME(offset_of_slice)(const int width, const MANY_RUN *run, const WEIGHT *weights,
-                                  WEIGHT *out) {
+/* What the shift subtracts from the logits of a slice. */
+static void NAME(offset_of_slice)(const MANY_RUN *run, NAME(slice) slice) {
+    const WEIGHT *weights = run->weights + NAME(packed_before)(&run->shape, slice.first);
     V sums[MOST_WIDE] = {{0}};
-    for (int64_t j = 0; j < run->shape.d; j++) UNROLL
-        for (int v = 0; v < width; v++)
-            sums[v] += *(const V *)(weights + (j * width + v) * LANES) * run->shift[j];
-    UNROLL for (int v = 0; v < width; v++)
-        *(V *)(out + v * LANES) = sums[v];
+    if (!run->shift) return;
+    for (int64_t j = 0; j < run->shape.d; j++)
+        for (int64_t v = 0; v < slice.width; v++, weights += LANES)
+            sums[v] += *(const V *)weights * run->shift[j];
+    for (int64_t v = 0; v < slice.width; v++)
+        *(V *)(run->offset + (slice.first + v) * LANES) = sums[v];
 }
 
+/* The sums over all features of some bundles of a panel's rows for a slice: logits [slice][row]
+ * [class]. */
 INLINE void NAME(logits_of_slice)(const int width, const MANY_RUN *run, NAME(slice) slice,
-                                  NAME(range) part, const WEIGHT *rows) {
+                                  NAME(range) part, const WEIGHT *rows, WEIGHT *logits) {
     const MANY_SHAPE *shape = &run->shape;
     const WEIGHT *weights = run->weights + NAME(packed_before)(shape, slice.first);
-    WEIGHT *out = run->residual + slice.first * shape->panel * LANES;
+    WEIGHT *out = logits + slice.first * shape->panel * LANES;
     for (int64_t b = part.first; b < part.stop; b++)
         for (int i = 0; i < BUNDLE; i += GROUP)
             NAME(group_logits)(width, shape->d, rows + b * shape->stride + i, weights,
                                out + (b * BUNDLE + i) * width * LANES);
-    if (run->shift && part.first == 0 && part.stop > 0)
-        NAME(offset_of_slice)(width, run, weights, run->offset + slice.first * LANES);
 }
 
-/* Phase A for a thread's part: the sums over all features. */
+static void NAME(slice_sums)(const MANY_RUN *run, NAME(slice) slice, NAME(range) part,
+                             const WEIGHT *rows, WEIGHT *logits) {
+    if (slice.width == MOST_WIDE)
+        NAME(logits_of_slice)(MOST_WIDE, run, slice, part, rows, logits);
+    else
+        NAME(logits_of_slice)(MOST_WIDE - 1, run, slice, part, rows, logits);
+}
+
+/* Phase A for a thread's part. */
 static void NAME(many_logits)(const MANY_RUN *run, int64_t thread, const NAME(panel) * panel,
                               const WEIGHT *rows) {
     int64_t n_bundles = NAME(n_bundles)(panel);
     for (int64_t s = 0; s < run->shape.n_slices; s++) {
         NAME(slice) slice = NAME(slice_at)(&run->shape, s);
-        NAME(range)
-        part = NAME(part_of)(&run->shape, slice, n_bundles, thread, run->n_threads);
-        if (slice.width == MOST_WIDE)
-            NAME(logits_of_slice)(MOST_WIDE, run, slice, part, rows);
-        else
-            NAME(logits_of_slice)(MOST_WIDE - 1, run, slice, part, rows);
+        NAME(range) part = NAME(part_of)(&run->shape, slice, n_bundles, thread, run->n_threads);
+        NAME(slice_sums)(run, slice, part, rows, run->residual);
+        if (part.first == 0 && part.stop > 0) NAME(offset_of_slice)(run, slice);
     }
 }
 

@@ -52,10 +52,9 @@ INLINE void NAME(interleave)(int64_t d, const ROW *const *rows, WEIGHT *out) {
     }
 }
 
-/* Copy a thread's rows to a panel. */
-static void NAME(gather_bundles)(const MANY_RUN *run, int64_t thread, const NAME(panel) * panel,
+/* Copy the rows of some bundles of a panel. */
+static void NAME(gather_bundles)(const MANY_RUN *run, NAME(range) part, const NAME(panel) * panel,
                                  WEIGHT *out) {
-    NAME(range) part = NAME(bundles_of)(run, thread, panel);
     for (int64_t b = part.first; b < part.stop; b++) {
         const ROW *rows[BUNDLE];
         for (int i = 0; i < BUNDLE; i++) {

@@ -19,7 +19,8 @@
 static NAME(panel)
     NAME(many_panel)(const MANY_RUN *run, int64_t thread, int64_t first, int buffer) {
     NAME(panel) panel = NAME(many_bounds)(run, first);
-    if (panel.n_rows > 0) NAME(gather_bundles)(run, thread, &panel, run->rows[buffer]);
+    if (panel.n_rows > 0)
+        NAME(gather_bundles)(run, NAME(bundles_of)(run, thread, &panel), &panel, run->rows[buffer]);
     return panel;
 }
 
@@ -84,12 +85,59 @@ static void NAME(many_work)(void *context, int64_t thread) {
         NAME(write_part)(run, thread);
 }
 
-static int NAME(descend_many)(const request *ask) {
-    MANY_RUN run = {.ask = ask, .shape = NAME(many_shape_of)(ask)};
-    if (ask->blocking->n_threads < 1 || run.shape.n_vectors < 2) return FASTLIN_BAD_BLOCKING;
-    int status = work_together(ask->blocking->n_threads, NAME(set_up_many), NAME(many_work), &run);
+static MANY_RUN NAME(many_run_of)(const request *ask) {
+    return (MANY_RUN){.ask = ask, .shape = NAME(many_shape_of)(ask)};
+}
+
+/* Whether there are micro-kernels: for slices of two vectors and more. */
+static bool NAME(many_is_sane)(const request *ask) {
+    return ask->blocking->n_threads > 0 && ask->parameters->n_classes > LANES;
+}
+
+static int NAME(many_descend)(const request *ask) {
+    MANY_RUN run = NAME(many_run_of)(ask);
+    if (!NAME(many_is_sane)(ask)) return FASTLIN_BAD_BLOCKING;
+    int status = work_together(ask->blocking->n_threads, NAME(many_set_up), NAME(many_work), &run);
     if (status == FASTLIN_OK && ask->options)
         NAME(copy_intercept)(ask->parameters, run.intercept, true);
     free(run.memory.block);
     return status;
+}
+
+/* The start of a pass, and the logits of a panel: see pass.h. */
+static void NAME(many_begin_pass)(const MANY_RUN *run, int64_t thread) {
+    const MANY_SHAPE *shape = &run->shape;
+    NAME(pack_all)(run, thread, false);
+    wait_for_all(run->barrier, run->n_threads);
+    for (int64_t s = 0; s < shape->n_slices; s++) {
+        NAME(slice) slice = NAME(slice_at)(shape, s);
+        NAME(range) part = NAME(part_of)(shape, slice, 1, thread, run->n_threads);
+        if (part.first < part.stop) NAME(offset_of_slice)(run, slice);
+    }
+    wait_for_all(run->barrier, run->n_threads);
+}
+
+static WEIGHT *NAME(many_pass_logits)(const MANY_RUN *run, int64_t thread, int64_t first,
+                                      int64_t n_rows) {
+    const MANY_SHAPE *shape = &run->shape;
+    const MANY_OWN *own = &run->own[thread];
+    NAME(panel) panel = {.first = first, .n_rows = n_rows};
+    NAME(range) all = {0, NAME(n_bundles)(&panel)};
+    NAME(gather_bundles)(run, all, &panel, own->rows);
+    for (int64_t s = 0; s < shape->n_slices; s++) {
+        NAME(slice) slice = NAME(slice_at)(shape, s);
+        NAME(slice_sums)(run, slice, all, own->rows, own->logits);
+        for (int64_t v = 0; v < slice.width; v++)
+            for (int64_t i = 0; i < n_rows; i += LANES) {
+                const WEIGHT *from =
+                    own->logits + (slice.first * PANEL + i * slice.width + v) * LANES;
+                V block[LANES], constant = NAME(constant_at)(run, slice.first + v);
+                UNROLL for (int row = 0; row < LANES; row++)
+                    block[row] = *(const V *)(from + row * slice.width * LANES) + constant;
+                NAME(transpose)(LANES, block);
+                UNROLL for (int c = 0; c < LANES; c++)
+                    *(V *)(own->by_class + ((slice.first + v) * LANES + c) * PANEL + i) = block[c];
+            }
+    }
+    return own->by_class;
 }

@@ -5,6 +5,12 @@ INLINE WEIGHT *NAME(logits_from)(const MANY_RUN *run, NAME(slice) slice, int64_t
     return run->residual + (slice.first * run->shape.panel + row * slice.width) * LANES;
 }
 
+/* The intercept less what the shift takes off, of a vector of classes. */
+INLINE V NAME(constant_at)(const MANY_RUN *run, int64_t vector) {
+    return *(const V *)(run->intercept.values + vector * LANES) -
+           *(const V *)(run->offset + vector * LANES);
+}
+
 /* Lanes of the last vector that hold no class. */
 INLINE I NAME(absent_classes)(const MANY_SHAPE *shape) {
     I absent = {0};
@@ -13,8 +19,8 @@ INLINE I NAME(absent_classes)(const MANY_SHAPE *shape) {
     return absent;
 }
 
-/* Complete the logits of LANES rows: add the intercept less what the shift takes off, and -inf
- * where there is no class. largest_out: (LANES). */
+/* Complete the logits of LANES rows: add the constants, and -inf where there is no class.
+ * largest_out: (LANES). */
 static void NAME(complete_logits)(const MANY_RUN *run, int64_t first, WEIGHT *largest_out) {
     const MANY_SHAPE *shape = &run->shape;
     const V none = NAME(splat)(-INFINITY);
@@ -25,8 +31,7 @@ static void NAME(complete_logits)(const MANY_RUN *run, int64_t first, WEIGHT *la
         WEIGHT *z = NAME(logits_from)(run, slice, first);
         V constant[MOST_WIDE];
         for (int64_t v = 0; v < slice.width; v++) {
-            int64_t at = (slice.first + v) * LANES;
-            constant[v] = *(const V *)(run->intercept.values + at) - *(const V *)(run->offset + at);
+            constant[v] = NAME(constant_at)(run, slice.first + v);
             if (slice.first + v == shape->n_vectors - 1)
                 constant[v] = NAME(select)(NAME(absent_classes)(shape), none, constant[v]);
         }

@@ -24,7 +24,8 @@
 #define VECTORS_OF_REGISTER 4 /* LANES features each, in 64 bytes */
 
 /* The digits of four classes fill a register's columns; a slice belongs to one thread. */
-static bool NAME(is_sane)(const fastlin_blocking *blocking) {
+static bool NAME(is_sane)(const request *ask) {
+    const fastlin_blocking *blocking = ask->blocking;
     return blocking->block == 4 && blocking->n_threads > 0 &&
            blocking->n_slices >= blocking->n_threads;
 }

@@ -67,7 +67,8 @@ static void NAME(work)(void *context, int64_t thread) {
     if (thread == 0) NAME(copy_intercept)(ask->parameters, run->intercept, true);
 }
 
-static bool NAME(is_sane)(const fastlin_blocking *blocking) {
+static bool NAME(is_sane)(const request *ask) {
+    const fastlin_blocking *blocking = ask->blocking;
     return blocking->n_threads > 0 && blocking->rows_of_a_sum > 0 && blocking->flush_interval > 0;
 }
 
@@ -82,7 +83,7 @@ static RUN NAME(run_of)(const request *ask) {
 
 static int NAME(descend)(const request *ask) {
     RUN run = NAME(run_of)(ask);
-    if (!NAME(is_sane)(ask->blocking)) return FASTLIN_BAD_BLOCKING;
+    if (!NAME(is_sane)(ask)) return FASTLIN_BAD_BLOCKING;
     if (ask->options) {
         const WEIGHT *gain = ask->options->gain;
         run.one_gain = true;

@@ -317,7 +317,7 @@ def dense_blocking(
         n_blocks=n_blocks,
         n_vectors=n_vectors,
         n_slices=n_slices,
-        classes_in_lanes=steps and not unit and suits_lanes(types, n_classes, registers),
+        classes_in_lanes=not unit and suits_lanes(types, n_classes, registers),
         shares_residuals=n_blocks * block * PANEL > RESIDUALS_OF_ONE,
         n_threads=useful_threads(
             rows * products_of_a_row / (speed * WORK_OF_A_THREAD),
