@@ -70,7 +70,7 @@ typedef struct {
 typedef struct {
     int n_threads;        /* at most; fewer if the system allows fewer */
     int matrix_unit;      /* dense rows: whether to use it */
-    int classes_in_lanes; /* dense rows: whether vectors hold classes, for steps of many classes */
+    int classes_in_lanes; /* dense rows: whether vectors hold classes, as many classes let them */
     int shares_residuals; /* dense rows: whether threads divide a panel's rows between them */
     int64_t block;        /* dense rows: classes in a block */
     int64_t n_slices;     /* dense rows: of the features */

@@ -31,10 +31,9 @@ static MANY_SHAPE NAME(many_shape_of)(const request *ask) {
     shape.d_padded = round_up(shape.d, GROUP);
     /* An odd number of blocks: at a large power of two the caches would hold only a few bundles. */
     shape.stride = (shape.d_padded / GROUP | 1) * GROUP * BUNDLE;
-    int64_t rows = at_most(ask->batch_size, ask->n_order);
+    int64_t rows = at_most(is_pass(ask) ? PANEL : ask->batch_size, ask->n_order);
     int64_t n_panels = (rows + MOST_ROWS - 1) / MOST_ROWS;
-    shape.panel =
-        is_pass(ask) ? PANEL : round_up((rows + n_panels - 1) / n_panels, at_least(BUNDLE, LANES));
+    shape.panel = round_up((rows + n_panels - 1) / n_panels, at_least(BUNDLE, LANES));
     shape.n_vectors = round_up(shape.k, LANES) / LANES;
     shape.n_slices = (shape.n_vectors + MOST_WIDE - 1) / MOST_WIDE;
     return shape;

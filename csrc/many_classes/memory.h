@@ -35,10 +35,10 @@ typedef struct {
 /* What a pass needs, whose threads have panels of their own. */
 static void NAME(lay_out_pass)(MANY_RUN *run, MANY_OWN *own) {
     const MANY_SHAPE *shape = &run->shape;
-    size_t logits = shape->n_vectors * LANES * PANEL * sizeof(WEIGHT);
-    own->rows = take(&run->memory, PANEL / BUNDLE * shape->stride * sizeof(WEIGHT));
-    own->logits = take(&run->memory, logits);
-    own->by_class = take(&run->memory, logits);
+    int64_t classes = shape->n_vectors * LANES;
+    own->rows = take(&run->memory, shape->panel / BUNDLE * shape->stride * sizeof(WEIGHT));
+    own->logits = take(&run->memory, classes * shape->panel * sizeof(WEIGHT));
+    own->by_class = take(&run->memory, classes * PANEL * sizeof(WEIGHT));
 }
 
 /* What steps and the gradient need. */

@@ -130,7 +130,7 @@ static WEIGHT *NAME(many_pass_logits)(const MANY_RUN *run, int64_t thread, int64
         for (int64_t v = 0; v < slice.width; v++)
             for (int64_t i = 0; i < n_rows; i += LANES) {
                 const WEIGHT *from =
-                    own->logits + (slice.first * PANEL + i * slice.width + v) * LANES;
+                    own->logits + (slice.first * shape->panel + i * slice.width + v) * LANES;
                 V block[LANES], constant = NAME(constant_at)(run, slice.first + v);
                 UNROLL for (int row = 0; row < LANES; row++)
                     block[row] = *(const V *)(from + row * slice.width * LANES) + constant;

@@ -247,7 +247,7 @@ def suits_matrix_unit(row_type: str, weight_type: str, n_rows: int, n_classes: i
 
 
 def suits_lanes(types: tuple[str, str], n_classes: int, registers: Registers) -> bool:
-    """Return whether vectors should hold classes rather than features, for steps and gradients."""
+    """Return whether vectors should hold classes rather than features, as they do in C."""
     row_type, weight_type = types
     lanes = registers.vector_bytes // np.dtype(weight_type).itemsize
     n_padded = -(-n_classes // lanes) * lanes

@@ -1,8 +1,8 @@
 """So many classes that the threads of a step share the computation of its residuals.
 
 With fewer than about sixty classes every thread computes all residuals for itself. With more, the
-kernels take another path, with one more barrier and shared arrays. Steps and gradients of C take a
-third one if the classes fill its vectors: vectors that hold classes.
+kernels take another path, with one more barrier and shared arrays. C takes a third one if the classes
+fill its vectors: vectors that hold classes.
 """
 
 from __future__ import annotations
@@ -79,12 +79,13 @@ def test_vectors_hold_classes_that_fill_them() -> None:
         *range(124, 129),
     ]
     assert all(holds_classes(k) for k in range(500, 1500))
-    assert not holds_classes(1000, steps=False)
+    assert holds_classes(1000, steps=False)
     assert holds_classes(100, "avx2")
     assert holds_classes(100, types=("float64", "float64"))
     assert not holds_classes(100, "baseline")
     assert holds_classes(100, "baseline", ("uint8", "float32"))
     assert not holds_classes(1000, "amx", ("uint8", "float32"))
+    assert holds_classes(1000, "amx", ("uint8", "float32"), steps=False)
     assert holds_classes(1000, "amx")
 
 
@@ -106,7 +107,8 @@ def test_c_takes_the_path_that_is_chosen(
         monkeypatch.setattr(blocking, "MANY_CLASSES", least)
         _, gradient, _ = c.loss_gradient(problem.samples, *problem.model, 1)
         parameters, _ = run_steps(c, problem, order, 300, "plain")
-        found.append((gradient, parameters.weights))
+        logits = c.logits(problem.samples, *problem.model, 1)
+        found.append((gradient, parameters.weights, logits))
     for one, other in zip(*found, strict=True):
         assert (one != other).any()
 
