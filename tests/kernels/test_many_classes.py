@@ -1,8 +1,8 @@
 """So many classes that the threads of a step share the computation of its residuals.
 
 With fewer than about sixty classes every thread computes all residuals for itself. With more, the
-kernels take another path, with one more barrier and shared arrays. C takes a third one if the classes
-fill its vectors: vectors that hold classes.
+kernels take another path, with one more barrier and shared arrays. C takes a third one if the
+classes fill its vectors: vectors that hold classes.
 """
 
 from __future__ import annotations
