@@ -38,7 +38,11 @@ INLINE const char *NAME(address_of)(const request *ask, int64_t position) {
 INLINE void NAME(interleave)(int64_t d, const ROW *const *rows, WEIGHT *out) {
     if (d < LANES) {
         for (int64_t j = 0; j < d; j++)
-            for (int i = 0; i < BUNDLE; i++) out[j * BUNDLE + i] = rows[i][j];
+            for (int i = 0; i < BUNDLE; i++) {
+                ROW number; /* at any address: rows may be a view of bytes */
+                memcpy(&number, rows[i] + j, sizeof number);
+                out[j * BUNDLE + i] = number;
+            }
         return;
     }
     for (int64_t next = 0; next < d; next += LANES) {
