@@ -351,9 +351,9 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         options = Options(self)
         with input_errors():
             backend = check_options(self)
-            # A nan or an infinity shows in the losses, without another pass over the rows; but not
-            # in those of a validation set, of which early stopping would take another model.
-            looks_first = options.early_stopping and X_val is None
+            # A nan or an infinity shows in the losses, without another pass over the rows; but
+            # early stopping takes the model of another step if it shows there.
+            looks_first = bool(options.early_stopping)
             data = read(self, X, y, sample_weight, X_val, y_val, finite=looks_first)
             generator, told = options.generator(), {"X": X, "y": y, "sample_weight": sample_weight}
             has_callbacks = bool(getattr(self, "_skl_callbacks", None))
@@ -390,7 +390,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             except Exception:
                 check_rows(self, X)  # raises its own error if they are the reason
                 raise
-            if not (looks_first or learned.saw_all):
+            # At weights other than 0 an infinity may leave a row without any loss.
+            if not looks_first and (before is not None or not learned.saw_all):
                 check_rows(self, X)
             self._adopt(learned, data.classes)
         if not options.early_stopping:

@@ -134,3 +134,24 @@ def test_probabilities_are_the_exponentials_of_their_logarithms(dtype: str, k: i
     expected = np.exp(trained.predict_log_proba(rows).astype(np.float64))
     error = 100 * np.finfo(dtype).eps * (1 + np.abs(np.log(expected)))
     assert (np.abs(given - expected) <= error * expected).all()
+
+
+@pytest.mark.parametrize("name", BACKEND_NAMES)
+@pytest.mark.parametrize(
+    "more", [{"solver": "lbfgs", "max_epochs": 100}, {}, {"early_stopping": True}]
+)
+def test_an_infinity_that_costs_no_loss_is_found(name: str, more: dict[str, Any]) -> None:
+    """In the last row, at weights that are not zero: its class's logit is infinite, its loss 0."""
+    if not backends()[name].available:
+        pytest.skip(f"backend {name!r} is not available")
+    generator, labels = np.random.default_rng(3), np.arange(N) % 3
+    rows = generator.normal(size=(N, D))
+    rows[np.arange(N), labels] += 2
+    options = {"backend": name, "warm_start": True, "shuffle": False, "max_epochs": 1, **more}
+    trained = model(**options).fit(rows, labels, X_val=rows[:90], y_val=labels[:90])
+    for column, value in itertools.product(range(3), (np.nan, np.inf, -np.inf)):
+        wrong = rows.copy()
+        wrong[-1, column] = value
+        for one in (trained, model(**options)):
+            with pytest.raises(InputError, match=f"row {N - 1} .*, column {column}"):
+                one.fit(wrong, labels, X_val=rows[:90], y_val=labels[:90])
