@@ -13,7 +13,9 @@ import os
 import shutil
 import subprocess
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
@@ -100,6 +102,7 @@ class BuildNative(build_ext):
             sanitizers = SANITIZERS if SANITIZE else []
             ext.extra_compile_args = [*UNIX_OPTIONS, *sanitizers]
             ext.extra_link_args = [*THREADS, *sanitizers]
+            self._compile_files_at_once()
         try:
             super().build_extension(ext)
         except Exception as error:
@@ -107,6 +110,20 @@ class BuildNative(build_ext):
             raise CannotBuildError(
                 f"could not be compiled when fastlin was installed ({what})", remedy
             ) from error
+
+    def _compile_files_at_once(self) -> None:
+        """Compile one file on each core: there is one for each instruction set, and each is long."""
+        compile_in_turn = self.compiler.compile
+
+        def compile_at_once(sources: list[str], *arguments: Any, **options: Any) -> list[str]:
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                each = [
+                    pool.submit(compile_in_turn, [source], *arguments, **options)
+                    for source in sources
+                ]
+                return [path for one in each for path in one.result()]
+
+        self.compiler.compile = compile_at_once
 
     def _diagnosis(self, error: Exception) -> tuple[str, str]:
         """Return what went wrong in plain words, and what to do about it."""

@@ -37,6 +37,7 @@ from fastlin.kernels import blocking
 from fastlin.kernels.jit import numba_internals
 from fastlin.kernels.jit.kernel_cache import KernelCache
 from fastlin.kernels.jit.kind import Kind, value_of
+from fastlin.kernels.jit.numba_compiler import KernelCompiler
 from fastlin.kernels.jit.options import OPTIONS
 
 SIGNATURE = types.none(types.int64, types.int64, types.int64)
@@ -159,7 +160,7 @@ def compile_body(body: Body, kind: Kind | None) -> Any:
         names = {**body.__globals__, "this_kind": value_of(kind)}
         body = FunctionType(body.__code__, names, body.__name__)
     with _settings_of_the_import():
-        return numba.cfunc(SIGNATURE, **OPTIONS)(body)
+        return numba.cfunc(SIGNATURE, pipeline_class=KernelCompiler, **OPTIONS)(body)
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import numba.extending
 from numba.extending import register_jitable
 
+from fastlin.kernels.jit.numba_compiler import PartCompiler
+
 # Of fastmath only what lets a product and a sum be rounded once, as the other backends do: nan and
 # infinity keep their meaning (a diverging loss must be seen), and sums keep their order (the same
 # bits on every run).
@@ -27,7 +29,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 # No C function is made of a function that only compiled code calls.
-INNER: dict[str, Any] = {**OPTIONS, "no_cfunc_wrapper": True}
+INNER: dict[str, Any] = {**OPTIONS, "no_cfunc_wrapper": True, "pipeline_class": PartCompiler}
 
 
 def inner(function: Function) -> Function:
