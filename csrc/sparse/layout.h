@@ -131,6 +131,12 @@ static void NAME(pack)(const RUN *run, int64_t first, int64_t stop, bool back) {
     const fastlin_parameters *p = run->ask->parameters;
     WEIGHT *outside[] = {p->weights, p->weights_velocity, p->weights_average};
     WEIGHT *array = run->state;
+    if (shape->feature_size == 1) { /* the weights of two classes, in the same order */
+        memcpy((WEIGHT *)(back ? p->weights : run->state) + first,
+               (const WEIGHT *)(back ? run->state : p->weights) + first,
+               (stop - first) * sizeof(WEIGHT));
+        return;
+    }
     for (int i = 0; i < 3; i++) {
         if (!outside[i]) continue;
         /* A few features at a time: one cache line of each class, and all of the features'. */

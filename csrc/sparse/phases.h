@@ -33,9 +33,10 @@ static void NAME(residuals)(const RUN *run, OWN *own, mixture m, int64_t batch_f
     WEIGHT losses[PANEL] __attribute__((aligned(VECTOR_BYTES)));
     for (; first < stop && !told_to_stop(run->ask->samples->stop); first += PANEL) {
         int64_t n_rows = at_most(stop - first, PANEL), at = first - batch_first;
+        int64_t n_padded = round_up(n_rows, LANES);
         NAME(panel_logits)(run, own, m, first, n_rows, stop);
-        NAME(weigh)(run->ask, first, n_rows, PANEL, divisor, row_weight, labels);
-        NAME(losses)(shape->k, own->z, labels, row_weight, n_rows, 0, PANEL, true, losses);
+        NAME(weigh)(run->ask, first, n_rows, n_padded, divisor, row_weight, labels);
+        NAME(losses)(shape->k, own->z, labels, row_weight, n_rows, 0, n_padded, true, losses);
         memcpy(run->losses + at, losses, n_rows * sizeof(WEIGHT));
         for (int64_t i = 0; i < n_rows; i++)
             for (int64_t c = 0; c < shape->k; c++)
