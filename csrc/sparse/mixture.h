@@ -95,6 +95,10 @@ static void NAME(make_values)(const RUN *run, mixture m, int64_t first, int64_t 
     WEIGHT aw = (WEIGHT)m.aw, av = (WEIGHT)m.av, aa = (WEIGHT)m.aa;
     int64_t stride = shape->stride;
     if (memcmp(&m, &identity, sizeof m) == 0) return; /* coordinates are the values */
+    if (shape->feature_size == 1) {
+        for (int64_t f = first; f < stop; f++) run->state[f] *= ww;
+        return;
+    }
     for (int64_t f = first; f < stop; f++) {
         WEIGHT *weights = run->state + f * shape->feature_size;
         WEIGHT *velocities = shape->velocity ? weights + shape->velocity * stride : NULL;
