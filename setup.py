@@ -112,7 +112,7 @@ class BuildNative(build_ext):
             ) from error
 
     def _compile_files_at_once(self) -> None:
-        """Compile one file on each core: there is one for each instruction set, and each is long."""
+        """Compile a file on each core: those of the instruction sets take long."""
         compile_in_turn = self.compiler.compile
 
         def compile_at_once(sources: list[str], *arguments: Any, **options: Any) -> list[str]:
