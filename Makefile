@@ -44,8 +44,10 @@ test: $(STAMP)-test  ## Check style, formatting and types, run all tests, build 
 	@$(BIN)/clang-format --dry-run --Werror csrc/*.[ch] csrc/*/*.h
 	@echo "==> Checking types (mypy)"
 	@$(BIN)/mypy
-	@echo "==> Running the tests (pytest), and each benchmark once, untimed"
-	@$(BIN)/pytest $(TWO_FILES_AT_A_TIME) --benchmark-disable bench tests fastlin docs
+	@echo "==> Running the tests (pytest)"
+	@$(BIN)/pytest $(TWO_FILES_AT_A_TIME)
+	@echo "==> Running each benchmark once, untimed (pytest bench/)"
+	@$(BIN)/pytest bench/ -q --benchmark-disable
 	@$(MAKE) --no-print-directory docs
 
 test-lowest: $(LOWEST_STAMP)  ## Run all tests with the lowest version of each dependency
