@@ -27,7 +27,6 @@ from fastlin.solvers.continuing import (
     unchanged,
 )
 from fastlin.solvers.diagnosis import look_at_descent, tell_of_separation
-from fastlin.solvers.evaluation import mean_score
 from fastlin.solvers.lbfgs import minimize
 from fastlin.solvers.prediction import logits
 from fastlin.solvers.problem import Problem
@@ -37,6 +36,9 @@ from fastlin.solvers.sgd import Descent, train
 from fastlin.solvers.state import State, new_parameters
 from fastlin.solvers.stream import BATCHES_OF_A_WHOLE
 from fastlin.training_set import Options, TrainingSet
+
+LEAST_ROWS_LOOKED_AT, MOST_ROWS_LOOKED_AT = 256, 65536
+"""Rows of the first and of the largest block in which a wrong row is looked for."""
 
 
 @dataclass(frozen=True)
@@ -316,13 +318,27 @@ def _trained_with(options: Options, problem: Problem) -> dict[str, Any]:
 
 
 def _separates(options: Options, backend: Backend, data: TrainingSet, state: State) -> bool:
-    """Whether a model classifies every row of positive weight correctly."""
+    """Whether a model classifies every row of positive weight correctly.
+
+    Most models are wrong about one of the first rows, so reading begins with a small block, and
+    ends with the first block that holds a wrong row.
+    """
+    n_threads, model, scale = options.threads(backend), (state.coef, state.intercept), state.scale
+    assert scale is not None, "it was trained"
     index = encode_labels(data.labels, data.classes)
-    n_threads, model = options.threads(backend), (state.coef, state.intercept)
-    assert state.scale is not None, "it was trained"
-    if state.scale.cancels(state.coef):
-        z = logits(backend, data.rows, *model, state.scale, n_threads)
-        wrong = predicted(z) != index
-        return not (wrong if data.weights is None else wrong & (data.weights > 0)).any()
-    samples = Samples(data.rows.for_weights(state.coef.dtype), index, data.weights)
-    return mean_score(backend, samples, *model, n_threads)[1] == 1
+    cancels = scale.cancels(state.coef)
+    first, size = 0, LEAST_ROWS_LOOKED_AT
+    while first < len(index):
+        place = slice(first, first + size)
+        rows = data.rows.part(place)
+        if cancels:
+            z = logits(backend, rows, *model, scale, n_threads)
+        else:
+            z = backend.logits(Samples(rows.for_weights(state.coef.dtype)), *model, n_threads)
+        wrong = predicted(z) != index[place]
+        if data.weights is not None:
+            wrong &= data.weights[place] > 0
+        if wrong.any():
+            return False
+        first, size = first + size, min(2 * size, MOST_ROWS_LOOKED_AT)
+    return True

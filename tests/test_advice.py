@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 import fastlin
 from fastlin import LogisticRegression
 from fastlin.advice import FastlinWarning, NotConvergedWarning, ScalingWarning, SeparableWarning
+from fastlin.kernels import Samples, get_backend
 from fastlin.results.history import History
 from fastlin.solvers import diagnosis
 
@@ -181,6 +183,38 @@ def test_classes_that_are_separated_without_a_penalty(k: int, solver: str) -> No
     model(l2=1e-3, solver=solver).fit(rows, labels)
     model(l2=0, solver=solver, early_stopping=True).fit(rows, labels)
     model(l2=0, solver=solver).fit(X, Y)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("wrong", [0, 299, 5000, None])
+def test_the_search_for_a_wrong_row_ends_soon_after_it(
+    wrong: int | None, weighted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = np.arange(20_000) % 2
+    rows = np.column_stack([labels * 2.0 - 1, np.ones(20_000)])
+    weight = np.ones(20_000) if weighted else None
+    if weight is not None:  # it is wrong, but has no weight
+        rows[1, 0], weight[1] = -1, 0
+    if wrong is not None:
+        rows[wrong, 0] *= -1
+    backend, read = get_backend("numpy"), []
+
+    def logits(samples: Samples, *rest: Any) -> Any:
+        read.append(len(samples.rows))
+        return backend.logits(samples, *rest)
+
+    monkeypatch.setattr(
+        "fastlin.training_set.get_backend", lambda name: replace(backend, logits=logits)
+    )
+    trained = model(l2=0, solver="lbfgs", max_epochs=3, tol=None)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trained.fit(rows, labels, sample_weight=weight)
+    assert any(warning.category is SeparableWarning for warning in caught) == (wrong is None)
+    if wrong is None:
+        assert sum(read) == len(rows)
+    else:
+        assert wrong < sum(read) <= 2 * wrong + 256
 
 
 # ------------------------------------------------------------------ labels
