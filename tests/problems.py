@@ -57,6 +57,9 @@ def make_problem(
     if row_type == "uint8":
         rows = generator.integers(0, 256, (n, d)).astype(np.uint8)
         deviation = 128.0
+    elif row_type == "int8":
+        rows = generator.integers(-128, 128, (n, d)).astype(np.int8)
+        deviation = 64.0
     else:
         rows = generator.standard_normal((n, d)).astype(row_type)
         deviation = 1.0
@@ -111,7 +114,7 @@ def assert_spread(problem: Problem) -> None:
     """Assert that rows and labels vary, and that the model is neither certain nor indifferent."""
     samples = problem.samples
     assert len(np.unique(samples.labels)) > 1
-    spread = np.ptp(problem.dense_rows, axis=0)
+    spread = np.ptp(problem.dense_rows.astype(np.float64), axis=0)
     assert spread.max() > 0 if isinstance(samples.rows, CsrRows) else spread.min() > 0
     if samples.sample_weight is not None:
         assert np.ptp(samples.sample_weight) > 0.1

@@ -23,12 +23,12 @@ pytestmark = pytest.mark.skipif(
 
 def compile_kernels(seed: int, share: float) -> list[dict[str, Any]]:
     """Compile a share of all kinds of kernel in a process of its own, in an order of its own."""
-    from fastlin.kernels.jit import compiled
+    from fastlin.kernels.jit import processor
     from fastlin.kernels.jit.matrix_unit import detection as matrix_unit
 
     environment, has_unit = dict(os.environ), platform.machine() == "x86_64"
     if has_unit:  # compiled, never run, so any processor will do
-        name, features = compiled.processor()
+        name, features = processor.target()
         wanted = [*matrix_unit.FEATURES, "avx512f", "avx512bw", "avx512dq", "avx512vl"]
         features = ",".join([features, *(f"+{feature}" for feature in wanted)])
         environment |= {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
@@ -67,7 +67,7 @@ def test_another_version_processor_or_option_gives_other_names(
 ) -> None:
     import numba
 
-    from fastlin.kernels.jit import compiled
+    from fastlin.kernels.jit import compiled, processor
     from fastlin.kernels.jit.dense import run as dense
     from fastlin.kernels.jit.kind import Kind
 
@@ -75,7 +75,7 @@ def test_another_version_processor_or_option_gives_other_names(
 
     def name() -> str:
         compiled.stamp.cache_clear()
-        compiled.processor.cache_clear()
+        processor.target.cache_clear()
         return compiled.kernel_name(dense.run, kind)
 
     names = {name(), name()}

@@ -34,7 +34,7 @@ import numba
 from numba import types
 
 from fastlin.kernels import blocking
-from fastlin.kernels.jit import numba_internals
+from fastlin.kernels.jit import numba_internals, processor
 from fastlin.kernels.jit.kernel_cache import KernelCache
 from fastlin.kernels.jit.kind import Kind, value_of
 from fastlin.kernels.jit.numba_compiler import KernelCompiler
@@ -53,19 +53,6 @@ Body = Callable[[int, int, int], None]
 
 
 @functools.cache
-def processor() -> tuple[str, str]:
-    """Return name and features of the processor that Numba compiles for."""
-    name = numba.config.CPU_NAME or llvm.get_host_cpu_name()
-    features = numba.config.CPU_FEATURES
-    if features is None:
-        found = llvm.get_host_cpu_features()
-        if not numba.config.ENABLE_AVX:
-            found = {key: has and not key.startswith("avx") for key, has in found.items()}
-        features = ",".join(("+" if has else "-") + key for key, has in sorted(found.items()))
-    return name, features
-
-
-@functools.cache
 def stamp() -> str:
     """Return a digest of what all kernels depend on."""
     digest = hashlib.sha256()
@@ -75,7 +62,7 @@ def stamp() -> str:
         llvm.llvm_version_info,
         sys.implementation.cache_tag,
         llvm.get_process_triple(),
-        processor(),
+        processor.target(),
         OPTIONS,
         [getattr(numba.config, name, None) for name in CONFIGURATION],
     ):
@@ -226,7 +213,7 @@ def load_code(name: str, code: bytes) -> int:
 def _target_machine() -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    name, features = processor()
+    name, features = processor.target()
     target = llvm.Target.from_triple(llvm.get_process_triple())
     # As code that is made where it runs: at fixed addresses on x86, whose calls may go far.
     reloc = "static" if target.name.startswith("x86") else "default"

@@ -24,7 +24,8 @@ class Kind:
     Attributes
     ----------
     rows, weights : str
-        Element types: ``"uint8"``, ``"float32"`` or ``"float64"``; no rows, if it reads none.
+        Element types: of the weights ``"float32"`` or ``"float64"``, of the rows the same or
+        ``"uint8"``, ``"int8"`` or ``"float16"``; no rows, if it reads none.
     block : int
         Dense rows: classes of a block. Sparse rows: vectors of classes of a block. 0 if any.
     lanes : int
@@ -56,7 +57,7 @@ class Kind:
     @property
     def row_bytes(self) -> int:
         """Size of an element of a row."""
-        return {"uint8": 1, "float32": 4, "float64": 8}[self.rows]
+        return {"uint8": 1, "int8": 1, "float16": 2, "float32": 4, "float64": 8}[self.rows]
 
     @property
     def double(self) -> bool:

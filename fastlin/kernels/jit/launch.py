@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numba
 
-from fastlin.kernels.jit import compiled, team
+from fastlin.kernels.jit import compiled, processor, team
 from fastlin.kernels.jit.kind import Kind
 from fastlin.kernels.jit.matrix_unit import detection
 from fastlin.kernels.threads import note_started_threads
@@ -37,8 +37,7 @@ def instruction_set() -> str:
 
     Or ``"amx"``, a matrix unit beside the vectors of AVX-512.
     """
-    _, features = compiled.processor()
-    found = {name[1:] for name in features.split(",") if name.startswith("+")}
+    found = processor.features()
     if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= found:
         has_unit = found >= detection.FEATURES and detection.wanted()
         return "amx" if has_unit and detection.permitted() else "avx512"

@@ -14,6 +14,8 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
+from fastlin.kernels.jit import widening
+
 INT32, INT64 = ir.IntType(32), ir.IntType(64)
 
 # Terms after which Taylor's series of e^r, |r| <= ln(2) / 2, and the series of artanh(t),
@@ -113,16 +115,18 @@ class VectorUnit:
         """Load one number."""
         return self.builder.load(self.pointer(address, self.scalar, offset))
 
-    def load_row(self, address: ir.Value, bytes_each: int, offset: ir.Value | int = 0) -> Vector:
-        """Load ``lanes`` elements of a row from any address: uint8, or the weights' type."""
-        if bytes_each != 1:
+    def load_row(self, address: ir.Value, element: str, offset: ir.Value | int = 0) -> Vector:
+        """Load ``lanes`` elements of a row from any address, and widen them exactly.
+
+        ``element``: their type, as in :attr:`.kind.Kind.rows`; a float of more than 16 bits is the
+        weights' type.
+        """
+        if element not in widening.BITS:
             pointer = self.pointer(address, self.type, offset)
             return Vector(self, self.builder.load(pointer, align=self.itemsize))
-        narrow = ir.VectorType(ir.IntType(8), self.lanes)
+        narrow = ir.VectorType(ir.IntType(widening.BITS[element]), self.lanes)
         value = self.builder.load(self.pointer(address, narrow, offset), align=1)
-        # By way of int32, for which every instruction set has the conversion.
-        wide = self.builder.zext(value, ir.VectorType(INT32, self.lanes))
-        return Vector(self, self.builder.sitofp(wide, self.type))
+        return Vector(self, widening.widened(self.builder, value, element, self.type))
 
     # ------------------------------------------------------------------ arithmetic
 

@@ -28,7 +28,7 @@ class DenseUnit(FeatureUnit):
 
     def __init__(self, builder: Any, kind: Kind) -> None:
         super().__init__(builder, kind)
-        self.block, self.row_bytes = kind.block, kind.row_bytes
+        self.block, self.element = kind.block, kind.rows
         self.row_step = kind.lanes * kind.row_bytes
         self.micro_kernel = Registers(self.size).micro_kernels[kind.block]
 
@@ -65,13 +65,13 @@ def logit_tile(
 
     def one_vector(v: ir.Value, sums: list[Vector]) -> list[Vector]:
         offset = unit.times(v, unit.row_step)
-        xs = [unit.load_row(start, unit.row_bytes, offset) for start in starts[:n_rows]]
+        xs = [unit.load_row(start, unit.element, offset) for start in starts[:n_rows]]
         for next_start in starts[n_rows:]:
             unit.prefetch(builder.add(next_start, offset), locality=3)
         return accumulate(xs, v, sums)
 
     def the_tail(_: ir.Value, sums: list[Vector]) -> list[Vector]:
-        xs = [unit.load_row(address, unit.row_bytes, tail) for address in addresses[:n_rows]]
+        xs = [unit.load_row(address, unit.element, tail) for address in addresses[:n_rows]]
         return accumulate(xs, n_full, sums)
 
     sums = unit.loop(n_full, [unit.constant(0.0)] * (block * n_rows), one_vector)
@@ -115,7 +115,7 @@ def _gradient_tile(wide: bool) -> Any:
             next_row = builder.add(unit.load_address(next_rows, i), column)
             for byte in range(0, n_vectors * unit.row_step, 64):
                 unit.prefetch(next_row, byte)
-            xs = [unit.load_row(row, unit.row_bytes, v * unit.row_step) for v in range(n_vectors)]
+            xs = [unit.load_row(row, unit.element, v * unit.row_step) for v in range(n_vectors)]
             of_row = unit.item(residual, i, unit.itemsize)
             results = list(sums)
             for c in range(block):
