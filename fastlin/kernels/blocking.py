@@ -307,6 +307,11 @@ def dense_blocking(
                 n_features // FEATURES_THAT_FIT + MANY_UNIT_SLICES,
             )
     n_blocks = -(-n_classes // block)
+    classes_in_lanes = not unit and suits_lanes(types, n_classes, registers)
+    most_threads = n_threads  # that divide classes, rows and features
+    if not classes_in_lanes:
+        # Threads that share a slice take two vectors of features each, at least.
+        most_threads = min(n_threads, n_slices if unit else max(1, n_vectors // 2))
     products_of_a_row = n_features * (n_blocks * block + COST_OF_A_FEATURE)
     speed = UNIT_SPEED if unit else 1
     rows = min(batch_size, PANEL, n_rows)
@@ -317,14 +322,13 @@ def dense_blocking(
         n_blocks=n_blocks,
         n_vectors=n_vectors,
         n_slices=n_slices,
-        classes_in_lanes=not unit and suits_lanes(types, n_classes, registers),
+        classes_in_lanes=classes_in_lanes,
         shares_residuals=n_blocks * block * PANEL > RESIDUALS_OF_ONE,
         n_threads=useful_threads(
             rows * products_of_a_row / (speed * WORK_OF_A_THREAD),
             n_rows * products_of_a_row / speed,
             work_of_a_start,
-            # Threads that share a slice take two vectors of features each, at least.
-            min(n_threads, n_slices if unit else max(1, n_vectors // 2)),
+            most_threads,
         ),
         micro_kernel=registers.micro_kernels[block],
     )
