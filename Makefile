@@ -46,9 +46,9 @@ test: $(STAMP)-test  ## Check style, formatting and types, run all tests, build 
 	@$(BIN)/mypy
 	@echo "==> Running the tests (pytest)"
 	@$(BIN)/pytest $(TWO_FILES_AT_A_TIME)
-	@echo "==> Running each benchmark once, untimed (pytest bench/)"
-	@$(BIN)/pytest bench/ -q --benchmark-disable
-	@$(MAKE) --no-print-directory docs
+	@echo "==> Running each benchmark once, untimed (pytest bench/), beside what follows"
+	@status=0; $(MAKE) --no-print-directory docs & docs=$$!; \
+	    $(BIN)/pytest bench/ -q --benchmark-disable || status=1; wait $$docs || status=1; exit $$status
 
 test-lowest: $(LOWEST_STAMP)  ## Run all tests with the lowest version of each dependency
 	@echo "==> Running the tests (pytest) with the lowest versions, $(LOWEST)/lowest.txt"
