@@ -167,7 +167,9 @@ def _some_scaled_rows(
         rows = rows.part(part)
     # If the samples have no shift, there is none, or their rows are shifted already.
     shift = None if samples.shift is None else scale.shift
-    return rows.scaled(np.dtype(np.float64), shift, scale.scale, np.sqrt(weight)), weight, repeats
+    factors = None if (weight == 1).all() else np.sqrt(weight)
+    scales = None if (scale.scale == 1).all() else scale.scale
+    return rows.scaled(np.dtype(np.float64), shift, scales, factors), weight, repeats
 
 
 def _largest_eigenvalue(rows: Rows) -> float:
@@ -182,8 +184,15 @@ def _largest_eigenvalue(rows: Rows) -> float:
         x = rows.to_array()
         eigenvalues = np.linalg.eigvalsh(x.T @ x / n)
     else:
-        x = rows.matrix
+        # In half the memory, which is what takes time; of size 1, which float32 can hold.
+        x = (rows.matrix * (1 / np.sqrt(trace))).astype(np.float32)
         start = np.random.default_rng(0).standard_normal((d,))
-        gram = LinearOperator((d, d), matvec=lambda v: x.T @ (x @ v) / n, dtype=np.float64)
+
+        def multiply(v: NDArray[np.float64]) -> NDArray[np.float32]:
+            product: NDArray[np.float32] = x.T @ (x @ v.astype(np.float32))
+            return product
+
+        gram = LinearOperator((d, d), matvec=multiply, dtype=np.float64)
         eigenvalues = eigsh(gram, k=1, ncv=8, v0=start, tol=0.05, return_eigenvectors=False)
+        eigenvalues = eigenvalues * (trace / n)
     return float(eigenvalues[-1])
