@@ -38,6 +38,8 @@ THREADS = ["-pthread"]
 UNIX_OPTIONS = [
     "-std=gnu11",
     "-O3",
+    # Python's own options ask for debug information, four times the size of the code.
+    "-g0",
     *THREADS,
     # Allow fused multiply-add in sums of products, as the other backends' libraries do.
     "-ffp-contract=fast",

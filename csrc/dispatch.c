@@ -1,7 +1,9 @@
 /* Picks the kernels for this machine and for the types of a call. */
 #include "request.h"
-#if HAS_AMX
+#if defined(__x86_64__)
 #include <cpuid.h>
+#endif
+#if HAS_AMX
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -19,12 +21,17 @@ static bool always(void) {
 
 #if defined(__x86_64__)
 extern const kernels fastlin_avx512_kernels[], fastlin_avx2_kernels[];
+/* CPUID leaf 1: older compilers do not know the name "f16c". */
+static bool has_f16c(void) {
+    unsigned eax, ebx, ecx, edx;
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C);
+}
 static bool has_avx512(void) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && has_f16c();
 }
 static bool has_avx2(void) {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
 }
 #endif
 

@@ -14,7 +14,9 @@ enum fastlin_type {
     FASTLIN_FLOAT32 = 1,
     FASTLIN_FLOAT64 = 2,
     FASTLIN_INT32 = 3,
-    FASTLIN_INT64 = 4
+    FASTLIN_INT64 = 4,
+    FASTLIN_INT8 = 5,
+    FASTLIN_FLOAT16 = 6
 };
 
 enum fastlin_status {

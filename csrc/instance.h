@@ -1,8 +1,11 @@
 /* The kernels of one pair of types, of sparse rows if COLUMN is the type of their columns.
  *
+ * MANY_CLASSES tells those of many classes from the others.
+ *
  * Every name that is defined here or in the included files is undefined again, or made by NAME, so
  * that the next pair can define its own. */
 #include "vector.h"
+#include "load.h"
 
 /* Rows whose losses are computed together. Dense: few enough to stay in a core's cache from phase A
  * to phase C. Sparse: one vector of rows. */
@@ -20,23 +23,17 @@
 #include "sparse/dot.h"
 #include "sparse/phases.h"
 #include "sparse/run.h"
+#define PASS(name) NAME(name)
+#include "pass.h"
+#undef PASS
 #undef MOST_VECTORS
 #undef MAKE_VALUES
 #undef EACH_WIDTH
-#else
-#include "dense/layout.h"
-#include "dense/memory.h"
-#include "dense/tiles.h"
-#include "dense/phases.h"
-#if MATRIX_UNIT
-#include "matrix_unit/operands.h"
-#include "matrix_unit/products.h"
-#include "matrix_unit/phases.h"
-#else
-#include "dense/panels.h"
-#endif
-#include "dense/run.h"
-#if !MATRIX_UNIT
+#undef SHAPE
+#undef RUN
+#undef OWN
+#elif defined(MANY_CLASSES)
+#include "dense/panel.h"
 #include "many_classes/tiles.h"
 #include "many_classes/layout.h"
 #include "many_classes/memory.h"
@@ -59,20 +56,33 @@
 #undef MOST_ROWS
 #undef MOST_WIDE
 #undef PANELS_OF_A_SUM
+#else
+#include "dense/layout.h"
+#include "dense/memory.h"
+#include "dense/tiles.h"
+#include "dense/panel.h"
+#include "dense/phases.h"
+#if MATRIX_UNIT
+#include "matrix_unit/operands.h"
+#include "matrix_unit/products.h"
+#include "matrix_unit/phases.h"
+#else
+#include "dense/panels.h"
 #endif
-#undef EACH_SHAPE
-#undef ROWS_IN_REGISTER
-#undef MOST_SUMS
-#undef MOST_AT_ONCE
-#endif
+#include "dense/run.h"
 #if !MATRIX_UNIT
 #define PASS(name) NAME(name)
 #include "pass.h"
 #undef PASS
 #endif
+#undef EACH_SHAPE
+#undef ROWS_IN_REGISTER
+#undef MOST_SUMS
+#undef MOST_AT_ONCE
 #undef SHAPE
 #undef RUN
 #undef OWN
+#endif
 
 #undef PANEL
 #undef LANES

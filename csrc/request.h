@@ -5,8 +5,8 @@
  *   isa_avx2.c   defines ISA, VECTOR_BYTES and REGISTERS, and includes family.h
  *   family.h     includes pairs.h twice: to compile an instance of each pair, and to list them
  *   pairs.h      defines WEIGHT, ROW (and COLUMN) for each pair, and includes EACH_PAIR
- *   instance.h   is such an EACH_PAIR: vectors, loss and step, then dense/ and many_classes/, or
- *                sparse/
+ *   instance.h   is such an EACH_PAIR: vectors, loss and step, then dense/, many_classes/ or
+ * sparse/
  *
  * NAME(x) gives each instance its own names. Arrays are plain pointers, and vectors are the
  * compiler's extension; intrinsics appear only if the compiler does badly without them, and for the
@@ -24,6 +24,7 @@
  * fastlin/kernels/blocking.py decides how the work is divided, and passes a fastlin_blocking. */
 #ifndef FASTLIN_REQUEST_H
 #define FASTLIN_REQUEST_H
+#include "half.h"
 #include "team.h"
 
 /* s: the number of steps, or 1 without options. */
@@ -51,6 +52,22 @@ typedef struct {
     int (*pass)(const request *);    /* the score of all rows, or their logits */
 } kernels;
 enum { NO_COLUMNS = -1, NO_MORE = -1 };
+
+/* Bytes of a number of a fastlin_type. */
+INLINE int64_t type_bytes(int type) {
+    switch (type) {
+    case FASTLIN_UINT8:
+    case FASTLIN_INT8:
+        return 1;
+    case FASTLIN_FLOAT16:
+        return 2;
+    case FASTLIN_FLOAT32:
+    case FASTLIN_INT32:
+        return 4;
+    default:
+        return 8;
+    }
+}
 
 INLINE int64_t row_at(const request *ask, int64_t position) {
     return ask->order ? ask->order[position] : position;

@@ -1,8 +1,7 @@
-/* Vectors of one instruction set, for one type of weights and one type of rows.
+/* Vectors of one instruction set, for one type of weights.
  *
- * Expects VECTOR_BYTES, WEIGHT and ROW, and WEIGHT_IS_DOUBLE, ROW_IS_UINT8 as 0 or 1. Written in
- * the vector extensions that GCC and Clang share, so that one text serves every instruction set;
- * intrinsics only for conversions that compilers translate badly otherwise.
+ * Expects VECTOR_BYTES and WEIGHT, and WEIGHT_IS_DOUBLE as 0 or 1. Written in the vector extensions
+ * that GCC and Clang share, so that one text serves every instruction set.
  */
 #define LANES (VECTOR_BYTES / (WEIGHT_IS_DOUBLE ? 8 : 4))
 
@@ -41,27 +40,6 @@ INLINE V NAME(select)(I mask, V yes, V no) {
 
 INLINE V NAME(largest)(V a, V b) {
     return NAME(select)(a > b, a, b);
-}
-
-/* LANES consecutive elements of a row, widened to weights. */
-INLINE V NAME(load_row)(const ROW *p) {
-#if !ROW_IS_UINT8
-    return NAME(load)(p);
-#elif VECTOR_BYTES == 64 && defined(__AVX512F__) && !WEIGHT_IS_DOUBLE
-    return (V)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)));
-#elif VECTOR_BYTES == 64 && defined(__AVX512F__)
-    return (V)_mm512_cvtepi32_pd(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
-#elif VECTOR_BYTES == 32 && defined(__AVX2__) && !WEIGHT_IS_DOUBLE
-    return (V)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
-#elif VECTOR_BYTES == 32 && defined(__AVX2__)
-    int32_t four;
-    memcpy(&four, p, sizeof four);
-    return (V)_mm256_cvtepi32_pd(_mm_cvtepu8_epi32(_mm_cvtsi32_si128(four)));
-#else
-    V v;
-    for (int lane = 0; lane < LANES; lane++) v[lane] = p[lane];
-    return v;
-#endif
 }
 
 /* One level of a transposing sum. In every group of 2 * width lanes, the first half becomes the sum

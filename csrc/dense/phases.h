@@ -1,14 +1,6 @@
 /* The three phases of a panel of dense rows: A partial logits, B residuals, C gradient and update.
  */
 
-/* A panel: up to PANEL rows of a batch. */
-typedef struct {
-    int64_t first, n_rows; /* position of the first; n_rows is 0 after the last panel */
-    int64_t step, n_batch_rows;
-    bool begins_batch, ends_batch;
-    const ROW *const *rows; /* [PANEL + 8]; entries from n_rows on repeat the last row */
-} NAME(panel);
-
 /* Point `rows` at the rows of some positions; entries after the last repeat it. */
 static void NAME(gather)(const RUN *run, int64_t first, int64_t n_rows, const ROW **rows,
                          ROW *short_rows) {
@@ -20,20 +12,6 @@ static void NAME(gather)(const RUN *run, int64_t first, int64_t n_rows, const RO
         memcpy(short_rows + i * LANES, rows[i], run->shape.d * sizeof(ROW));
         rows[i] = short_rows + i * LANES;
     }
-}
-
-/* The panel of at most so many rows that begins at a position, without its rows. */
-static NAME(panel) NAME(bounds_of_panel)(const request *ask, int64_t first, int64_t most_rows) {
-    if (first >= ask->n_order) return (NAME(panel)){.first = first};
-    int64_t step = first / ask->batch_size, batch_first = step * ask->batch_size;
-    int64_t n_batch_rows = batch_rows(ask, batch_first);
-    int64_t n_rows = at_most(batch_first + n_batch_rows - first, most_rows);
-    return (NAME(panel)){.first = first,
-                         .n_rows = n_rows,
-                         .step = step,
-                         .n_batch_rows = n_batch_rows,
-                         .begins_batch = first == batch_first,
-                         .ends_batch = first + n_rows == batch_first + n_batch_rows};
 }
 
 /* The panel that begins at a position; `buffer`, 0 or 1, holds its rows. */

@@ -35,7 +35,7 @@ INLINE void NAME(logit_kernel)(const int block, const int n_rows, const ROW *con
     for (int64_t v = 0; v < n_full; v++) {
         V x[MOST_AT_ONCE];
         UNROLL for (int s = 0; s < n_rows; s++)
-            x[s] = NAME(load_row)(at[s] + v * LANES);
+            x[s] = NAME(load_row)(ROW_TYPE, at[s] + v * LANES);
         UNROLL for (int s = 0; s < n_rows; s++)
             __builtin_prefetch(rows[n_rows + s] + first_column + v * LANES, 0, 3);
         UNROLL for (int c = 0; c < block; c++) {
@@ -48,7 +48,7 @@ INLINE void NAME(logit_kernel)(const int block, const int n_rows, const ROW *con
     }
     if (tail_column >= 0) {
         UNROLL for (int s = 0; s < n_rows; s++) {
-            V x = NAME(load_row)(rows[s] + tail_column);
+            V x = NAME(load_row)(ROW_TYPE, rows[s] + tail_column);
             UNROLL for (int c = 0; c < block; c++)
                 sums[c * n_rows + s] += x * *(const V *)(w + c * LANES);
         }
@@ -83,7 +83,7 @@ INLINE void NAME(gradient_kernel)(const int block, const int n_wide, const ROW *
     for (int64_t i = 0; i < n_rows; i++) {
         V x[MOST_AT_ONCE];
         UNROLL for (int v = 0; v < n_wide; v++)
-            x[v] = NAME(load_row)(rows[i] + column + v * LANES);
+            x[v] = NAME(load_row)(ROW_TYPE, rows[i] + column + v * LANES);
         UNROLL for (int byte = 0; byte < n_wide * BYTES; byte += 64)
             __builtin_prefetch((const char *)(next_rows[i] + column) + byte, 0, 2);
         UNROLL for (int c = 0; c < block; c++) {

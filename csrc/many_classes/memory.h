@@ -22,7 +22,7 @@ typedef struct {
     WEIGHT *gradient;                     /* packed; a batch of several panels */
     double *gradient_sum;                 /* packed; without steps */
     WEIGHT *rows[2];           /* [bundle of rows][feature][row in bundle] each: panels */
-    ROW *zero_row;             /* (d), in place of rows after a panel's last */
+    void *zero_row;            /* (d) of any type, in place of rows after a panel's last */
     WEIGHT *residual;          /* [slice][panel][class in slice] */
     WEIGHT *losses;            /* [panel] */
     WEIGHT *offset;            /* (classes): what the shift takes off every logit */
@@ -70,7 +70,7 @@ static void NAME(lay_out_many)(MANY_RUN *run) {
     int64_t n_panels = is_pass(ask) ? (ask->n_order + PANEL - 1) / PANEL : 0;
     run->weights = take(memory, packed * sizeof(WEIGHT));
     run->shift = ask->samples->shift ? take(memory, shape->d_padded * sizeof(WEIGHT)) : NULL;
-    run->zero_row = take(memory, shape->d * sizeof(ROW));
+    run->zero_row = take(memory, shape->d * sizeof(WEIGHT));
     run->offset = take(memory, classes * sizeof(WEIGHT));
     run->intercept = NAME(take_intercept)(memory, ask->parameters);
     run->panel_losses = take(memory, n_panels * sizeof(double));

@@ -34,25 +34,43 @@ INLINE const char *NAME(address_of)(const request *ask, int64_t position) {
     return (const char *)ask->samples->rows + row_at(ask, position) * ask->samples->row_stride;
 }
 
-/* Widen the rows of a bundle and lay them in turn: out [feature][row]. */
-INLINE void NAME(interleave)(int64_t d, const ROW *const *rows, WEIGHT *out) {
+/* Widen the rows of a bundle, of a fastlin_type, and lay them in turn: out [feature][row]. */
+INLINE void NAME(interleave)(const int type, int64_t d, const char *const *rows, WEIGHT *out) {
+    const int64_t size = type_bytes(type);
+    V block[BUNDLE];
     if (d < LANES) {
-        for (int64_t j = 0; j < d; j++)
-            for (int i = 0; i < BUNDLE; i++) {
-                ROW number; /* at any address: rows may be a view of bytes */
-                memcpy(&number, rows[i] + j, sizeof number);
-                out[j * BUNDLE + i] = number;
-            }
+        char copies[BUNDLE][VECTOR_BYTES] = {{0}};
+        for (int i = 0; i < BUNDLE; i++) {
+            memcpy(copies[i], rows[i], d * size);
+            block[i] = NAME(load_row)(type, copies[i]);
+        }
+        NAME(transpose)(BUNDLE, block);
+        memcpy(out, block, d * BUNDLE * sizeof(WEIGHT));
         return;
     }
     for (int64_t next = 0; next < d; next += LANES) {
         int64_t j = at_most(next, d - LANES); /* the last features overlap those before */
-        V block[BUNDLE];
         UNROLL for (int i = 0; i < BUNDLE; i++)
-            block[i] = NAME(load_row)(rows[i] + j);
+            block[i] = NAME(load_row)(type, rows[i] + j * size);
         NAME(transpose)(BUNDLE, block);
         UNROLL for (int i = 0; i < BUNDLE; i++)
             NAME(store)(out + j * BUNDLE + i * LANES, block[i]);
+    }
+}
+
+static void NAME(interleave_any)(int type, int64_t d, const char *const *rows, WEIGHT *out) {
+    switch (type) {
+    case FASTLIN_UINT8:
+        NAME(interleave)(FASTLIN_UINT8, d, rows, out);
+        break;
+    case FASTLIN_INT8:
+        NAME(interleave)(FASTLIN_INT8, d, rows, out);
+        break;
+    case FASTLIN_FLOAT16:
+        NAME(interleave)(FASTLIN_FLOAT16, d, rows, out);
+        break;
+    default:
+        NAME(interleave)(WEIGHT_IS_DOUBLE ? FASTLIN_FLOAT64 : FASTLIN_FLOAT32, d, rows, out);
     }
 }
 
@@ -60,14 +78,14 @@ INLINE void NAME(interleave)(int64_t d, const ROW *const *rows, WEIGHT *out) {
 static void NAME(gather_bundles)(const MANY_RUN *run, NAME(range) part, const NAME(panel) * panel,
                                  WEIGHT *out) {
     for (int64_t b = part.first; b < part.stop; b++) {
-        const ROW *rows[BUNDLE];
+        const char *rows[BUNDLE];
         for (int i = 0; i < BUNDLE; i++) {
             int64_t at = b * BUNDLE + i;
-            rows[i] = at < panel->n_rows
-                          ? (const ROW *)NAME(address_of)(run->ask, panel->first + at)
-                          : run->zero_row;
+            rows[i] =
+                at < panel->n_rows ? NAME(address_of)(run->ask, panel->first + at) : run->zero_row;
         }
-        NAME(interleave)(run->shape.d, rows, out + b * run->shape.stride);
+        NAME(interleave_any)(run->ask->samples->row_type, run->shape.d, rows,
+                             out + b * run->shape.stride);
     }
 }
 
@@ -90,7 +108,7 @@ static NAME(fetcher)
     const MANY_SHAPE *shape = &run->shape;
     NAME(panel) next = NAME(many_bounds)(run, panel->first + panel->n_rows);
     NAME(range) part = NAME(bundles_of)(run, thread, &next);
-    int64_t n_bytes = shape->d * sizeof(ROW);
+    int64_t n_bytes = shape->d * type_bytes(run->ask->samples->row_type);
     int64_t n_lines = (part.stop - part.first) * BUNDLE * (n_bytes / CACHE_LINE + 1);
     int64_t n_tiles = shape->n_vectors * shape->d_padded / (MOST_WIDE * GROUP * run->n_threads);
     int64_t n_fetches = n_tiles * NAME(n_bundles)(panel) / BUNDLES_OF_A_FETCH;

@@ -359,6 +359,8 @@ def _c_type(dtype: np.dtype[Any]) -> str:
 def _type_code(dtype: np.dtype[Any]) -> int:
     codes = {
         "uint8": lib.FASTLIN_UINT8,
+        "int8": lib.FASTLIN_INT8,
+        "float16": lib.FASTLIN_FLOAT16,
         "float32": lib.FASTLIN_FLOAT32,
         "float64": lib.FASTLIN_FLOAT64,
         "int32": lib.FASTLIN_INT32,

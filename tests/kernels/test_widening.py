@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from widening import check_widening
 
-from fastlin.kernels import backends
+from fastlin.kernels import BACKEND_NAMES, backends
 
 SCRIPT = Path(__file__).parents[1] / "widening.py"
 AVX2 = "+sse,+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+bmi,+bmi2"
@@ -32,11 +32,22 @@ def run_script(name: str, **environment: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("name", ["numba", "numpy"])
+@pytest.mark.parametrize("name", BACKEND_NAMES)
 def test_every_number_is_widened_exactly(name: str) -> None:
     if not backends()[name].available:
         pytest.skip(f"backend {name!r} is not available")
     check_widening(backends()[name])
+
+
+def test_c_widens_them_on_every_instruction_set() -> None:
+    if not backends()["c"].available:
+        pytest.skip("backend 'c' is not available")
+    from fastlin._native import ffi, lib
+
+    sets = ffi.string(lib.fastlin_instruction_sets()).decode().split()
+    assert "baseline" in sets
+    for name in sets:
+        assert run_script("c", FASTLIN_ISA=name) == name
 
 
 @ON_X86
