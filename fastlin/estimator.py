@@ -308,9 +308,9 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         Parameters
         ----------
         X : (n, d)
-            Rows. C-ordered uint8, float32 and float64 rows are read without a copy, and so are
-            SciPy's CSR matrices and arrays of float32 or float64 with sorted column indices; other
-            sparse formats are converted.
+            Rows. C-ordered uint8, int8, float16, float32 and float64 rows are read without a copy,
+            and so are SciPy's CSR matrices and arrays of float32 or float64 with sorted column
+            indices; other sparse formats are converted.
         y : (n,)
             Label of each row: numbers or strings, of at least two different values.
         sample_weight : (n,), optional

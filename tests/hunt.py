@@ -56,7 +56,7 @@ SOLVERS = ("sgd", "sgd", "lbfgs")
 SPARSE = tuple(
     f"csr{values}{columns}" for values in ("float32", "float64") for columns in ("", "int64")
 )
-ROWS = ("float32", "float64", "uint8", "uint8", *SPARSE)
+ROWS = ("float32", "float64", "uint8", "uint8", "int8", "float16", *SPARSE)
 CLASSES = (2, 3, 5, 10, 17, 70)
 FEATURES = (1, 7, 20, 64, 200)
 STEPS: dict[str, dict[str, Any]] = {
@@ -159,7 +159,7 @@ def fit(task: Task, backend: str) -> Any:
         options = {"l2": 0.01, "max_epochs": 8, "tol": 1e-6}
     if task.scaled:
         options["input_scale"] = "standard"
-    elif task.rows in ("float32", "float64", "uint8"):
+    elif task.rows in ("float32", "float64", "uint8", "int8", "float16"):
         options["input_scale"] = (0, 1 / 16)
     if task.batch:
         options["batch_size"] = getattr(np, task.batch)(32) if backend == "numba" else 32

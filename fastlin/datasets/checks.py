@@ -14,7 +14,7 @@ _LARGEST = 2**63 - 1
 
 
 def check_rows(rows: Any) -> Any:
-    """Return rows (n, d), C-ordered, as uint8, float32 or float64; sparse ones as they are.
+    """Return rows (n, d), C-ordered, in a type of training; sparse ones as they are.
 
     The rows are (n, d) or (n, height, width). Raises InputError for another shape or type, if
     there are no rows, for nan and infinity, and for numbers that float64 cannot hold.
@@ -56,9 +56,14 @@ def _check_sparse(rows: Any) -> Any:
 
 
 def _row_type(X: NDArray[Any]) -> type[np.generic]:
-    """Return the smallest of uint8, float32 and float64 that holds the values exactly."""
-    if X.dtype.kind == "b" or X.dtype == np.uint8:
+    """Return the smallest type of rows that holds the values exactly.
+
+    uint8 for uint8 and booleans, int8 and float16 for themselves, else float32 or float64.
+    """
+    if X.dtype.kind == "b":
         return np.uint8
+    if X.dtype.type in (np.uint8, np.int8, np.float16):
+        return X.dtype.type
     if X.dtype.kind == "f":
         return np.float32 if X.dtype.itemsize <= 4 else np.float64
     exact_in_float32 = 2**24

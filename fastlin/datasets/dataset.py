@@ -29,8 +29,8 @@ class Dataset:
     name : str
         ``"mnist"``, ``"fashion-mnist"``, ``"digits"``, or the stem of a local file.
     X_train, X_val : ndarray or CSR array, shapes (n, d) and (m, d)
-        uint8, float32 or float64, C-ordered, possibly read-only. m may be 0. Sparse if the file
-        is in svmlight's format.
+        uint8, int8, float16, float32 or float64, C-ordered, possibly read-only. m may be 0. Sparse
+        if the file is in svmlight's format.
     y_train, y_val : ndarray, shapes (n,) and (m,)
         int64, or the file's own labels if those are not whole numbers.
     image_shape : (int, int) or None

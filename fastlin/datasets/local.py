@@ -49,9 +49,10 @@ def load(
     - ``.svm``, ``.svmlight``, ``.libsvm``, compressed or not, and any text file whose rows are
       a label and pairs INDEX:VALUE: see ``fastlin.datasets.svmlight_file``.
 
-    Rows have shape (n, d), or (n, height, width), which is flattened. uint8, float32 and
-    float64 stay; other numbers become float32 if that is exact, else float64. Without a
-    validation part, ``validation_fraction`` of the rows is split off by a shuffle with ``seed``.
+    Rows have shape (n, d), or (n, height, width), which is flattened. uint8, int8,
+    float16, float32 and float64 stay; other numbers become float32 if that is exact, else float64.
+    Without a validation part, ``validation_fraction`` of the rows is split off by a shuffle with
+    ``seed``.
 
     `trained_on`, a dataset's ``layout``, and `n_features` are those of the model for which the rows
     are read; they decide what a text file leaves open.

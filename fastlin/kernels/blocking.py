@@ -253,8 +253,8 @@ def suits_lanes(types: tuple[str, str], n_classes: int, registers: Registers) ->
     n_padded = -(-n_classes // lanes) * lanes
     if n_classes < MANY_CLASSES or n_padded > MOST_PADDED * n_classes:
         return False
-    # The narrowest vectors gain nothing by it, but that bytes are widened only once.
-    return registers.vector_bytes > NARROWEST or row_type == "uint8"
+    # The narrowest vectors gain nothing by it, but that narrow rows are widened only once.
+    return registers.vector_bytes > NARROWEST or row_type != weight_type
 
 
 def dense_blocking(

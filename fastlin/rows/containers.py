@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from fastlin.errors import FastlinError, InputError, InputTypeError, shown
+from fastlin.rows.interface import ROW_TYPES
 
 
 @contextmanager
@@ -105,9 +106,9 @@ def require_rows(X: Any, what: str = "X") -> None:
 def row_type(X: Any, what: str = "X") -> np.dtype[Any]:
     """Return the type in which rows are stored: the smallest that holds all their values.
 
-    uint8 for uint8 and booleans; float32 for float32, float16, int8, int16 and uint16; float64 for
-    all others. A table has the common type of its columns. Sparse rows are float32 for float16,
-    float32 and uint8, else float64.
+    uint8, int8, float16 and float32 for themselves; uint8 for booleans; float32 for int16 and
+    uint16; float64 for all others. A table has the common type of its columns. Sparse rows are
+    float32 for float16, float32 and uint8, else float64.
     """
     if is_table(X):
         return _type_for(_shared_type(X, what), what)
@@ -137,8 +138,10 @@ def _type_for(dtype: np.dtype[Any], what: str) -> np.dtype[Any]:
             f"{what} is a structured array; pass numpy.lib.recfunctions.structured_to_unstructured"
             f"({what})"
         )
-    if dtype.kind == "b" or dtype == np.uint8:
+    if dtype.kind == "b":
         return np.dtype(np.uint8)
+    if dtype.kind in "iuf" and dtype.itemsize <= 2 and dtype.name in ROW_TYPES:
+        return np.dtype(dtype.name)
     if dtype.kind in "iuf" and np.can_cast(dtype, np.float32):
         return np.dtype(np.float32)
     return np.dtype(np.float64)

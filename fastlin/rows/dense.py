@@ -24,7 +24,7 @@ class DenseRows(Rows):
 
     Attributes
     ----------
-    values : (n, d) uint8, float32 or float64
+    values : (n, d) uint8, int8, float16, float32 or float64
         Kernels need contiguous rows, but any stride from row to row, even a negative one, and any
         address, even an unaligned one.
     """
@@ -106,4 +106,7 @@ class DenseRows(Rows):
 
     def largest(self) -> NDArray[np.float64]:
         """Return the largest absolute value of each row, ``(n,)``."""
-        return np.asarray(np.max(np.abs(self.values), axis=1, initial=0), np.float64)
+        highest = self.values.max(axis=1, initial=0).astype(np.float64)
+        # In int8 the absolute value of -128 would be -128.
+        lowest = self.values.min(axis=1, initial=0).astype(np.float64)
+        return np.asarray(np.maximum(highest, -lowest))

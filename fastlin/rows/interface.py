@@ -15,11 +15,18 @@ if TYPE_CHECKING:
 
 FloatArray: TypeAlias = "NDArray[np.float32] | NDArray[np.float64]"
 
-ROW_TYPES = ("uint8", "float32", "float64")
-"""Types in which kernels read rows without a copy."""
+WEIGHT_TYPES = {
+    "uint8": ("float32", "float64"),
+    "int8": ("float32", "float64"),
+    "float16": ("float32", "float64"),
+    "float32": ("float32",),
+    "float64": ("float64",),
+}
+"""Types of weights for which there are kernels, by type of rows; the first is the default. All hold
+the numbers of the rows exactly."""
 
-WEIGHT_TYPES = {"uint8": ("float32", "float64"), "float32": ("float32",), "float64": ("float64",)}
-"""Types of weights for which there are kernels, by type of rows; the first is the default."""
+ROW_TYPES = tuple(WEIGHT_TYPES)
+"""Types in which kernels read rows without a copy."""
 
 
 @functools.cache

@@ -56,9 +56,10 @@ class InputScale:
         rows allow ``None`` or a shift of 0, because any other would fill in their zeros.
 
         A feature is constant if its largest and its smallest value differ by at most 4 epsilons of
-        the rows' type times the larger of their absolute values, which is as much as equal values
-        can differ after 4 roundings each. It is only shifted, so that it gets no weight; if its
-        absolute value is above ``epsilon**(-1/3)``, it is also divided by that.
+        the rows' type (for float16 those of float32) times the larger of their absolute values,
+        which is as much as equal values can differ after 4 roundings each. It is only shifted, so
+        that it gets no weight; if its absolute value is above ``epsilon**(-1/3)``, it is also
+        divided by that.
         """
         rows = as_rows(rows)
         d = rows.shape[1]
@@ -150,9 +151,9 @@ class InputScale:
 
         Kernels subtract ``V shift`` from ``V u``, each rounded in the weights' ``dtype``, with a
         relative error of epsilon times ``shift / (u - shift)``. An error above ``epsilon**(2/3)``
-        (2e-5 in float32, 4e-11 in float64) is too large. For 8-bit rows, whose copy would take at
-        least four times their memory, the limit is ``epsilon**(1/2)``. A constant feature counts as
-        if it varied as much as the one that varies most. Evenly spaced rows decide.
+        (2e-5 in float32, 4e-11 in float64) is too large. For rows of 8 and 16 bits, whose copy
+        would take at least twice their memory, the limit is ``epsilon**(1/2)``. A constant feature
+        counts as if it varied as much as the one that varies most. Evenly spaced rows decide.
         """
         if not self.has_shift:
             return False
@@ -166,7 +167,7 @@ class InputScale:
             far = np.abs(self.shift) * self.scale
         seen = deviation > ROUNDINGS * _epsilon(rows.dtype) * far
         deviation = np.where(seen, deviation, deviation.max() or 1.0)
-        most = _most_digits(dtype, 1 / 2 if rows.dtype.kind == "u" else 1 / 3)
+        most = _most_digits(dtype, 1 / 2 if rows.dtype.itemsize <= 2 else 1 / 3)
         return bool((far > most * deviation).any())
 
     def shifted(self, rows: Rows, dtype: np.dtype[Any]) -> DenseRows:
@@ -228,12 +229,16 @@ def _is_constant(
 
 
 def _epsilon(dtype: np.dtype[Any]) -> float:
-    return float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0
+    """Return the rounding error of values computed in a type, relative to them; integers have none.
+
+    float16 stores what was computed in float32: there 2000 and 2001 differ by one of its epsilons.
+    """
+    return float(np.finfo(np.promote_types(dtype, np.float32)).eps) if dtype.kind == "f" else 0.0
 
 
 def _most_digits(dtype: np.dtype[Any], power: float = 1 / 3) -> float:
     """Return the largest ratio of a shift to the shifted values that costs few digits."""
-    epsilon = float(np.finfo(dtype if dtype.kind == "f" else np.float32).eps)
+    epsilon = float(np.finfo(np.promote_types(dtype, np.float32)).eps)
     return float(epsilon**-power)
 
 
@@ -264,6 +269,8 @@ def _weighted_blocks(
     def blocks() -> Iterator[tuple[NDArray[Any], NDArray[np.float64]]]:
         for place, part in rows.blocks(rows_at_once):
             block = part.to_array()
+            if block.dtype == np.float16:  # NumPy takes many times as long on these
+                block = block.astype(np.float32)
             if sample_weight is None:
                 yield block, np.ones(len(block))
                 continue

@@ -18,6 +18,7 @@ from fastlin.advice import ClassWeightWarning, warn
 from fastlin.errors import InputError, listed, shown
 from fastlin.rows.containers import column_names, explain, numbers, plain, require_rows, row_type
 from fastlin.rows.conversion import as_rows
+from fastlin.rows.finite import is_half, require_finite
 from fastlin.rows.interface import ROW_TYPES, Rows
 from fastlin.rows.labels import (
     locate,
@@ -50,8 +51,10 @@ def check_rows_and_labels(
             reset=reset,
             dtype=[dtype],
             accept_sparse="csr",
-            ensure_all_finite=finite,
+            ensure_all_finite=finite and dtype != np.float16,
         )
+        if finite and is_half(checked):
+            require_finite(checked, "X")
     return as_rows(checked), labels
 
 
@@ -71,8 +74,10 @@ def check_rows(
             reset=False,
             dtype=[dtype],
             accept_sparse="csr",
-            ensure_all_finite=finite,
+            ensure_all_finite=finite and dtype != np.float16,
         )
+        if finite and is_half(checked):
+            require_finite(checked, "X")
     return as_rows(checked)
 
 

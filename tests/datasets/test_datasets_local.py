@@ -100,13 +100,17 @@ def test_images_are_flattened_and_their_shape_is_kept(tmp_path: Path) -> None:
         ("f4", "f4"),
         ("f8", "f8"),
         ("?", "u1"),
-        ("f2", "f4"),
+        ("f2", "f2"),
+        (">f2", "f2"),
         (">f8", "f8"),
-        ("i1", "f4"),
+        ("i1", "i1"),
+        ("i2", "f4"),
         ("i8", "f4"),
     ],
 )
-def test_rows_become_one_of_three_types(tmp_path: Path, given_type: str, expected: str) -> None:
+def test_rows_become_one_of_the_types_of_training(
+    tmp_path: Path, given_type: str, expected: str
+) -> None:
     rows = np.asfortranarray((X > 100).astype(given_type))
     np.savez(tmp_path / "mine.npz", X=rows, y=Y)
     data = datasets.load(tmp_path / "mine.npz", validation_fraction=0)

@@ -36,6 +36,11 @@ NUMBA_CASES = [
     ("uint8", "float32", 10),
     ("uint8", "float64", 4),
     ("uint8", "float64", 5),
+    ("int8", "float32", 1),
+    ("int8", "float32", 10),
+    ("float16", "float32", 7),
+    ("float16", "float32", 10),
+    ("float16", "float64", 5),
     ("float32", "float32", 3),
     ("float64", "float64", 1),
     ("float64", "float64", 6),
@@ -241,13 +246,25 @@ def test_loss_of_the_softmax(name: str, dtype: str) -> None:
 
 # ------------------------------------------------------------------ rows as they come
 
-LAYOUTS = ["every other row", "part of the columns", "read-only", "memory-mapped", "Fortran"]
+LAYOUTS = [
+    "every other row",
+    "part of the columns",
+    "every other column",
+    "any address",
+    "read-only",
+    "memory-mapped",
+    "Fortran",
+]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
     ("name", "row_type", "weight_type"),
-    [("numba", "uint8", "float32"), ("numba", "float64", "float64")]
+    [
+        ("numba", "uint8", "float32"),
+        ("numba", "float16", "float32"),
+        ("numba", "float64", "float64"),
+    ]
     + [("c", *types) for types in TYPES],
 )
 def test_layouts_of_rows(
@@ -264,6 +281,13 @@ def test_layouts_of_rows(
         wide = np.zeros((140, 50), row_type)
         wide[:, 7:42] = rows
         other = wide[:, 7:42]
+    elif layout == "every other column":
+        wide = np.zeros((140, 70), row_type)
+        wide[:, ::2] = rows
+        other = wide[:, ::2]
+    elif layout == "any address":
+        other = np.frombuffer(b"-" + rows.tobytes(), row_type, offset=1).reshape(rows.shape)
+        assert other.flags.aligned == (rows.itemsize == 1)
     elif layout == "read-only":
         other = rows.copy()
         samples = problem.samples
@@ -501,7 +525,7 @@ def test_numba_runs_on_narrower_vectors() -> None:
     done = run_python(
         str(TESTS / "agreement.py"),
         "numba",
-        *(f"{d},10,uint8,float32" for d in (3, 17, 784)),
+        *(f"{d},10,{rows},float32" for rows in ("uint8", "float16") for d in (3, 17, 784)),
         "100,1,int32,float32",
         "100,20,int32,float32",
         NUMBA_CPU_NAME="haswell",

@@ -10,10 +10,11 @@ import pytest
 
 from fastlin import LogisticRegression
 from fastlin.errors import InputError
+from fastlin.rows.interface import ROW_TYPES
 from fastlin.rows.validation import check_rows, check_rows_and_labels
 
 NAMES = ["a", "b", "c", "d"]
-VALUES = np.random.default_rng(0).integers(0, 256, (60, 4))
+VALUES = np.random.default_rng(0).integers(0, 128, (60, 4))
 Y = np.arange(60) % 3
 
 
@@ -38,6 +39,10 @@ def polars_frame(types: list[str]) -> Any:
 
 PANDAS = [
     (["uint8"] * 4, "uint8"),
+    (["int8"] * 4, "int8"),
+    (["uint8", "int8", "uint8", "int8"], "float32"),
+    (["float16"] * 4, "float16"),
+    (["float16", "int8", "bool", "float16"], "float16"),
     (["float32"] * 4, "float32"),
     (["float64"] * 4, "float64"),
     (["int64"] * 4, "float64"),
@@ -48,6 +53,7 @@ PANDAS = [
 ]
 POLARS = [
     (["UInt8"] * 4, "uint8"),
+    (["Int8"] * 4, "int8"),
     (["Float32"] * 4, "float32"),
     (["Float64"] * 4, "float64"),
     (["Int64"] * 4, "float64"),
@@ -170,7 +176,7 @@ def test_labels_that_cannot_be_sorted(labels: np.ndarray, said: str) -> None:
 # ------------------------------------------------------------------ where rows lie
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("dtype", ROW_TYPES)
 def test_a_read_only_memory_map_is_read_where_it_lies(dtype: str, tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", VALUES.astype(dtype))
     mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")

@@ -36,7 +36,7 @@ def model(**options: Any) -> LogisticRegression:
 
 @pytest.mark.parametrize("name", BACKEND_NAMES)
 @pytest.mark.parametrize("k", [2, 3])
-@pytest.mark.parametrize("form", ["float32", "float64", "sparse"])
+@pytest.mark.parametrize("form", ["float16", "float32", "float64", "sparse"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_it_is_found_whatever_the_options(name: str, k: int, form: str, value: float) -> None:
     if not backends()[name].available:
@@ -51,7 +51,7 @@ def test_it_is_found_whatever_the_options(name: str, k: int, form: str, value: f
         if weights == "none for the row":
             sample_weight[row] = 0
         options = {"backend": name, "input_scale": scale, **rate, **more}
-        X: Any = rows.astype("float32" if form == "float32" else "float64")
+        X: Any = rows.astype("float64" if form == "sparse" else form)
         where = f", the first in row {row} .*, column {column}"
         if form == "sparse":
             X, where = csr_array(rows), ""

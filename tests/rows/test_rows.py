@@ -137,6 +137,8 @@ def test_arithmetic(rows: Rows, dtype: str) -> None:
 
 def test_the_largest_of_8_bits_and_of_no_features() -> None:
     assert as_rows(np.array([[3, 255], [0, 0]], np.uint8)).largest().tolist() == [255, 0]
+    assert as_rows(np.array([[3, -128], [0, 127]], np.int8)).largest().tolist() == [128, 127]
+    assert as_rows(np.array([[3, -65504]], np.float16)).largest().tolist() == [65504]
     assert as_rows(np.zeros((2, 0))).largest().tolist() == [0, 0]
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from fastlin.errors import InputError
+from fastlin.rows.interface import ROW_TYPES
 from fastlin.rows.scaling import ROWS_AT_ONCE, ROWS_OF_A_MEAN, InputScale
 
 numbers = st.floats(-1e3, 1e3, width=32)
@@ -51,10 +52,11 @@ def test_standard_has_mean_0_and_deviation_1(rows: np.ndarray) -> None:
             assert column.std() == pytest.approx(1, rel=1e-6)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("dtype", ROW_TYPES)
 def test_many_rows_of_every_type(dtype: str) -> None:
     generator = np.random.default_rng(0)
-    rows = generator.integers(0, 256, (ROWS_AT_ONCE + 77, 5)).astype(dtype)
+    low, high = (-128, 128) if dtype == "int8" else (0, 256)
+    rows = generator.integers(low, high, (ROWS_AT_ONCE + 77, 5)).astype(dtype)
     exact = rows.astype(np.float64)
     scale = InputScale.from_option("standard", rows)
     np.testing.assert_allclose(scale.shift, exact.mean(axis=0), rtol=1e-13)
