@@ -1,1 +1,1 @@
-"""Kernels for 8-bit rows on the processor's matrix unit (AMX)."""
+"""Kernels for uint8 rows on the processor's matrix unit (AMX)."""
