@@ -174,11 +174,10 @@ def test_the_command_line_takes_them_from_files(row_type: str, tmp_path: Path) -
     done = run("train", *common, *data, "--epochs", 3, "--out", model_file)
     assert done.code == 0, done.err
     trained = LogisticRegression.load(model_file)
-    done = run("predict", *common, *data, "--model", model_file)
+    done = run("predict", model_file, *common, *data)
     assert done.code == 0, done.err
-    found = [int(line.split(",")[0]) for line in done.out.splitlines() if line[:1].isdigit()]
-    assert found == trained.predict(ROWS[row_type]).tolist()
-    done = run("evaluate", *common, *data, "--model", model_file)
+    assert done.out.split() == ["label", *map(str, trained.predict(ROWS[row_type]))]
+    done = run("evaluate", model_file, *common, *data)
     assert done.code == 0, done.err
 
 
@@ -239,7 +238,7 @@ def test_the_largest_numbers_are_exact(name: str) -> None:
 
 
 def test_ranges_beyond_float16_are_told_of() -> None:
-    rows = ROWS["float16"].copy()
+    rows = NORMAL.astype(np.float16)
     rows[:, 0] = np.where(Y, 65504, -65504)
     with pytest.warns(ScalingWarning, match=r"orders of magnitude, from .* to 1.31e\+05"):
         model().fit(rows, Y)

@@ -1,11 +1,12 @@
-"""Every number of the narrow row types, widened by a backend's kernels: ``python widening.py c``.
+"""Every number of the narrow row types, widened by a backend's kernels.
 
-The processes of the tests on other instruction sets run it as a command; it prints the backend's.
+``python widening.py BACKEND TYPE ...``, for tests on other instruction sets, prints the backend's.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +32,10 @@ def logits(backend: Backend, rows: NDArray[np.generic], weights: NDArray[np.gene
     return list(map(str, found[:, 0].tolist()))
 
 
-def check_widening(backend: Backend) -> None:
+def check_widening(backend: Backend, types: Iterable[str] = NARROW) -> None:
     """Assert that numbers of any feature arrive unrounded, whatever lies beside them."""
-    for row_type, numbers in NARROW.items():
+    for row_type in types:
+        numbers = NARROW[row_type]
         finite = numbers[np.isfinite(numbers)]
         for weight_type in ("float32", "float64"):
             right = [str(z + 0.0) for z in finite.astype(weight_type).tolist()]
@@ -54,5 +56,5 @@ def check_widening(backend: Backend) -> None:
 
 if __name__ == "__main__":
     chosen = get_backend(sys.argv[1])
-    check_widening(chosen)
+    check_widening(chosen, sys.argv[2:])
     print(chosen.instruction_set)

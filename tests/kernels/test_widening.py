@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from widening import check_widening
+from widening import NARROW, check_widening
 
 from fastlin.kernels import BACKEND_NAMES, backends
 
@@ -19,10 +19,10 @@ ON_X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="these are x8
 NUMBA = pytest.mark.skipif(not backends()["numba"].available, reason="Numba is not available")
 
 
-def run_script(name: str, **environment: str) -> str:
+def run_script(name: str, *types: str, **environment: str) -> str:
     paths = os.pathsep.join([str(SCRIPT.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), name],
+        [sys.executable, str(SCRIPT), name, *types],
         env={**os.environ, "PYTHONPATH": paths, **environment},
         capture_output=True,
         text=True,
@@ -47,7 +47,7 @@ def test_c_widens_them_on_every_instruction_set() -> None:
     sets = ffi.string(lib.fastlin_instruction_sets()).decode().split()
     assert "baseline" in sets
     for name in sets:
-        assert run_script("c", FASTLIN_ISA=name) == name
+        assert run_script("c", *NARROW, FASTLIN_ISA=name) == name
 
 
 @ON_X86
@@ -63,7 +63,7 @@ def test_c_widens_them_on_every_instruction_set() -> None:
 def test_numba_needs_no_instruction_for_it(processor: str, features: str, vectors: str) -> None:
     if vectors == "avx2" and backends()["numba"].instruction_set == "baseline":
         pytest.skip("this machine has no AVX2")
-    found = run_script("numba", NUMBA_CPU_NAME=processor, NUMBA_CPU_FEATURES=features)
+    found = run_script("numba", "float16", NUMBA_CPU_NAME=processor, NUMBA_CPU_FEATURES=features)
     assert found == vectors
 
 
