@@ -13,6 +13,8 @@ from scipy.sparse import issparse
 from fastlin.errors import FastlinError, InputError, InputTypeError, shown
 from fastlin.rows.interface import ROW_TYPES
 
+ROWS_AT_ONCE = 1024
+
 
 @contextmanager
 def reading(what: str, remedy: str = "pass a NumPy array of numbers") -> Iterator[None]:
@@ -269,9 +271,15 @@ def _first_not_finite(X: Any) -> str:
     try:
         if issparse(X):
             return ""
-        names = column_names(X)
+        names, first = column_names(X), 0
         with np.errstate(over="ignore"):
-            if names is None:
+            if isinstance(X, np.ndarray):  # a memory map may be larger than memory
+                while np.isfinite(np.asarray(X[first : first + ROWS_AT_ONCE], np.float64)).all():
+                    first += ROWS_AT_ONCE
+                    if first >= len(X):
+                        return ""
+                values = np.asarray(X[first : first + ROWS_AT_ONCE], np.float64)
+            elif names is None:
                 values = np.asarray(X, np.float64)
             else:
                 values = np.column_stack([np.asarray(c, np.float64) for _, c in _columns(X)])
@@ -279,7 +287,7 @@ def _first_not_finite(X: Any) -> str:
         name = int(bad[0, 1]) if names is None else names[bad[0, 1]]
     except (TypeError, ValueError, IndexError):
         return ""
-    return f", the first in row {bad[0, 0]} (counted from 0), column {name!r}"
+    return f", the first in row {first + bad[0, 0]} (counted from 0), column {name!r}"
 
 
 def _first_no_number(column: Any) -> str | None:

@@ -155,3 +155,12 @@ def test_an_infinity_that_costs_no_loss_is_found(name: str, more: dict[str, Any]
         for one in (trained, model(**options)):
             with pytest.raises(InputError, match=f"row {N - 1} .*, column {column}"):
                 one.fit(wrong, labels, X_val=rows[:90], y_val=labels[:90])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("row", [0, 1023, 1024, 2999])
+def test_its_place_is_named_in_many_rows(dtype: str, row: int) -> None:
+    rows = np.zeros((3000, 2), dtype)
+    rows[row:, 1] = np.nan
+    with pytest.raises(InputError, match=rf"NaN, the first in row {row} \(.*, column 1\. "):
+        model(backend="numpy").fit(rows, np.arange(3000) % 2)
