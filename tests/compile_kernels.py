@@ -18,11 +18,24 @@ from fastlin.kernels.jit import compiled, team
 from fastlin.kernels.jit.dense import gradient, logits
 from fastlin.kernels.jit.dense import run as dense
 from fastlin.kernels.jit.kind import Kind
+from fastlin.kernels.jit.many_classes import gradient as many_gradient
+from fastlin.kernels.jit.many_classes import layout as many_layout
+from fastlin.kernels.jit.many_classes import logits as many_logits
+from fastlin.kernels.jit.many_classes import residuals, rows, weights
+from fastlin.kernels.jit.many_classes import run as many_classes
 from fastlin.kernels.jit.matrix_unit import phases as integer_loops
 from fastlin.kernels.jit.sparse import run as sparse
 
 PRODUCTS = (logits.logits_phase, logits.all_logits_phase, gradient.gradient_phase)
 UNIT_PRODUCTS = (integer_loops.integer_logits_phase, integer_loops.integer_gradient_phase)
+# Of slices of either width, and of any.
+MANY_PRODUCTS = (many_logits.logits_phase, many_gradient.gradient_phase)
+MANY_RUNS = (
+    many_classes.run,
+    many_classes.one_pass,
+    weights.pack_phase,
+    residuals.residual_phase,
+)
 # Of steps and loss_gradient the runs and their phases, of score and logits the passes.
 RUNS = (dense.run, logits.residual_phase, dense.one_pass)
 SPARSE = (sparse.run, sparse.one_pass)
@@ -34,6 +47,10 @@ def kernels(with_unit: bool) -> list[tuple[Any, Kind | None]]:
     for kind in (Kind("uint8", "float32", 10, 16), Kind("float64", "float64", 1, 8)):
         found += [(body, kind) for body in PRODUCTS]
         found += [(body, kind.without_rows) for body in RUNS]
+    of_many = many_layout.kinds("uint8", "float32", 16)
+    found += [(body, of_many[width]) for body in MANY_PRODUCTS for width in ("narrow", "wide")]
+    found += [(body, of_many["any"]) for body in MANY_RUNS]
+    found.append((rows.gather_phase, of_many["rows"]))
     # Two that differ in nothing that an argument's type shows: classes of a block.
     found += [(logits.logits_phase, Kind("float64", "float64", block, 8)) for block in (2, 3)]
     if with_unit:

@@ -143,7 +143,7 @@ def short_list(backend: Backend) -> Iterator[Case]:
         for n_threads in (1, 2, 3, 5):
             many = 70 if backend.name == "c" and n_threads == 3 else classes[-1]
             yield Case(types, 140, 600, many, 129, "everything", next(lying), n_threads=n_threads)
-    if backend.name == "c" and backend.instruction_set != "amx":
+    if backend.name == "numba" or backend.instruction_set != "amx":
         yield from cases_of_many_classes(lying)
 
 

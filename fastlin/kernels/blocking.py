@@ -91,11 +91,16 @@ class Registers:
     matrix_unit: bool = False
 
     @property
-    def micro_kernels(self) -> dict[int, MicroKernel]:
-        """The micro-kernels, by the number of classes of a block."""
+    def n_registers(self) -> int:
+        """The number of vector registers."""
         # AVX-512 has 32 registers and what came before it 16; NEON has 32 from the start.
         many = self.vector_bytes == 64 or platform.machine() in ("aarch64", "arm64")
-        return OF_32_REGISTERS if many else OF_16_REGISTERS
+        return 32 if many else 16
+
+    @property
+    def micro_kernels(self) -> dict[int, MicroKernel]:
+        """The micro-kernels, by the number of classes of a block."""
+        return OF_32_REGISTERS if self.n_registers == 32 else OF_16_REGISTERS
 
 
 REGISTERS = {
@@ -197,7 +202,7 @@ class DenseBlocking:
     n_slices : int
         Slices of the features; bits depend on it.
     classes_in_lanes : bool
-        Whether vectors hold classes rather than features, for which only C has kernels so far.
+        Whether vectors hold classes rather than features, as many classes let them.
     shares_residuals : bool
         Whether several threads share the residuals of a panel.
     n_threads : int
@@ -247,7 +252,7 @@ def suits_matrix_unit(row_type: str, weight_type: str, n_rows: int, n_classes: i
 
 
 def suits_lanes(types: tuple[str, str], n_classes: int, registers: Registers) -> bool:
-    """Return whether vectors should hold classes rather than features, as they do in C."""
+    """Return whether vectors should hold classes rather than features, unless a unit multiplies."""
     row_type, weight_type = types
     lanes = registers.vector_bytes // np.dtype(weight_type).itemsize
     n_padded = -(-n_classes // lanes) * lanes
@@ -255,6 +260,22 @@ def suits_lanes(types: tuple[str, str], n_classes: int, registers: Registers) ->
         return False
     # The narrowest vectors gain nothing by it, but that narrow rows are widened only once.
     return registers.vector_bytes > NARROWEST or row_type != weight_type
+
+
+def holds_classes(
+    types: tuple[str, str], n_classes: int, batch_size: int, registers: Registers, *, steps: bool
+) -> bool:
+    """Return whether vectors hold classes in a call; see :func:`dense_blocking`."""
+    if not suits_lanes(types, n_classes, registers):
+        return False
+    return not (steps and uses_matrix_unit(types, n_classes, batch_size, registers))
+
+
+def uses_matrix_unit(
+    types: tuple[str, str], n_classes: int, batch_size: int, registers: Registers
+) -> bool:
+    """Return whether a matrix unit multiplies in a call that computes gradients."""
+    return registers.matrix_unit and suits_matrix_unit(*types, batch_size, n_classes)
 
 
 def dense_blocking(
@@ -288,14 +309,9 @@ def dense_blocking(
     work_of_a_start : float, optional
         Products that take as long as starting a thread.
     """
-    row_type, weight_type = types
-    lanes = registers.vector_bytes // np.dtype(weight_type).itemsize
+    lanes = registers.vector_bytes // np.dtype(types[1]).itemsize
     n_vectors = -(-n_features // lanes)
-    unit = (
-        steps
-        and registers.matrix_unit
-        and suits_matrix_unit(row_type, weight_type, batch_size, n_classes)
-    )
+    unit = steps and uses_matrix_unit(types, n_classes, batch_size, registers)
     block = choose_block(n_classes, registers.micro_kernels)
     n_slices = 4 if n_features >= MANY_FEATURES else 2 if n_vectors >= SOME_VECTORS else 1
     if unit:
@@ -307,7 +323,7 @@ def dense_blocking(
                 n_features // FEATURES_THAT_FIT + MANY_UNIT_SLICES,
             )
     n_blocks = -(-n_classes // block)
-    classes_in_lanes = not unit and suits_lanes(types, n_classes, registers)
+    classes_in_lanes = holds_classes(types, n_classes, batch_size, registers, steps=steps)
     most_threads = n_threads  # that divide classes, rows and features
     if not classes_in_lanes:
         # Threads that share a slice take two vectors of features each, at least.

@@ -26,6 +26,8 @@ dense = partial(make_problem, weighted=True, shifted=True)
 PROBLEMS = {
     RARE: partial(dense, 333, 200, 70, "uint8", "float32"),
     "vectors hold classes": partial(dense, 333, 200, 80, "float32", "float32"),
+    "vectors hold classes, one slice": partial(dense, 333, 200, 64, "uint8", "float64"),
+    "vectors hold many classes": partial(dense, 300, 64, 1000, "float32", "float32"),
     "threads share slices": partial(dense, 300, 784, 10, "uint8", "float32"),
     "every thread has slices": partial(dense, 200, 5000, 10, "uint8", "float32"),
     "sparse, threads share slices": partial(

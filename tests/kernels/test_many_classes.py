@@ -1,13 +1,14 @@
 """So many classes that the threads of a step share the computation of its residuals.
 
 With fewer than about sixty classes every thread computes all residuals for itself. With more, the
-kernels take another path, with one more barrier and shared arrays. C takes a third one if the
-classes fill its vectors: vectors that hold classes.
+kernels take another path, with one more barrier and shared arrays. They take a third one if the
+classes fill the vectors: vectors that hold classes.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from dataclasses import replace
@@ -49,12 +50,12 @@ def test_threads_that_share_residuals_agree_with_the_reference(name: str, n_rows
 # ------------------------------------------------------------------ vectors that hold classes
 
 
-@pytest.fixture
-def c() -> Backend:
-    backend = backends()["c"]
-    if not backend.available:
-        pytest.skip(f"{backend.reason}; {backend.remedy}")
-    return backend
+@pytest.fixture(params=["numba", "c"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    found = backends()[request.param]
+    if not found.available:
+        pytest.skip(f"{found.reason}; {found.remedy}")
+    return found
 
 
 def holds_classes(
@@ -90,92 +91,94 @@ def test_vectors_hold_classes_that_fill_them() -> None:
 
 
 @of_types
-def test_c_takes_the_path_that_is_chosen(
-    c: Backend, row_type: str, weight_type: str, monkeypatch: pytest.MonkeyPatch
+def test_the_chosen_path_is_taken(
+    backend: Backend, row_type: str, weight_type: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The paths add up in different orders, so the last bits tell which one was taken."""
-    assert c.instruction_set is not None
+    assert backend.instruction_set is not None
     types = row_type, weight_type
     if not dense_blocking(
-        100, FILLED_UP, 300, 300, types, REGISTERS[c.instruction_set], 1, steps=True
+        100, FILLED_UP, 300, 300, types, REGISTERS[backend.instruction_set], 1, steps=True
     ).classes_in_lanes:
-        pytest.skip(f"not chosen for {types} on {c.instruction_set}")
+        pytest.skip(f"not chosen for {types} on {backend.instruction_set}")
     problem = make_problem(300, 100, FILLED_UP, *types, weighted=True, shifted=True)
     order = make_order(300, 1)
     found = []
     for least in (blocking.MANY_CLASSES, FILLED_UP + 1):
         monkeypatch.setattr(blocking, "MANY_CLASSES", least)
-        _, gradient, _ = c.loss_gradient(problem.samples, *problem.model, 1)
-        parameters, _ = run_steps(c, problem, order, 300, "plain")
-        logits = c.logits(problem.samples, *problem.model, 1)
+        _, gradient, _ = backend.loss_gradient(problem.samples, *problem.model, 1)
+        parameters, _ = run_steps(backend, problem, order, 300, "plain")
+        logits = backend.logits(problem.samples, *problem.model, 1)
         found.append((gradient, parameters.weights, logits))
     for one, other in zip(*found, strict=True):
         assert (one != other).any()
 
 
 @of_types
-def test_batches_around_a_bundle_and_a_panel(c: Backend, row_type: str, weight_type: str) -> None:
+def test_batches_around_a_bundle_and_a_panel(
+    backend: Backend, row_type: str, weight_type: str
+) -> None:
     problem = make_problem(400, 19, FILLED_UP, row_type, weight_type, weighted=True, shifted=True)
     for batch_size in (8, 9, 16, 17, 100, 127, 128, 129, 255, 256, 257, 272, 399, 400, 1000):
-        check_steps(c, problem, batch_size, "everything")
+        check_steps(backend, problem, batch_size, "everything")
     small = make_problem(30, 19, FILLED_UP, row_type, weight_type)
     for batch_size in (1, 7):
-        check_steps(c, small, batch_size, "plain")
+        check_steps(backend, small, batch_size, "plain")
 
 
 @of_types
-def test_numbers_of_rows(c: Backend, row_type: str, weight_type: str) -> None:
+def test_numbers_of_rows(backend: Backend, row_type: str, weight_type: str) -> None:
     """Of a bundle, a panel, and the panels whose gradient is added up in the weights' type."""
     for n in (1, 8, 9, 255, 256, 257, 400, 1023, 1024, 1025, 2300):
         problem = make_problem(
             max(n, 12), 20, FILLED_UP, row_type, weight_type, weighted=True, shifted=True
         )
         samples = problem.samples.part(slice(n))
-        check_passes(c, replace(problem, samples=samples), any_shape=True)
+        check_passes(backend, replace(problem, samples=samples), any_shape=True)
 
 
 @of_types
-def test_widths(c: Backend, row_type: str, weight_type: str) -> None:
+def test_widths(backend: Backend, row_type: str, weight_type: str) -> None:
     for d in (*range(1, 71, 3), 16, 32, 64, 768, 2050):
         problem = make_problem(
             130, d, FILLED_UP, row_type, weight_type, weighted=True, shifted=True
         )
-        check(c, problem, n_threads=2)
+        check(backend, problem, n_threads=2)
 
 
 @of_types
-def test_numbers_of_classes(c: Backend, row_type: str, weight_type: str) -> None:
+def test_numbers_of_classes(backend: Backend, row_type: str, weight_type: str) -> None:
     """Slices of two and of three vectors, full and filled up."""
     for k in (64, 68, 72, 76, 79, 80, 96, 111, 112, 125, 128, 143, 144, 251, 300):
         for weighted in (False, True):
             problem = make_problem(
                 140, 33, k, row_type, weight_type, weighted=weighted, shifted=not weighted
             )
-            check(c, problem)
+            check(backend, problem)
 
 
 @pytest.mark.parametrize("options", STEP_OPTIONS)
 @of_types
-def test_options_of_steps(c: Backend, row_type: str, weight_type: str, options: str) -> None:
+def test_options_of_steps(backend: Backend, row_type: str, weight_type: str, options: str) -> None:
     for n, batch_size in ((150, 32), (300, 300)):
         problem = make_problem(n, 33, FILLED_UP, row_type, weight_type, weighted=True, shifted=True)
-        check_steps(c, problem, batch_size, options)
+        check_steps(backend, problem, batch_size, options)
 
 
 @pytest.mark.parametrize("k", [WHOLE, FILLED_UP])
 @of_types
-def test_threads_change_no_bits(c: Backend, row_type: str, weight_type: str, k: int) -> None:
+def test_threads_change_no_bits(backend: Backend, row_type: str, weight_type: str, k: int) -> None:
     """More threads than slices, too."""
     problem = make_problem(300, 784, k, row_type, weight_type, weighted=True, shifted=True)
-    alone = all_bits(c, problem, 1)
+    alone = all_bits(backend, problem, 1)
     for n_threads in (2, 3, 4, 5, 13):
         for _ in range(3):
-            assert all_bits(c, problem, n_threads) == alone
+            assert all_bits(backend, problem, n_threads) == alone
 
 
 @pytest.mark.parametrize("layout", ["reversed", "every other row", "not aligned"])
 @of_types
-def test_layouts_of_rows(c: Backend, row_type: str, weight_type: str, layout: str) -> None:
+def test_layouts_of_rows(backend: Backend, row_type: str, weight_type: str, layout: str) -> None:
     problem = make_problem(140, 35, WHOLE, row_type, weight_type, weighted=True, shifted=True)
     rows = problem.samples.rows.values
     if layout == "reversed":
@@ -187,22 +190,22 @@ def test_layouts_of_rows(c: Backend, row_type: str, weight_type: str, layout: st
         memory[1:] = np.frombuffer(rows.tobytes(), np.uint8)
         other = memory[1:].view(row_type).reshape(rows.shape)
     same = Problem(replace(problem.samples, rows=other), *problem.model)
-    assert all_bits(c, same, 2) == all_bits(c, problem, 2)
+    assert all_bits(backend, same, 2) == all_bits(backend, problem, 2)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_what_is_not_finite_shows_in_the_loss(c: Backend, dtype: str, bad: float) -> None:
+def test_what_is_not_finite_shows_in_the_loss(backend: Backend, dtype: str, bad: float) -> None:
     problem = make_problem(200, 33, FILLED_UP, dtype, dtype)
     for at in (0, 20, 32):
         weights = problem.weights.copy()
         weights[-1, at] = bad
-        loss_sum, _, _ = c.loss_gradient(problem.samples, weights, problem.intercept, 1)
+        loss_sum, _, _ = backend.loss_gradient(problem.samples, weights, problem.intercept, 1)
         assert not np.isfinite(loss_sum)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_huge_logits(c: Backend, dtype: str) -> None:
+def test_huge_logits(backend: Backend, dtype: str) -> None:
     """Logits of +-1e4: a sure class, right or wrong, and exact residuals of 0, 1 and -1."""
     rows = np.array([[1e4], [1e4], [-1e4], [-1e4]], dtype)
     problem = make_problem(12, 1, FILLED_UP, dtype, dtype)
@@ -210,7 +213,7 @@ def test_huge_logits(c: Backend, dtype: str) -> None:
     weights[-1] = 1
     labels = np.array([FILLED_UP - 1, 0, 0, FILLED_UP - 1], np.int32)
     samples = replace(problem.samples, rows=rows, labels=labels)
-    loss_sum, by_weights, by_intercept = c.loss_gradient(
+    loss_sum, by_weights, by_intercept = backend.loss_gradient(
         samples, weights, np.zeros(FILLED_UP, dtype), 1
     )
     assert loss_sum == pytest.approx(1e4 + np.log(94) + 1e4 + np.log(94), rel=1e-6)
@@ -220,27 +223,50 @@ def test_huge_logits(c: Backend, dtype: str) -> None:
     assert by_weights[-1, 0] == pytest.approx(2e4, rel=1e-6)
 
 
-def test_every_instruction_set(c: Backend) -> None:
-    from fastlin._native import ffi, lib
-
+def run_agreement(name: str, types: list[tuple[str, str]], **environment: str) -> str:
+    """Check a backend in a process of its own; return its instruction set."""
     tests = Path(__file__).parents[1]
     cases = [
         f"{d},{k},{row_type},{weight_type}"
-        for row_type, weight_type in TYPES
+        for row_type, weight_type in types
         for d, k in ((3, 79), (17, FILLED_UP), (784, WHOLE))
     ]
+    paths = os.pathsep.join([str(tests), *sys.path])
+    done = subprocess.run(
+        [sys.executable, str(tests / "agreement.py"), name, *cases],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        env={**os.environ, "PYTHONPATH": paths, **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_every_instruction_set_of_c() -> None:
+    if not backends()["c"].available:
+        pytest.skip("backend 'c' is not available")
+    from fastlin._native import ffi, lib
+
     for isa in ffi.string(lib.fastlin_instruction_sets()).decode().split():
-        done = subprocess.run(
-            [sys.executable, str(tests / "agreement.py"), "c", *cases],
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join([str(tests), *sys.path]),
-                "FASTLIN_ISA": isa,
-            },
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.strip() == isa
+        assert run_agreement("c", TYPES, FASTLIN_ISA=isa) == isa
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="features of x86 processors")
+def test_narrower_vectors_of_numba() -> None:
+    """Of half and a quarter of the widest registers, of which there are half as many."""
+    numba = backends()["numba"]
+    if not numba.available:
+        pytest.skip("backend 'numba' is not available")
+    sse = "+sse,+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt"
+    narrower = {
+        "avx2": ("haswell", f"{sse},+avx,+avx2,+fma,+bmi,+bmi2,+f16c"),
+        "baseline": ("nehalem", sse),
+    }
+    if numba.instruction_set == "baseline":
+        del narrower["avx2"]
+    for isa, (processor, features) in narrower.items():
+        of_bytes = [types for types in TYPES if isa != "baseline" or types[0] == "uint8"]
+        environment = {"NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": features}
+        assert run_agreement("numba", of_bytes, **environment) == isa

@@ -25,6 +25,8 @@ vectors (the picture is in ``csrc/dense/layout.h``). A panel is as many rows as 
 cache from A, which reads them first, to C, which reads them again. A thread has the same features
 in A and in C, so the weights that it updates stay in its own cache. Sparse rows have no vectors of
 features: their weights lie ``[feature][class]``, and what a row stores touches one run of classes.
+With many classes the vectors of dense rows hold classes, too (:mod:`.many_classes.layout`): A and C
+are then products of matrices whose rows are widened and copied once, and no lanes are added up.
 
 **Barrier.** The end of a ``prange`` would do as a barrier, but then each phase starts the threads
 again, which takes about as long as a phase, some ten microseconds. So one ``prange`` starts them

@@ -8,8 +8,7 @@ import numba
 
 from fastlin.kernels.arguments import CsrRows, DenseRows
 from fastlin.kernels.interrupts import interruptible
-from fastlin.kernels.jit import compiled, team
-from fastlin.kernels.jit.dense import kernels as dense
+from fastlin.kernels.jit import compiled, dense_rows, team
 from fastlin.kernels.jit.launch import instruction_set, threading_layer
 from fastlin.kernels.jit.sparse import kernels as sparse
 from fastlin.kernels.record import Backend, by_rows
@@ -55,10 +54,10 @@ def load() -> Backend:
         n_threads=numba.config.NUMBA_NUM_THREADS,
         threading_layer=layer,
         instruction_set=instruction_set(),
-        sgd_steps=_for_all_rows(dense.sgd_steps, sparse.sgd_steps),
-        loss_gradient=_for_all_rows(dense.loss_gradient, sparse.loss_gradient),
-        score=_for_all_rows(dense.score, sparse.score),
-        logits=_for_all_rows(dense.logits, sparse.logits),
+        sgd_steps=_for_all_rows(dense_rows.sgd_steps, sparse.sgd_steps),
+        loss_gradient=_for_all_rows(dense_rows.loss_gradient, sparse.loss_gradient),
+        score=_for_all_rows(dense_rows.score, sparse.score),
+        logits=_for_all_rows(dense_rows.logits, sparse.logits),
     )
 
 

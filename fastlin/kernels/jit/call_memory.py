@@ -33,13 +33,20 @@ class Memory:
             return 0
         size += -size % LINE
         if self._next + size > self._stop:
-            block = aligned((max(size, BLOCK),), np.dtype(np.uint8))
-            self._kept.append(block)
-            self._next = int(block.ctypes.data)
-            self._stop = self._next + block.size
+            self.reserve(max(size, BLOCK))
         address = self._next
         self._next += size
         return address
+
+    def reserve(self, size: int) -> None:
+        """Allocate a block of so many bytes, from which the next arrays are taken.
+
+        One large block costs less than several: the system hands it out in large pages.
+        """
+        block = aligned((size,), np.dtype(np.uint8))
+        self._kept.append(block)
+        self._next = int(block.ctypes.data)
+        self._stop = self._next + block.size
 
     def address(self, array: NDArray[Any] | None, dtype: Any = None) -> int:
         """Return where an array lies, C-ordered and aligned, 0 for None; it lives as long as this.

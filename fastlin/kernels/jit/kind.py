@@ -27,7 +27,8 @@ class Kind:
         Element types: of the weights ``"float32"`` or ``"float64"``, of the rows the same or
         ``"uint8"``, ``"int8"`` or ``"float16"``; no rows, if it reads none.
     block : int
-        Dense rows: classes of a block. Sparse rows: vectors of classes of a block. 0 if any.
+        Dense rows: classes of a block. Sparse rows, and many classes: vectors of classes of a
+        block, or of a slice. 0 if any.
     lanes : int
         Elements of a vector of rows or features.
     unit : str
@@ -35,7 +36,7 @@ class Kind:
     columns : str
         Type of the column indices of sparse rows; empty for dense rows.
     class_lanes : int
-        Classes of a vector, for sparse rows; else 0.
+        Classes of a vector, for sparse rows and many classes; else 0.
     """
 
     rows: str

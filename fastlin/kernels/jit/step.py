@@ -58,8 +58,13 @@ def descend(
     rate, momentum, average_rate = rates
     after = unit.multiply_add(velocity, momentum, gradient)
     direction = unit.multiply_add(unit.select(nesterov, after, velocity), momentum, gradient)
-    weight -= direction * rate
+    weight = moved(weight, direction, rate)
     return weight, after, unit.multiply_add(weight - average, average_rate, average)
+
+
+def moved(weight: Vector, direction: Vector, rate: Vector) -> Vector:
+    """Return a weight after a step in a direction: the gradient, without momentum."""
+    return weight - direction * rate
 
 
 @intrinsic
