@@ -21,6 +21,9 @@ SETTLE_SECONDS = 0.05
 # After the pause, threads sleep and caches are cold. A call shorter than this is
 # made once untimed first; for a longer one, waking up takes a negligible fraction.
 REWARM_BELOW_SECONDS = 0.25
+# A run of a tenth of a millisecond varies with every interrupt. Short runs are repeated
+# for so long, resets included, and their median is taken.
+REPEAT_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -62,11 +65,20 @@ def time_once(timed: Timed) -> float:
     return time.perf_counter() - start
 
 
+def time_repeatedly(timed: Timed) -> float:
+    """Return the seconds of a run, the median of as many as fit into :data:`REPEAT_SECONDS`."""
+    end = time.perf_counter() + REPEAT_SECONDS
+    seconds = [time_once(timed)]
+    while time.perf_counter() < end:
+        seconds.append(time_once(timed))
+    return float(np.median(seconds))
+
+
 def fastest_of(timed: Timed, calls: int = 3) -> float:
     """Return the least seconds of a few calls, the first one (warm-up) left out."""
     time_once(timed)
     time.sleep(SETTLE_SECONDS)
-    return min(time_once(timed) for _ in range(calls))
+    return min(time_repeatedly(timed) for _ in range(calls))
 
 
 def interleaved_rounds(
@@ -75,7 +87,9 @@ def interleaved_rounds(
     *,
     settle_seconds: float = SETTLE_SECONDS,
 ) -> dict[str, NDArray[np.float64]]:
-    """Time every contestant once a round: A B C, A B C, ...
+    """Time every contestant in each round: A B C, A B C, ...
+
+    If a run is so short that it is repeated within a round, all of them count as one.
 
     Parameters
     ----------
@@ -103,7 +117,7 @@ def interleaved_rounds(
                 time.sleep(settle_seconds)
                 if latest[name] < REWARM_BELOW_SECONDS:
                     time_once(timed)
-                latest[name] = seconds[name][position] = time_once(timed)
+                latest[name] = seconds[name][position] = time_repeatedly(timed)
             gc.collect()
     finally:
         if collecting:
