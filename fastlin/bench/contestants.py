@@ -115,7 +115,13 @@ class Kernel(Contestant):
 
 
 class Fit(Contestant):
-    """``LogisticRegression.fit`` for one epoch: the kernel and all that a user pays around it."""
+    """``LogisticRegression.fit`` for one epoch: the kernel and all that a user pays around it.
+
+    Parameters
+    ----------
+    learning_rate : float or "auto", optional
+        Instead of the problem's.
+    """
 
     def __init__(
         self,
@@ -124,6 +130,8 @@ class Fit(Contestant):
         data: Data,
         n_threads: int,
         *,
+        learning_rate: float | str | None = None,
+        dtype: str = "auto",
         shuffle: bool = True,
     ) -> None:
         from fastlin import LogisticRegression
@@ -132,7 +140,8 @@ class Fit(Contestant):
         self.estimator = LogisticRegression(
             backend=backend.name,
             l2=problem.l2,
-            learning_rate=problem.learning_rate,
+            learning_rate=learning_rate or problem.learning_rate,
+            dtype=dtype,
             batch_size=problem.batch_size,
             drop_last=True,
             max_epochs=1,

@@ -7,11 +7,12 @@ more than rounding does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.bench.contestants import Contestant, Model, Outcome, sgd_arguments
 from fastlin.bench.data import Data
@@ -19,6 +20,7 @@ from fastlin.bench.problems import Problem
 from fastlin.kernels import Parameters, get_backend
 
 CHECK_STEPS = 3
+ROWS_AT_ONCE = 4096
 # Rounding errors of a sum of N terms grow like sqrt(N) epsilon (Higham, "Accuracy
 # and Stability of Numerical Algorithms", 2002, section 2.8). The two sums of a step
 # have d and batch_size terms. The factor covers the steps, exp, and the cancellation
@@ -57,7 +59,7 @@ def check_problem(problem: Problem) -> Problem:
 def tolerance(problem: Problem) -> float:
     """Return the allowed relative error for the problem's type and shape."""
     epsilon = float(np.finfo(problem.weight_dtype).eps)
-    terms = problem.n_features + problem.batch_size
+    terms = problem.n_features + (0 if problem.predicts else problem.batch_size)
     return float(_ERROR_FACTOR * epsilon * np.sqrt(terms))
 
 
@@ -136,3 +138,16 @@ def reference_outcome(problem: Problem, data: Data, start: Model) -> Outcome:
         sgd_steps(samples, few.order, parameters, options, loss, 1)
         losses[step] = loss[0]
     return Outcome(Model(parameters.weights / data.scale, parameters.intercept), losses)
+
+
+def logits_by_block(model: Model, data: Data) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Yield blocks of rows and their logits ``(rows, k)``, by plain NumPy in float64.
+
+    With two classes, the first one's logit is 0.
+    """
+    weights = np.asarray(model.weights, np.float64)
+    rows: Any = data.rows
+    for first in range(0, len(data.labels), ROWS_AT_ONCE):
+        block = slice(first, first + ROWS_AT_ONCE)
+        z = (rows[block].astype(np.float64) * data.scale) @ weights.T + model.intercept
+        yield block, np.column_stack([np.zeros(len(z)), z]) if z.shape[1] == 1 else z

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from fastlin.bench.contestants import Contestant, Fit, Model, limit_blas_threads
-from fastlin.bench.correctness import Check
+from fastlin.bench.correctness import Check, logits_by_block
 from fastlin.bench.data import Data
 from fastlin.bench.problems import Problem
 from fastlin.kernels import Backend
 
-ROWS_AT_ONCE = 4096
 MOST_ITERATIONS = 4096
 CLOSE_ENOUGH = 1.05
 """Ratio of iterations that reach the gap to those that do not, at which the search ends."""
@@ -88,16 +87,11 @@ class Target:
 @np.errstate(invalid="ignore")  # a diverged model has no objective
 def objective(model: Model, problem: Problem, data: Data) -> float:
     """Return mean cross-entropy plus penalty, by plain NumPy in float64."""
-    weights = np.asarray(model.weights, np.float64)
-    rows: Any = data.rows
     total = 0.0
-    for first in range(0, len(data.labels), ROWS_AT_ONCE):
-        block = slice(first, first + ROWS_AT_ONCE)
-        z = (rows[block].astype(np.float64) * data.scale) @ weights.T + model.intercept
-        if z.shape[1] == 1:
-            z = np.column_stack([np.zeros(len(z)), z])
+    for block, z in logits_by_block(model, data):
         total += float(np.logaddexp.reduce(z, axis=1).sum())
         total -= float(z[np.arange(len(z)), data.labels[block]].sum())
+    weights = np.asarray(model.weights, np.float64)
     return total / len(data.labels) + problem.l2 * float((weights**2).sum())
 
 

@@ -1,4 +1,4 @@
-"""What is timed: one epoch of mini-batch gradient descent on given rows, or the way to the optimum.
+"""What is timed: an epoch of mini-batch gradient descent, the way to the optimum, or a prediction.
 
 Every contestant does the same mathematics on the same rows in the same order.
 For each batch of ``m`` rows ``x``, with ``k`` classes::
@@ -14,6 +14,8 @@ one shape (XLA) need no special case.
 
 To the optimum, everybody minimises the mean cross-entropy plus ``l2 * sum(W**2)`` over all rows, by
 any method, until the objective is within a relative ``gap`` of the least.
+
+Predictions are those of given weights, for all rows in one call.
 """
 
 from __future__ import annotations
@@ -29,6 +31,25 @@ DTYPES = ("uint8", "float32", "float64")
 GRID_FEATURES = (64, 784, 4096)
 GRID_CLASSES = (2, 10, 100, 1000)
 GRID_BATCH_SIZES = (32, 128, 1024, 8192)
+
+PROBE_DTYPES = ("float32",)
+PROBES = (
+    (512, 100, 1024),
+    (512, 300, 128),
+    (512, 1000, 1024),
+    (768, 100, 128),
+    (768, 300, 1024),
+    (768, 1000, 128),
+    (768, 1000, 1024),
+    (2048, 100, 1024),
+    (2048, 300, 4096),
+    (2048, 1000, 4096),
+)
+"""Features, classes and batch size of the linear probes: layers on top of frozen embeddings."""
+SHORT_PROBES = ((768, 100, 128), (768, 1000, 1024))
+"""Those that are also timed with one batch a call, which shows what a call costs by itself."""
+
+FIT_DTYPES = PREDICT_DTYPES = ("uint8", "float32")
 
 OPTIMUM_GAP = 1e-5
 # A grid cell: what a plain NumPy loop does in about 0.2 s, so that the slowest
@@ -64,6 +85,9 @@ class Problem:
         Relative distance from the least objective at which the clock stops; None is one epoch.
     nonzeros : int or None
         Stored values of a row in CSR; None is dense.
+    timed : str
+        ``"training"``; ``"fit"``, the kernel beside the ``fit`` with a given and with an automatic
+        rate; ``"predict"`` or ``"predict_proba"``, on all rows.
     """
 
     name: str
@@ -78,6 +102,12 @@ class Problem:
     seed: int = 0
     gap: float | None = None
     nonzeros: int | None = None
+    timed: str = "training"
+
+    @property
+    def predicts(self) -> bool:
+        """Whether predictions are timed, not training."""
+        return self.timed in ("predict", "predict_proba")
 
     @property
     def n_outputs(self) -> int:
@@ -106,8 +136,9 @@ class Problem:
 
     @property
     def flops(self) -> float:
-        """Floating-point operations of an epoch: 2 products of 2 n d k each."""
-        return 4.0 * self.n_steps * self.batch_size * self._stored * self.n_outputs
+        """Floating-point operations: products of 2 n d k each, 2 an epoch, 1 a prediction."""
+        products = 1 if self.predicts else 2
+        return 2.0 * products * self.n_steps * self.batch_size * self._stored * self.n_outputs
 
     @property
     def bytes(self) -> float:
@@ -176,6 +207,52 @@ def sparse_problems(*, quick: bool = False) -> list[Problem]:
     epoch = Problem(name, size, size, 20, 128, "float32", "text", l2=1e-5, rate=1.0, nonzeros=100)
     name = epoch.name.replace("epoch", "optimum")
     return [epoch, replace(epoch, name=name, batch_size=size, gap=OPTIMUM_GAP)]
+
+
+def probe_problems(*, quick: bool = False, dtypes: tuple[str, ...] | None = None) -> list[Problem]:
+    """Linear probes: an epoch of several batches, for some also a run of one batch a call.
+
+    ``quick`` takes a tenth of the work, and two batches of the largest. The rows are synthetic.
+    """
+    seconds, least, suffix = (_CELL_SECONDS / 10, 2, "-quick") if quick else (_CELL_SECONDS, 4, "")
+    found = []
+    for (d, k, batch), dtype in product(PROBES, dtypes or PROBE_DTYPES):
+        name = f"probe-d{d}-k{k}-batch{batch}-{dtype}"
+        n = max(_cell_rows(d, k, batch, seconds), least * batch)
+        found.append(Problem(name + suffix, n, d, k, batch, dtype))
+        if (d, k, batch) in SHORT_PROBES:
+            found.append(replace(found[-1], name=f"{name}-short{suffix}", n_rows=batch))
+    return found
+
+
+def fit_problems(
+    *, quick: bool = False, source: str = "mnist", dtypes: tuple[str, ...] | None = None
+) -> list[Problem]:
+    """Softmax regression on MNIST's 60 000 x 784 rows: the epoch beside the ``fit`` that makes it.
+
+    ``quick`` takes a tenth of the rows.
+    """
+    n, suffix = _rows_and_suffix(quick)
+    return [
+        Problem(f"{source}-fit-{dtype}{suffix}", n, 784, 10, 128, dtype, source, timed="fit")
+        for dtype in dtypes or FIT_DTYPES
+    ]
+
+
+def predict_problems(
+    *, quick: bool = False, source: str = "mnist", dtypes: tuple[str, ...] | None = None
+) -> list[Problem]:
+    """Predictions of ten classes for MNIST's 60 000 x 784 rows, and for one of them.
+
+    ``quick`` takes a tenth of the rows, or one.
+    """
+    n_rows, suffix = _rows_and_suffix(quick)
+    return [
+        Problem(f"{source}-{timed}-{dtype}{end}", n, 784, 10, n, dtype, source, timed=timed)
+        for timed in ("predict", "predict_proba")
+        for dtype in dtypes or PREDICT_DTYPES
+        for n, end in ((n_rows, suffix), (1, f"-one-row{suffix}"))
+    ]
 
 
 def grid_problems(*, quick: bool = False, **chosen: tuple[Any, ...] | None) -> list[Problem]:

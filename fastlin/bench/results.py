@@ -31,7 +31,7 @@ class Case:
         Such as ``"fastlin c"``, ``"fastlin c, fit"`` or ``"NumPy loop"``.
     kind : str
         ``"kernel"``, ``"fit"`` or ``"peer"``. On sparse rows and to the optimum, fastlin is timed
-        by its fit alone, which counts as the kernel.
+        by its fit alone, which counts as the kernel, as its predictions do.
     variant : str
         The fastest of the peer's forms. To the optimum, also the number of iterations that it
         needs.
@@ -39,7 +39,8 @@ class Case:
     dtype : str
         Type of the problem's rows.
     flops, bytes : float
-        Arithmetic of an epoch, and one pass over its rows; to the optimum, of all iterations.
+        Arithmetic of an epoch or prediction, and one pass over its rows; to the optimum, of all
+        iterations.
     seconds : (rounds,) list of float
         Entries at equal positions, in all cases of a problem, were measured in the same round.
     error, tolerance : float or None

@@ -5,20 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from fastlin.bench.contestants import Contestant, Fit, Kernel, Model
-from fastlin.bench.correctness import Check, check, check_problem, compare, reference_outcome
+from fastlin.bench.correctness import (
+    Check,
+    check,
+    check_problem,
+    compare,
+    random_model,
+    reference_outcome,
+)
 from fastlin.bench.data import Data, make_data
 from fastlin.bench.limits import measure_limits
 from fastlin.bench.machine import describe_machine
 from fastlin.bench.optimum import FastlinSolver, Solver, Target, bring_to_target
 from fastlin.bench.peers import Peer
+from fastlin.bench.predictions import Predictor, check_prediction
 from fastlin.bench.problems import Problem
 from fastlin.bench.results import Case, Failure, Results
 from fastlin.bench.timing import Timed, fastest_of, interleaved_rounds, time_once
-from fastlin.kernels import Backend
+from fastlin.kernels import Backend, get_backend
 
 
 @dataclass(frozen=True)
@@ -115,14 +124,19 @@ def _entries(plan: Plan, problem: Problem, data: Data, wrong: list[Failure]) -> 
     n = plan.n_threads
     for backend in plan.backends:
         name = f"fastlin {backend.name}"
+        if problem.predicts:
+            found.append(predict_entry(name, backend, problem, data, n))
+            continue
         fit = fit_entry(f"{name}, fit", backend, problem, data, n)
         if problem.nonzeros is not None:  # the fit stands for the kernel
             found.append(replace(fit, name=name, kind="kernel"))
             continue
         found.append(kernel_entry(name, backend, problem, data, n))
-        if n > 1:
+        if n > 1 and problem.timed != "fit":
             found.append(kernel_entry(f"{name}, 1 thread", backend, problem, data, 1))
         found.append(fit)
+        if problem.timed == "fit":
+            found.append(fit_entry(f"{name}, fit, rate auto", backend, problem, data, n, "auto"))
     entries = [entry for entry in found if _passed(entry, problem, wrong)]
     for peer in plan.peers:
         if peer.installed and not peer.to_optimum:
@@ -178,27 +192,64 @@ def kernel_entry(
     return Entry(name, "kernel", "", n_threads, contestant, checked)
 
 
-def fit_entry(name: str, backend: Backend, problem: Problem, data: Data, n_threads: int) -> Entry:
-    """Check a backend's ``fit``."""
-    checked = check_fit(backend, problem, data, n_threads)
-    return Entry(name, "fit", "", n_threads, Fit(backend, problem, data, n_threads), checked)
+def fit_entry(
+    name: str,
+    backend: Backend,
+    problem: Problem,
+    data: Data,
+    n_threads: int,
+    learning_rate: float | str | None = None,
+) -> Entry:
+    """Check a backend's ``fit``, with the problem's rate unless another is given."""
+    checked = check_fit(backend, problem, data, n_threads, learning_rate)
+    fit = Fit(backend, problem, data, n_threads, learning_rate=learning_rate)
+    return Entry(name, "fit", "", n_threads, fit, checked)
 
 
-def check_fit(backend: Backend, problem: Problem, data: Data, n_threads: int) -> Check:
+def predict_entry(
+    name: str, backend: Backend, problem: Problem, data: Data, n_threads: int
+) -> Entry:
+    """Check a backend's predictions."""
+    from fastlin import LogisticRegression
+
+    predictor = Predictor(
+        problem,
+        data,
+        random_model(problem),
+        estimator=LogisticRegression(backend=backend.name, n_threads=n_threads),
+        n_threads=n_threads,
+    )
+    return Entry(name, "kernel", "", n_threads, predictor, check_prediction(predictor))
+
+
+def check_fit(
+    backend: Backend,
+    problem: Problem,
+    data: Data,
+    n_threads: int,
+    learning_rate: float | str | None = None,
+) -> Check:
     """Check ``fit``, which starts at zero and finds its classes in the labels it sees.
 
-    The few rows of a check may lack some classes, so the labels are renumbered.
+    The few rows of a check may lack some classes, so the labels are renumbered. An automatic rate
+    is compared with that of NumPy's ``fit`` in float64, and so are the steps.
     """
     short = check_problem(problem)
     order = data.order[: short.n_rows]
     classes, labels = np.unique(data.labels[order], return_inverse=True)
     short = replace(short, n_classes=len(classes))
     few = Data(data.rows[order], labels.astype(np.int32), np.arange(len(order)), data.scale)
-    fit = Fit(backend, short, few, n_threads, shuffle=False)
-    fit.reset()
-    fit.run()
+    chosen: dict[str, Any] = {"learning_rate": learning_rate, "shuffle": False}
+    fit = Fit(backend, short, few, n_threads, **chosen)
+    fits = [fit]
+    if learning_rate == "auto":
+        fits.append(Fit(get_backend("numpy"), short, few, 1, dtype="float64", **chosen))
+    for one in fits:
+        one.reset()
+        one.run()
     start = Model.zeros(short)
-    return compare(fit.outcome(), reference_outcome(short, few, start), start, short)
+    right = fits[1].outcome() if fits[1:] else reference_outcome(short, few, start)
+    return compare(fit.outcome(), right, start, short)
 
 
 def peer_entry(
@@ -210,8 +261,13 @@ def peer_entry(
     """
     entries = []
     for variant in peer.variants(problem, n_threads):
-        contestant = variant.build(problem, data, Model.zeros(problem))
-        checked = check(variant.build, problem, data) if contestant.same_mathematics else None
+        start = random_model(problem) if problem.predicts else Model.zeros(problem)
+        contestant = variant.build(problem, data, start)
+        checked = None
+        if isinstance(contestant, Predictor):
+            checked = check_prediction(contestant)
+        elif contestant.same_mathematics:
+            checked = check(variant.build, problem, data)
         entry = Entry(peer.title, "peer", variant.label, n_threads, contestant, checked)
         if _passed(entry, problem, wrong):
             entries.append(entry)
@@ -222,8 +278,9 @@ def _passed(entry: Entry, problem: Problem, wrong: list[Failure]) -> bool:
     checked = entry.check
     if checked is None or checked.passed:
         return True
+    what = f"weights after {check_problem(problem).n_steps} steps"
     reason = (
-        f"its weights after {check_problem(problem).n_steps} steps are off by "
+        f"its {'probabilities' if problem.predicts else what} are off by "
         f"{checked.error:.1e}, which is more than {checked.tolerance:.1e}"
     )
     name = f"{entry.name} ({entry.variant})" if entry.variant else entry.name

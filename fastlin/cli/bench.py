@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fastlin.bench.problems import DTYPES
 from fastlin.cli import options
 from fastlin.cli.values import Integer, OutputFile
 from fastlin.kernels import BACKEND_NAMES
@@ -18,16 +19,24 @@ if TYPE_CHECKING:
     from fastlin.bench.results import Results
     from fastlin.kernels import Backend
 
-WRONG_RESULT = 1
+FAILED = 1
+"""Exit code if a result is wrong or, with --strict, if fastlin is not the fastest."""
 
 HELP = """\
-Time an epoch of fastlin and of other libraries in turn, after checking each one's weights.
+Time an epoch of fastlin and of other libraries in turn, after checking each one's result.
 
---suite optimum measures the time until the objective is within 1e-5 of its minimum, with as many
-iterations as each library needs. --suite sparse measures both on texts in CSR.
+\b
+--suite epoch    MNIST, or with --grid many shapes
+--suite optimum  until the objective is within 1e-5 of its minimum, with as many iterations as
+                 each library needs
+--suite sparse   both on texts in CSR
+--suite probe    linear probes: 512 to 2048 features, 100 to 1000 classes; two also with one
+                 batch a call
+--suite fit      LogisticRegression.fit beside the epoch that it makes, with a rate given and auto
+--suite predict  predict and predict_proba of MNIST's rows, and of one row
 
 Other programs that run meanwhile widen the spread, so leave the machine alone.
-A contestant whose weights differ from the reference is not timed, and the exit code is 1.
+A contestant whose result differs from the reference is not timed, and the exit code is 1.
 """
 
 EXAMPLES = """\b
@@ -35,6 +44,7 @@ Examples:
   fastlin bench --quick
   fastlin bench --json new.json --plot bench.png
   fastlin bench --suite optimum --quick
+  fastlin bench --suite probe --strict
   fastlin bench --grid --classes 100,1000 --dtype float32 --peers numpy,jax
 """
 
@@ -75,7 +85,7 @@ _sizes = List(Integer(1, 10**6), "N")
     "--peers",
     type=List(click.STRING, "NAME"),
     help="numpy, pytorch-manual, pytorch, jax, sgdclassifier; to the optimum sklearn-lbfgs, "
-    "sklearnex-lbfgs, pytorch-lbfgs; or none.  [default: all]",
+    "sklearnex-lbfgs, pytorch-lbfgs; for predictions sklearn; or none.  [default: all]",
 )
 @click.option(
     "--rounds",
@@ -85,10 +95,10 @@ _sizes = List(Integer(1, 10**6), "N")
 @click.option("--quick", is_flag=True, help="A tenth of the work, for a first look.")
 @click.option(
     "--suite",
-    type=click.Choice(("epoch", "optimum", "sparse")),
+    type=click.Choice(("epoch", "optimum", "sparse", "probe", "fit", "predict")),
     default="epoch",
     show_default=True,
-    help="Time an epoch, the way to the optimum, or both on sparse rows.",
+    help="What to time, see above.",
 )
 @click.option("--grid", is_flag=True, help="Synthetic problems of many shapes instead of MNIST.")
 @click.option("--features", type=_sizes, help="Those of the grid.  [default: 64,784,4096]")
@@ -102,8 +112,8 @@ _sizes = List(Integer(1, 10**6), "N")
 @click.option(
     "--dtype",
     "dtypes",
-    type=List(click.Choice(("uint8", "float32", "float64")), "TYPE"),
-    help="Types of the rows.  [default: all]",
+    type=List(click.Choice(DTYPES), "TYPE"),
+    help="Types of the rows.  [default: all; those of the suite]",
 )
 @click.option(
     "--data",
@@ -113,6 +123,9 @@ _sizes = List(Integer(1, 10**6), "N")
     help="Rows of the problems outside the grid; synthetic ones need no network.",
 )
 @options.seed
+@click.option(
+    "--strict", is_flag=True, help="Exit with 1 if a peer is faster than fastlin on any problem."
+)
 @click.option("--json", "json_path", type=OutputFile(), metavar="FILE", help="Save all figures.")
 @click.option(
     "--plot",
@@ -130,6 +143,7 @@ def command(
     quick: bool,
     suite: str,
     grid: bool,
+    strict: bool,
     json_path: Path | None,
     plot_path: Path | None,
     quiet: bool,
@@ -143,6 +157,8 @@ def command(
     n_threads = threads or available_cores()
     names = None if peers is None else [name for name in peers if name != "none"]
     taking_part = chosen_peers(names, grid=grid, suite=suite)
+    if strict and not any(peer.installed for peer in taking_part):
+        raise click.UsageError("--strict compares with peers, and none takes part; see --peers.")
     problems = _problems(suite, grid, quick, **chosen)
     with pinned_to_cores(n_threads):  # before anything that starts threads is imported
         backends, missing = _backends(backend_names)
@@ -151,6 +167,7 @@ def command(
             results = run(plan, on_progress=say)
     results.missing |= missing
     _show(results, json_path, plot_path)
+    _judge(results, strict)
 
 
 def _problems(
@@ -164,29 +181,33 @@ def _problems(
 ) -> list[Problem]:
     from dataclasses import replace
 
-    from fastlin.bench.problems import (
-        grid_problems,
-        mnist_problems,
-        optimum_problems,
-        sparse_problems,
-    )
+    from fastlin.bench import problems as known
 
-    if suite != "epoch" and (grid or any(sizes.values()) or dtypes):
-        raise click.UsageError(f"--suite {suite} has one shape; leave the grid's options out.")
+    if suite != "epoch" and (grid or any(sizes.values())):
+        raise click.UsageError(f"--suite {suite} has its own shapes; leave the grid's options out.")
+    if suite in ("optimum", "sparse") and dtypes:
+        raise click.UsageError(f"--suite {suite} has one type of rows; leave --dtype out.")
     if grid:
         if sizes["classes"] and min(sizes["classes"]) < 2:
             raise click.UsageError("--classes: got 1, expected 2 or more.")
-        problems = grid_problems(quick=quick, **sizes, dtypes=dtypes)
+        problems = known.grid_problems(quick=quick, **sizes, dtypes=dtypes)
     elif any(sizes.values()):
         raise click.UsageError(
             "--features, --classes and --batch-size choose cells of the grid; add --grid."
         )
     elif suite == "optimum":
-        problems = optimum_problems(quick=quick, source=data)
+        problems = known.optimum_problems(quick=quick, source=data)
     elif suite == "sparse":
-        problems = sparse_problems(quick=quick)
+        problems = known.sparse_problems(quick=quick)
+    elif suite == "probe":
+        problems = known.probe_problems(quick=quick, dtypes=dtypes)
     else:
-        problems = mnist_problems(quick=quick, source=data, dtypes=dtypes)
+        suites = {
+            "epoch": known.mnist_problems,
+            "fit": known.fit_problems,
+            "predict": known.predict_problems,
+        }
+        problems = suites[suite](quick=quick, source=data, dtypes=dtypes)
     return [replace(problem, seed=seed) for problem in problems]
 
 
@@ -229,9 +250,18 @@ def _show(results: Results, json_path: Path | None, plot_path: Path | None) -> N
         from fastlin.bench.plot import plot_results
 
         plot_results(results, plot_path)
+
+
+def _judge(results: Results, strict: bool) -> None:
+    """Exit with :data:`FAILED` if a result is wrong or, if strict, a peer is faster."""
+    from fastlin.bench.table import slower_cells
+
+    faults = []
     if results.wrong:
-        click.echo(
-            f"fastlin: {len(results.wrong)} contestants gave wrong weights and were not timed",
-            err=True,
-        )
-        raise SystemExit(WRONG_RESULT)
+        faults.append(f"{len(results.wrong)} contestants gave wrong results and were not timed")
+    if strict:
+        faults += slower_cells(results)
+    for fault in faults:
+        click.echo(f"fastlin: {fault}", err=True)
+    if faults:
+        raise SystemExit(FAILED)

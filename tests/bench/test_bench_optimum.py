@@ -169,7 +169,7 @@ def test_each_suite_has_its_peers() -> None:
     [
         (["--suite", "fast"], "'fast'"),
         (["--suite", "optimum", "--grid"], "leave the grid's options out"),
-        (["--suite", "sparse", "--dtype", "uint8"], "leave the grid's options out"),
+        (["--suite", "sparse", "--dtype", "uint8"], "one type of rows; leave --dtype out"),
         (["--suite", "sparse", "--peers", "jax"], "peer 'jax' is unknown"),
     ],
 )

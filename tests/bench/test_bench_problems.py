@@ -1,12 +1,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
 
 from fastlin.bench.data import PIXEL_SCALE, make_data
-from fastlin.bench.problems import DTYPES, Problem, grid_problems, mnist_problems
+from fastlin.bench.problems import (
+    DTYPES,
+    PROBES,
+    SHORT_PROBES,
+    Problem,
+    fit_problems,
+    grid_problems,
+    mnist_problems,
+    predict_problems,
+    probe_problems,
+)
 
 MIB = 2**20
 
@@ -58,6 +69,48 @@ def test_mnist_problems_are_what_the_table_promises() -> None:
     assert {p.dtype for p in problems} == set(DTYPES)
     assert {p.n_classes for p in problems} == {2, 10}
     assert {p.dtype for p in mnist_problems(dtypes=("uint8",))} == {"uint8"}
+
+
+def test_probes_have_several_batches_and_some_are_also_one_batch_a_call() -> None:
+    problems = probe_problems()
+    long = [p for p in problems if p.n_steps >= 4]
+    short = [p for p in problems if p.n_rows == p.batch_size]
+    assert len(long) + len(short) == len(problems) == len({p.name for p in problems})
+    assert [(p.n_features, p.n_classes, p.batch_size) for p in long] == list(PROBES)
+    assert [(p.n_features, p.n_classes, p.batch_size) for p in short] == list(SHORT_PROBES)
+    assert all(p.n_rows * p.n_features * 8 <= 256 * MIB for p in problems)
+    assert all("-short" in p.name for p in short)
+    assert {p.dtype for p in problems} == {"float32"}
+    features, classes, batch_sizes = (set(values) for values in zip(*PROBES, strict=True))
+    assert (features, classes) == ({512, 768, 2048}, {100, 300, 1000})
+    assert batch_sizes == {128, 1024, 4096}
+    assert {p.dtype for p in probe_problems(dtypes=("uint8", "float64"))} == {"uint8", "float64"}
+    quick = probe_problems(quick=True)
+    assert [p.name for p in quick] == [f"{p.name}-quick" for p in problems]
+    assert sum(p.flops for p in quick) < sum(p.flops for p in problems) / 2
+
+
+def test_the_fits_are_epochs_on_mnist() -> None:
+    problems = fit_problems()
+    assert [p.name for p in problems] == ["mnist-fit-uint8", "mnist-fit-float32"]
+    assert {(p.n_rows, p.n_outputs, p.batch_size, p.timed) for p in problems} == {
+        (60_000, 10, 128, "fit")
+    }
+    assert not any(p.predicts for p in problems)
+    assert [p.name for p in fit_problems(quick=True, source="synthetic", dtypes=("float64",))] == [
+        "synthetic-fit-float64-quick"
+    ]
+
+
+def test_predictions_are_of_all_rows_and_of_one() -> None:
+    problems = predict_problems()
+    cells = {(p.timed, p.dtype, p.n_rows) for p in problems}
+    assert cells == set(product(("predict", "predict_proba"), ("uint8", "float32"), (60_000, 1)))
+    assert len(problems) == len({p.name for p in problems}) == 8
+    assert all(p.predicts and p.n_steps == 1 for p in problems)
+    assert problems[0].flops == 2 * 60_000 * 784 * 10
+    assert problems[0].bytes == 60_000 * 784
+    assert {p.n_rows for p in predict_problems(quick=True)} == {6_000, 1}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

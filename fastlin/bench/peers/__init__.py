@@ -1,4 +1,4 @@
-"""Other libraries that run the same epoch or reach the same optimum, each in its fastest form.
+"""Other libraries that do the same work, each in its fastest form.
 
 A choice that depends on the machine (how many threads, where uint8 becomes float) is a *variant*:
 all are tried, and the fastest takes part under its own label.
@@ -99,9 +99,17 @@ SOLVERS = {
 }
 """All peers that go to the optimum, by name."""
 
+PREDICTORS = {
+    "sklearn": Peer("sklearn", "scikit-learn LogisticRegression", "sklearn", "predictors")
+}
+"""All peers that predict, by name."""
+
 SUITES = {
     "epoch": PEERS,
     "optimum": SOLVERS,
+    "probe": {name: peer for name, peer in PEERS.items() if peer.in_grid},
+    "fit": {"sgdclassifier": PEERS["sgdclassifier"]},
+    "predict": PREDICTORS,
     "sparse": {
         name: (PEERS | SOLVERS)[name]
         for name in ("sgdclassifier", "sklearn-lbfgs", "sklearnex-lbfgs")
