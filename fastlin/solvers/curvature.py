@@ -6,6 +6,9 @@ for each class, differ only in their weights ``p_c (1 - p_c)``; here the mean ov
 replaces each of them. With two classes there is one block, which is exact. A sample of the rows
 suffices, because a preconditioner may be rough (Byrd, Chin, Neveitt and Nocedal, "On the use of
 stochastic Hessian information in optimization methods for machine learning", 2011).
+
+Once the probabilities differ, a block for each class (:mod:`fastlin.solvers.class_blocks`) saves
+half of the iterations. It is used if it costs no more passes over the rows than it may save.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from fastlin.blas import one_blas_thread
 from fastlin.kernels.threads import map_in_threads
 from fastlin.rows.dense import DenseRows
 from fastlin.rows.interface import Rows
+from fastlin.solvers.class_blocks import ClassBlocks
+from fastlin.solvers.covariance import inverse_of, seen
 from fastlin.solvers.objective import Objective
 
 ROWS_A_FEATURE = 10
@@ -33,6 +38,18 @@ SATURATED = 1e-10
 """Lower limit of the mean of ``p (1 - p)``, which is 0 if all probabilities are 0 or 1."""
 
 COLUMNS_AT_ONCE = 256
+
+UPDATED_AFTER, UPDATED_EVERY = 6, 60
+"""The sampled Hessian is recomputed after iteration 6, when most of the decrease is done, and every
+60 iterations after that."""
+
+BLOCKS_AFTER, BLOCKS_WAIT = 14, 3
+"""Blocks of classes are recomputed after 14 iterations, or as many as take 3 times as long as the
+update, because near the optimum they change little."""
+
+WORTH = 16
+"""Blocks of classes are computed if that takes no longer than so many passes, or than the
+iterations so far."""
 
 
 class Curvature:
@@ -63,13 +80,41 @@ class Curvature:
         dtype, scale = objective.problem.dtype, objective.scale[:-1]
         self._sample = rows.scaled(dtype, samples.shift, scale)
         self._rows: Any = self._sample.matrix
+        self._blocks, self._by_class, self._updated_after = ClassBlocks(objective), False, 0
 
-    @np.errstate(over="ignore", invalid="ignore", divide="ignore")
-    def update(self, point: NDArray[np.float64], decay: NDArray[np.float64]) -> None:
+    def is_due(self, made: int) -> bool:
+        """Whether to update after ``made`` iterations."""
+        if made <= UPDATED_AFTER:
+            return made == UPDATED_AFTER
+        wait: float = UPDATED_EVERY
+        if self._by_class:
+            wait = max(BLOCKS_AFTER, BLOCKS_WAIT * self._blocks.passes)
+        return made - self._updated_after >= wait
+
+    def update(self, point: NDArray[np.float64], decay: NDArray[np.float64], made: int = 0) -> None:
         """Compute the curvature at ``point (k, d + 1)`` with a penalty of ``decay (d + 1,)``.
 
-        The result is not finite if the arithmetic overflows.
+        ``made`` iterations led there. The result is not finite if the arithmetic overflows.
         """
+        self._updated_after = made
+        worth = WORTH if made >= UPDATED_AFTER else 0
+        self._by_class = (
+            not self.diagonal_only
+            and made > 0
+            and self._blocks.are_possible
+            and self._blocks.passes <= max(worth, made)
+        )
+        if self._by_class:
+            self._blocks.update(point, decay)
+        else:
+            self._update_shared(point, decay)
+
+    def solve(self, gradients: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the inverse of the approximate Hessian times ``m`` gradients, ``(m k, d + 1)``."""
+        return self._blocks.solve(gradients) if self._by_class else self._solve_shared(gradients)
+
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")
+    def _update_shared(self, point: NDArray[np.float64], decay: NDArray[np.float64]) -> None:
         curvature = self._weight * self._mean_variance(point)
         if not curvature.mean() >= SATURATED:
             curvature = self._weight * SATURATED
@@ -85,17 +130,16 @@ class Curvature:
         if self.diagonal_only:
             second = np.asarray(curvature @ self._sample.squared().matrix, np.float64) / n_sampled
             variance = np.maximum(second - self._total * mean_row**2, 0) + left * mean_row**2
-            self._inverse = 1 / (self._seen(variance) + decay[:-1])
+            self._inverse = 1 / (self._seen(variance, mean_row) + decay[:-1])
             return
         matrix = self._covariance(np.sqrt(curvature / n_sampled), mean_row)
         matrix += left * np.outer(mean_row, mean_row)
-        diagonal = self._seen(np.diag(matrix))
+        diagonal = self._seen(np.diag(matrix), mean_row)
         np.fill_diagonal(matrix, diagonal + decay[:-1])
-        self._inverse = _inverse(matrix, self._rows.dtype)
+        self._inverse = inverse_of(matrix, self._rows.dtype)
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")
-    def solve(self, gradient: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the inverse of the approximate Hessian times ``gradient (k, d + 1)``."""
+    def _solve_shared(self, gradient: NDArray[np.float64]) -> NDArray[np.float64]:
         intercept = self._share * gradient[:, -1:]
         weights = gradient[:, :-1] - intercept * self._mean_row
         if self.diagonal_only:
@@ -107,16 +151,10 @@ class Curvature:
         out[:, -1:] = intercept / self._total - self._share * (weights @ self._mean_row)[:, None]
         return out
 
-    def _seen(self, variance: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Replace the variances ``(d,)`` that are rounding errors.
-
-        A feature that is constant in the sample may vary in the other rows; it gets the variance
-        that it would have if it varied in a single sampled row as the other features do.
-        """
-        rounding = 16 * float(np.finfo(self._rows.dtype).eps)
-        seen = variance > self._total * (rounding * self._mean_row) ** 2
-        mean = float(variance[seen].mean()) if seen.any() else 1.0
-        return np.where(seen, variance, mean / len(self._weight))
+    def _seen(
+        self, variance: NDArray[np.float64], mean_row: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        return seen(variance, self._total, mean_row, len(self._weight), self._rows.dtype)
 
     def _mean_variance(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``p_c (1 - p_c)`` of each sampled row, averaged over the classes."""
@@ -151,25 +189,3 @@ class Curvature:
         with one_blas_thread():
             map_in_threads(fill, range(0, d, COLUMNS_AT_ONCE), self.objective.problem.n_threads)
         return matrix
-
-
-def _inverse(matrix: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return the inverse of a positive definite matrix with the rounding errors of ``dtype``.
-
-    The matrix is scaled to a diagonal of 1, so that the units of the features do not matter, and
-    the diagonal is raised until the matrix is numerically positive definite.
-    """
-    from scipy.linalg.lapack import dpotrf, dpotri
-
-    root = 1 / np.sqrt(np.diag(matrix))
-    scaled = matrix * root * root[:, None]
-    added = 4 * float(np.finfo(dtype).eps) * np.sqrt(len(matrix))
-    with one_blas_thread():
-        while True:
-            factor, failed = dpotrf(scaled + added * np.eye(len(matrix)), lower=True)
-            if not failed or not added < 1:
-                break
-            added *= 100
-        inverse, _ = dpotri(factor, lower=True)
-    inverse = np.tril(inverse) + np.tril(inverse, -1).T
-    return np.ascontiguousarray(inverse * root * root[:, None], dtype)

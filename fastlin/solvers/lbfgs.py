@@ -1,12 +1,12 @@
 """Full-batch training to the optimum: L-BFGS over the fused ``loss_gradient`` kernel.
 
 Nocedal and Wright, "Numerical Optimization" (2006), algorithms 7.4 and 7.5, with the inverse of a
-sampled Hessian (:mod:`fastlin.solvers.curvature`) in place of the multiple of the identity.
+sampled Hessian (:mod:`fastlin.solvers.curvature`) in place of the multiple of the identity, and
+with the recursion as products of matrices (:mod:`fastlin.solvers.memory`).
 """
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,16 +19,13 @@ from fastlin.kernels import Parameters
 from fastlin.results.history import History
 from fastlin.solvers.convergence import REMEDIES, Convergence
 from fastlin.solvers.curvature import Curvature
+from fastlin.solvers.memory import Memory
 from fastlin.solvers.objective import Objective, Value
 from fastlin.solvers.problem import Problem
 from fastlin.solvers.watching import Watch
 
 PAIRS = 10
 """Number of latest steps, and the gradient's changes over them, that L-BFGS remembers."""
-
-UPDATED_AFTER, UPDATED_EVERY = 6, 60
-"""The sampled Hessian is recomputed after iteration 6, when most of the decrease is done, and every
-60 iterations after that."""
 
 DECREASE, SLOPE = 1e-4, 0.9
 """Constants of the Wolfe conditions; Nocedal and Wright, section 3.1."""
@@ -89,22 +86,14 @@ def solve(objective: Objective, curvature: Curvature, parameters: Parameters) ->
         return _Run(objective, curvature, parameters).run()
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """A step, the change of the gradient along it, and their product."""
-
-    step: NDArray[np.float64]
-    change: NDArray[np.float64]
-    product: float
-
-
 class _Run:
     """One run of the solver."""
 
     def __init__(self, objective: Objective, curvature: Curvature, parameters: Parameters) -> None:
         self.objective, self.curvature, self.parameters = objective, curvature, parameters
         self.problem = objective.problem
-        self.pairs: deque[_Pair] = deque(maxlen=PAIRS)
+        shape = objective.n_models, len(objective.scale)
+        self.memory = Memory(shape, self.problem.dtype, PAIRS)
         self.convergence = Convergence(objective, curvature)
         # Values of each iteration; the gradients, which may be large, are not kept.
         self.objectives = self.convergence.objectives
@@ -124,11 +113,12 @@ class _Run:
             )
         self.curvature.update(point, self.objective.decay)
         best, best_value, best_iteration = point, value, -1
+        solved = self.curvature.solve(value.gradient)
         while True:
-            direction = self._direction(value.gradient)
+            direction = self._direction(value.gradient, solved)
             if not np.isfinite(direction).all():
-                self.pairs.clear()  # their products may have underflowed
-                direction = self._direction(value.gradient)
+                self.memory.clear()  # its products may have underflowed
+                direction = -solved
             if not np.isfinite(direction).all():
                 if not self.objectives and not start.any():
                     raise DivergenceError(
@@ -144,20 +134,22 @@ class _Run:
             found = self._newton_search(point, value)
             if found is None:
                 found = self._search(point, value, direction)
-            if found is None and self.pairs:  # they may be the cause
-                self.pairs.clear()
-                direction = self._direction(value.gradient)
+            if found is None and len(self.memory):  # it may be the cause
+                self.memory.clear()
+                direction = -solved
                 found = self._search(point, value, direction)
             if found is None:
                 stop_reason = "line_search"
                 break
             before, (point, value) = (point, value), found
-            self._remember(point - before[0], value.gradient - before[1].gradient)
+            solved = self._remember(point - before[0], before[1].gradient, value.gradient, solved)
             self.objectives.append(value.objective)
             self.norms.append(float(np.linalg.norm(value.gradient)))
             watch.losses.append(np.array([value.loss]))
-            if len(self.objectives) % UPDATED_EVERY == UPDATED_AFTER:
-                self.curvature.update(point, self.objective.decay)
+            if self.curvature.is_due(len(self.objectives)):
+                self.curvature.update(point, self.objective.decay, len(self.objectives))
+                self.memory.renew(self.curvature.solve)
+                solved = self.curvature.solve(value.gradient)
             improved, stop_reason = self._watched(point, value)
             if improved:
                 best, best_value, best_iteration = point, value, len(self.objectives) - 1
@@ -185,28 +177,29 @@ class _Run:
         gap = best_value.objective - bound + rounding
         return Solution(history, best_value.objective, gap, shortfall)
 
-    def _direction(self, gradient: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return minus the approximate inverse Hessian times the gradient (algorithm 7.4)."""
-        q = gradient.copy()
-        shares = []
-        for pair in reversed(self.pairs):
-            share = np.vdot(pair.step, q) / pair.product
-            q -= share * pair.change
-            shares.append(share)
-        if not self.pairs:
-            return -self.curvature.solve(q)
-        latest = self.pairs[-1]
-        z, of_change = np.split(self.curvature.solve(np.vstack([q, latest.change])), 2)
-        # The latest step corrects the size of the sampled curvature (equation 7.20).
-        z *= latest.product / np.vdot(latest.change, of_change)
-        for pair, share in zip(self.pairs, reversed(shares), strict=True):
-            z += (share - np.vdot(pair.change, z) / pair.product) * pair.step
-        return -z
+    def _direction(
+        self, gradient: NDArray[np.float64], solved: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return minus L-BFGS's inverse Hessian times the gradient."""
+        return self.memory.direction(gradient, solved, self.problem.n_threads)
 
-    def _remember(self, step: NDArray[np.float64], change: NDArray[np.float64]) -> None:
-        product = float(np.vdot(step, change))
-        if product > 0:  # convexity, unless rounding hides it
-            self.pairs.append(_Pair(step, change, product))
+    def _remember(
+        self,
+        step: NDArray[np.float64],
+        before: NDArray[np.float64],
+        gradient: NDArray[np.float64],
+        solved_before: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Keep a step between two gradients; return the preconditioned gradient at its end."""
+        change = gradient - before
+        if self.curvature.diagonal_only:  # in float64, so that the difference has enough digits
+            solved = self.curvature.solve(gradient)
+            solved_change = solved - solved_before
+        else:
+            both = self.curvature.solve(np.vstack([gradient, change]))
+            solved, solved_change = np.split(both, 2)
+        self.memory.remember(step, change, solved_change)
+        return solved
 
     def _search(
         self, point: NDArray[np.float64], value: Value, direction: NDArray[np.float64]

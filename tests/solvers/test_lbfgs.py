@@ -306,7 +306,7 @@ def test_a_short_step_is_not_taken_for_the_optimum(monkeypatch: pytest.MonkeyPat
 
 def test_the_decrement_alone_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """While steps are far from Newton's it is too small; too many weights for a Hessian to tell."""
-    for seed in range(4):
+    for seed in (0, 1, 2, 5):
         generator = np.random.default_rng(seed)
         rows = (generator.random((400, 30)) < 0.01) * generator.random((400, 30)) * 255
         rows[:, 0] = generator.standard_normal(400)
@@ -317,7 +317,7 @@ def test_the_decrement_alone_does_not_end_it(monkeypatch: pytest.MonkeyPatch) ->
             patched.setattr(certificate, "MOST_UNKNOWNS", 0)
             history = trained.set_params(tol=1e-4).fit(rows, labels).history_
         assert history.stop_reason == "tol"
-        assert history.objective[-1] / least - 1 < 1e-3  # by the decrement alone 2e-3 to 4e-3
+        assert history.objective[-1] / least - 1 < 1e-4  # by the decrement alone up to 2e-3
 
 
 @pytest.mark.parametrize("k", [2, 3])
@@ -409,21 +409,23 @@ def test_an_objective_that_is_not_finite_is_refused() -> None:
         trained.fit(rows, labels)
 
 
+@pytest.mark.parametrize("d", [80, 300])  # with a block for each class, and with one for all
 @pytest.mark.parametrize("name", [name for name in BACKEND_NAMES if name != "numpy"])
-def test_threads_do_not_change_a_bit(name: str) -> None:
+def test_threads_do_not_change_a_bit(name: str, d: int) -> None:
     backend: Backend = backends()[name]
     if not backend.available:
         pytest.skip(f"{backend.reason}; {backend.remedy}")
     generator = np.random.default_rng(0)
     labels = np.arange(3000) % 5
-    pixels = generator.integers(0, 200, (3000, 300)).astype(np.uint8)
+    pixels = generator.integers(0, 200, (3000, d)).astype(np.uint8)
     pixels[np.arange(3000), labels] += 50
     models = [
         LogisticRegression(
-            solver="lbfgs", backend=name, n_threads=n, input_scale=(0, 1 / 255), tol=1e-3
+            solver="lbfgs", backend=name, n_threads=n, input_scale=(0, 1 / 255), tol=1e-5
         ).fit(pixels, labels)
         for n in (1, 2, 4)
     ]
+    assert models[0].n_iter_ > curvature.UPDATED_AFTER
     assert models[0].coef_.any()
     for other in models[1:]:
         np.testing.assert_array_equal(models[0].coef_, other.coef_)
