@@ -15,6 +15,7 @@ from fastlin.callbacks import print_epoch
 from fastlin.kernels import Backend, get_backend
 from fastlin.parameter_checks import check_parameters, require_callables
 from fastlin.rows.interface import Rows
+from fastlin.rows.labels import classes_of
 from fastlin.rows.validation import (
     check_rows_and_labels,
     check_validation_set,
@@ -121,7 +122,7 @@ def read(
     """
     rows, labels = check_rows_and_labels(estimator, X, y, reset=True, finite=finite)
     weights = check_weights(rows, labels, sample_weight, estimator.class_weight)
-    classes = np.unique(labels)
+    classes = classes_of(labels)
     require_two_classes(classes)
     validation = check_validation_set(estimator, X_val, y_val)
     if validation is None:

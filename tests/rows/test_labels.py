@@ -15,7 +15,7 @@ import fastlin
 from fastlin import LogisticRegression
 from fastlin.advice import ClassWeightWarning
 from fastlin.errors import InputError
-from fastlin.rows.labels import locate, read_labels
+from fastlin.rows.labels import classes_of, locate, read_labels
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((90, 3))
@@ -331,3 +331,28 @@ def test_class_weights_that_cannot_be_meant(weights: Any, labels: Any, said: str
 def test_a_name_of_no_class_at_all() -> None:
     with pytest.raises(InputError, match="names 7, which is not a label; the labels are 0, 1"):
         model(class_weight={7: 2.0}).partial_fit(X, Y, classes=[0, 1])
+
+
+# ------------------------------------------------------------------ counted rather than sorted
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int64", "uint64", ">i4"])
+@pytest.mark.parametrize("span", [3, 250, 70_000])
+def test_whole_numbers_are_found_as_by_sorting(dtype: str, span: int) -> None:
+    generator = np.random.default_rng(0)
+    limits = np.iinfo(dtype)
+    span = min(span, limits.max - limits.min)
+    for least in (limits.min, limits.max - span, min(max(limits.min, -1), limits.max - span)):
+        near = generator.integers(0, span, 400, dtype=np.uint64, endpoint=True).tolist()
+        y = np.array([least + number for number in near], dtype)
+        classes = classes_of(y)
+        np.testing.assert_array_equal(classes, np.unique(y))
+        assert classes.dtype == y.dtype
+        index, known = locate(y, classes)
+        np.testing.assert_array_equal(classes[index], y)
+        assert known.all()
+        # Labels that are no classes, between them and beyond them.
+        some = classes[1:-1:2]
+        if len(some):
+            _, known = locate(y, some)
+            np.testing.assert_array_equal(known, np.isin(y, some))
