@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from fastlin.blas import one_blas_thread
 from fastlin.kernels.threads import map_in_threads
 from fastlin.rows.dense import DenseRows
-from fastlin.solvers.covariance import inverse_of, seen
+from fastlin.solvers.covariance import SATURATED, inverse_of, seen
 from fastlin.solvers.objective import Objective
 
 ROWS_A_FEATURE = 3
@@ -44,9 +44,6 @@ ROWS_AT_ONCE = 4096
 
 MOST_NUMBERS = 2**26
 """Most numbers of all blocks together."""
-
-SATURATED = 1e-10
-"""Lower limit of ``p (1 - p)``, which is 0 if a probability is 0 or 1."""
 
 
 class ClassBlocks:

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from fastlin.blas import one_blas_thread
 
+SATURATED = 1e-10
+"""Lower limit of ``p (1 - p)``, which is 0 if a probability is 0 or 1."""
+
 
 def seen(
     variance: NDArray[np.float64],

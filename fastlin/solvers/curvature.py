@@ -8,7 +8,8 @@ suffices, because a preconditioner may be rough (Byrd, Chin, Neveitt and Nocedal
 stochastic Hessian information in optimization methods for machine learning", 2011).
 
 Once the probabilities differ, a block for each class (:mod:`fastlin.solvers.class_blocks`) saves
-half of the iterations. It is used if it costs no more passes over the rows than it may save.
+half of the iterations. It is used if it costs no more passes over the rows than it may save. With
+many features only diagonals are kept, one for each class (:mod:`fastlin.solvers.class_diagonals`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from fastlin.kernels.threads import map_in_threads
 from fastlin.rows.dense import DenseRows
 from fastlin.rows.interface import Rows
 from fastlin.solvers.class_blocks import ClassBlocks
-from fastlin.solvers.covariance import inverse_of, seen
+from fastlin.solvers.class_diagonals import ClassDiagonals
+from fastlin.solvers.covariance import SATURATED, inverse_of, seen
 from fastlin.solvers.objective import Objective
 
 ROWS_A_FEATURE = 10
@@ -33,9 +35,6 @@ LEAST_ROWS = 1024
 
 MOST_FEATURES = 2048
 """With more features only the diagonal is kept: the matrix would cost more than it saves."""
-
-SATURATED = 1e-10
-"""Lower limit of the mean of ``p (1 - p)``, which is 0 if all probabilities are 0 or 1."""
 
 COLUMNS_AT_ONCE = 256
 
@@ -81,6 +80,9 @@ class Curvature:
         self._sample = rows.scaled(dtype, samples.shift, scale)
         self._rows: Any = self._sample.matrix
         self._blocks, self._by_class, self._updated_after = ClassBlocks(objective), False, 0
+        self._diagonals: ClassDiagonals | None = None
+        if self.diagonal_only and objective.n_models > 1:
+            self._diagonals = ClassDiagonals()
 
     def is_due(self, made: int) -> bool:
         """Whether to update after ``made`` iterations."""
@@ -106,16 +108,25 @@ class Curvature:
         )
         if self._by_class:
             self._blocks.update(point, decay)
+        elif self._diagonals is not None:
+            curvature = self._weight[:, np.newaxis] * self._variances(point)
+            intercept_decay = decay[-1] if self.objective.trains_intercept else np.inf
+            self._diagonals.update(self._sample, curvature, decay[:-1], intercept_decay)
         else:
             self._update_shared(point, decay)
 
     def solve(self, gradients: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the inverse of the approximate Hessian times ``m`` gradients, ``(m k, d + 1)``."""
+        """Return the inverse of the approximate Hessian times ``m`` gradients, ``(m k, d + 1)``.
+
+        If ``diagonal_only``, it takes one gradient at a time.
+        """
+        if self._diagonals is not None:
+            return self._diagonals.solve(gradients)
         return self._blocks.solve(gradients) if self._by_class else self._solve_shared(gradients)
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def _update_shared(self, point: NDArray[np.float64], decay: NDArray[np.float64]) -> None:
-        curvature = self._weight * self._mean_variance(point)
+        curvature = self._weight * self._variances(point).mean(axis=1)
         if not curvature.mean() >= SATURATED:
             curvature = self._weight * SATURATED
         n_sampled = len(curvature)
@@ -156,16 +167,17 @@ class Curvature:
     ) -> NDArray[np.float64]:
         return seen(variance, self._total, mean_row, len(self._weight), self._rows.dtype)
 
-    def _mean_variance(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return ``p_c (1 - p_c)`` of each sampled row, averaged over the classes."""
+    @np.errstate(over="ignore", invalid="ignore")
+    def _variances(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``p_c (1 - p_c)`` of each sampled row and class, ``(m, k)``."""
         dtype = self._rows.dtype
         z = (self._rows @ point[:, :-1].T.astype(dtype)).astype(np.float64) + point[:, -1]
         if z.shape[1] == 1:
-            small = np.exp(-np.abs(z[:, 0]))
+            small = np.exp(-np.abs(z))
             return np.asarray(small / (1 + small) ** 2)
         probabilities = np.exp(z - z.max(axis=1, keepdims=True))
         probabilities /= probabilities.sum(axis=1, keepdims=True)
-        return np.asarray(np.mean(probabilities * (1 - probabilities), axis=1))
+        return np.asarray(probabilities * (1 - probabilities))
 
     def _covariance(
         self, root: NDArray[np.float64], mean_row: NDArray[np.float64]

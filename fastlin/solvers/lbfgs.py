@@ -30,6 +30,9 @@ PAIRS = 10
 DECREASE, SLOPE = 1e-4, 0.9
 """Constants of the Wolfe conditions; Nocedal and Wright, section 3.1."""
 
+LONGEST = 8
+"""A step that is too short becomes at most so many times as long at once, and at least twice."""
+
 TRIALS = 30
 """Maximum number of step lengths that a line search tries."""
 
@@ -229,7 +232,11 @@ class _Run:
                 low = length
             else:
                 return candidate, there
-            length = (low + high) / 2 if high < np.inf else 2 * length
+            if high < np.inf:
+                length = (low + high) / 2
+            else:  # the secant's step, if the slope falls evenly
+                further = length * slope / min(slope - slope_there, slope / LONGEST)
+                length = max(2 * length, further)
         return None
 
     def _newton_search(

@@ -224,37 +224,57 @@ def test_all_rows_give_the_hessian_s_mean_block(k: int, intercept: str) -> None:
     assert not found[:, len(block) :].any()
 
 
+def diagonal_inverse(block: np.ndarray, intercept: str) -> np.ndarray:
+    """Eliminate the intercept from a block ``(d + 1, d + 1)``, keep the diagonal, bring it back."""
+    if intercept == "none":
+        return np.diag(np.append(1 / np.diag(block)[:-1], 0))
+    schur = block[:-1, :-1] - np.outer(block[:-1, -1], block[-1, :-1]) / block[-1, -1]
+    lower = np.eye(len(block))
+    lower[:-1, -1] = block[:-1, -1] / block[-1, -1]
+    middle = np.diag(np.append(np.diag(schur), block[-1, -1]))
+    return np.linalg.inv(lower @ middle @ lower.T)
+
+
 @pytest.mark.parametrize("intercept", INTERCEPTS)
 @pytest.mark.parametrize("sparse", [False, True])
-def test_many_features_leave_the_diagonal(
-    intercept: str, sparse: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("k", [2, 3])
+def test_many_features_leave_the_diagonal_of_each_class(
+    k: int, intercept: str, sparse: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows, _, _ = problem(3)
+    rows, _, _ = problem(k)
     rows[rows < 1] = 0
     monkeypatch.setattr(curvature, "MOST_FEATURES", rows.shape[1] - 1)
     given: Any = rows
     if sparse:
         given = sparse_rows(csr_array(rows))
-    objective, _, _, weight = objective_of(3, intercept, given, scaled=False)
-    point = np.random.default_rng(3).standard_normal((3, len(objective.scale)))
+    objective, _, _, weight = objective_of(k, intercept, given, scaled=False)
+    shape = objective.n_models, len(objective.scale)
+    point, gradient = np.random.default_rng(3).standard_normal((2, *shape))
+    point /= 20  # so that no row is certain
+    if intercept == "none":
+        gradient[:, -1] = 0
     approximate = Curvature(objective)
     approximate.update(point, objective.decay)
-    block = hessian(point, rows, weight, objective)
-    if intercept == "none":
-        block = block[:-1, :-1]
-        expected = np.linalg.inv(np.diag(np.diag(block)))
-    else:
-        # Eliminate the intercept, keep the diagonal, bring the intercept back.
-        schur = block[:-1, :-1] - np.outer(block[:-1, -1], block[-1, :-1]) / block[-1, -1]
-        lower = np.eye(len(block))
-        lower[:-1, -1] = block[:-1, -1] / block[-1, -1]
-        middle = np.diag(np.append(np.diag(schur), block[-1, -1]))
-        expected = np.linalg.inv(lower @ middle @ lower.T)
-    gradient = np.eye(len(objective.scale))[:, : len(objective.scale)]
-    if intercept == "none":
-        gradient = gradient[:-1]
-    found = approximate.solve(gradient)[:, : len(block)]
-    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-10)
+    one, p = np.column_stack([rows, np.ones(len(rows))]), probabilities(point, rows)
+    inverses = []
+    for c in range(k)[-len(point) :]:
+        of_class = weight * p[:, c] * (1 - p[:, c]) / len(rows)
+        block = one.T @ (one * of_class[:, np.newaxis]) + np.diag(objective.decay)
+        inverses.append(diagonal_inverse(block, intercept))
+    mean = gradient.mean(axis=0) if k > 2 else np.zeros(shape[1])
+    expected = np.array([a @ (g - mean) for a, g in zip(inverses, gradient, strict=True)])
+    if k > 2:
+        # The mean over the classes has no intercept at an optimum, so its products are left out.
+        expected += mean * np.mean([np.diag(a) for a in inverses], axis=0) - expected.mean(axis=0)
+    found = approximate.solve(gradient)
+    np.testing.assert_allclose(found[:, :-1], expected[:, :-1], rtol=1e-8, atol=1e-10)
+    if k == 2:
+        np.testing.assert_allclose(found[:, -1], expected[:, -1], rtol=1e-8, atol=1e-10)
+    if k > 2:  # symmetric and positive, as a preconditioner must be
+        other = np.random.default_rng(4).standard_normal(shape)
+        solved = approximate.solve(other)
+        assert np.vdot(found, other) == pytest.approx(np.vdot(solved, gradient), rel=1e-9)
+        assert np.vdot(solved, other) > 0
 
 
 def test_a_feature_that_is_constant_or_a_copy_does_no_harm() -> None:
