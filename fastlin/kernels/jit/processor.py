@@ -27,6 +27,14 @@ def features() -> frozenset[str]:
     return frozenset(key[1:] for key in target()[1].split(",") if key.startswith("+"))
 
 
+def multiplies_and_adds() -> bool:
+    """Return whether an instruction rounds a product and its sum once.
+
+    LLVM calls a library for that where there is none, for each number.
+    """
+    return "fma" in features() or platform.machine() not in ("x86_64", "AMD64")
+
+
 def widens_halves() -> bool:
     """Return whether an instruction turns float16 numbers into float32 ones.
 

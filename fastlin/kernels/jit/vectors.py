@@ -14,7 +14,7 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
-from fastlin.kernels.jit import widening
+from fastlin.kernels.jit import processor, widening
 
 INT32, INT64 = ir.IntType(32), ir.IntType(64)
 
@@ -131,7 +131,9 @@ class VectorUnit:
     # ------------------------------------------------------------------ arithmetic
 
     def multiply_add(self, a: Vector, b: Vector, c: Vector) -> Vector:
-        """Return ``a * b + c``, rounded once."""
+        """Return ``a * b + c``, rounded once if the processor can."""
+        if not processor.multiplies_and_adds():
+            return a * b + c
         function = cgutils.get_or_insert_function(
             self.builder.module,
             ir.FunctionType(self.type, [self.type] * 3),
