@@ -35,8 +35,7 @@ def look_at_features(rows: Rows, sample_weight: NDArray[np.float64] | None = Non
     else:
         some = rows.part(counted[:: -(-len(counted) // ROWS_LOOKED_AT)])
     with np.errstate(over="ignore"):
-        values = some.to_array()
-        ranges = values.max(axis=0).astype(np.float64) - values.min(axis=0).astype(np.float64)
+        ranges = np.ptp(some.to_array().astype(np.float64, copy=False), axis=0)
     ranges = ranges[(ranges > 0) & np.isfinite(ranges)]
     if len(ranges) < 2:
         return
