@@ -21,7 +21,7 @@ class Data:
 
     Attributes
     ----------
-    rows : (n, d) uint8, float32 or float64, C-ordered, or a CSR array of SciPy
+    rows : (n, d) uint8, float16, float32 or float64, C-ordered, or a CSR array of SciPy
     labels : (n,) int32, in ``range(n_classes)``
     order : (n_steps * batch_size,) int64
         Consecutive slices of ``batch_size`` are the batches.
@@ -36,8 +36,8 @@ class Data:
 
     @cached_property
     def float_rows(self) -> NDArray[Any]:
-        """Rows as the scaled floats that the arithmetic wants; no copy of floats."""
-        if self.rows.dtype != np.uint8:
+        """Rows as the scaled floats that the arithmetic wants; no copy of float32 or float64."""
+        if self.rows.dtype in (np.float32, np.float64):
             return self.rows
         scaled: NDArray[Any] = np.multiply(self.rows, np.float32(self.scale), dtype=np.float32)
         return scaled
@@ -52,7 +52,8 @@ def make_data(problem: Problem) -> Data:
     sources = {"mnist": _mnist, "text": make_text, "synthetic": _synthetic}
     rows, labels = sources[problem.source](problem)
     if rows.dtype == np.uint8 and problem.dtype != "uint8":
-        rows = np.multiply(rows, PIXEL_SCALE, dtype=problem.dtype)
+        scaled = np.multiply(rows, PIXEL_SCALE, dtype=problem.weight_dtype)
+        rows = scaled.astype(problem.dtype, copy=False)
     order = np.random.default_rng(problem.seed).permutation(len(labels))
     return Data(
         rows=rows,

@@ -27,12 +27,13 @@ from typing import Any
 
 import numpy as np
 
-DTYPES = ("uint8", "float32", "float64")
+DTYPES = ("uint8", "float16", "float32", "float64")
+MNIST_DTYPES = ("uint8", "float32", "float64")
 GRID_FEATURES = (64, 784, 4096)
 GRID_CLASSES = (2, 10, 100, 1000)
 GRID_BATCH_SIZES = (32, 128, 1024, 8192)
 
-PROBE_DTYPES = ("float32",)
+PROBE_DTYPES = ("float16", "float32")
 PROBES = (
     (512, 100, 1024),
     (512, 300, 128),
@@ -73,8 +74,8 @@ class Problem:
     name : str
         Identifies the problem in tables, in JSON and between two runs.
     dtype : str
-        Type of the rows: ``"uint8"``, ``"float32"`` or ``"float64"``. Weights are
-        float64 for float64 rows, else float32.
+        Type of the rows, one of :data:`DTYPES`. Weights are float64 for float64 rows, else
+        float32.
     source : str
         ``"mnist"``, ``"synthetic"`` or ``"text"``.
     l2 : float
@@ -135,6 +136,11 @@ class Problem:
         return np.dtype(np.float64 if self.dtype == "float64" else np.float32)
 
     @property
+    def narrow(self) -> str:
+        """Type of the rows if arithmetic has to widen them, else empty."""
+        return self.dtype if np.dtype(self.dtype) != self.weight_dtype else ""
+
+    @property
     def flops(self) -> float:
         """Floating-point operations: products of 2 n d k each, 2 an epoch, 1 a prediction."""
         products = 1 if self.predicts else 2
@@ -165,7 +171,7 @@ def mnist_problems(
         ``"synthetic"`` takes random rows of the same shape instead, for a machine
         that cannot fetch MNIST; the arithmetic is the same.
     dtypes : tuple of str, optional
-        Types of the rows to keep.
+        Types of the rows; :data:`MNIST_DTYPES` unless given.
     """
     n_rows, suffix = _rows_and_suffix(quick)
     kinds = [("softmax", 10, 128), ("softmax", 10, 1024), ("logistic", 2, 128)]
@@ -174,7 +180,7 @@ def mnist_problems(
             f"{source}-{model}-{dtype}-batch{batch}{suffix}", n_rows, 784, k, batch, dtype, source
         )
         for model, k, batch in kinds[: 1 if quick else None]
-        for dtype in dtypes or DTYPES
+        for dtype in dtypes or MNIST_DTYPES
     ]
 
 

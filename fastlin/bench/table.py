@@ -13,7 +13,7 @@ from fastlin.bench.timing import Spread
 
 # More problems than this are shown one per line.
 MOST_TABLES = 12
-_WIDTH_OFF_A_TERMINAL = 160
+_WIDTH_OFF_A_TERMINAL = 200
 
 
 def print_results(results: Results, console: Console | None = None) -> None:
@@ -79,11 +79,12 @@ def _problem_table(results: Results, problem: str, cases: list[Case]) -> Table:
 
 
 def _summary(results: Results) -> Table:
-    """Return one line per problem: fastlin's fastest kernel against the fastest peer."""
+    """Return one line per problem: fastlin's fastest kernel, and each, against the fastest peer."""
     table = Table(title="fastlin's fastest kernel and the fastest peer", title_justify="left")
     for heading in ("problem", "fastlin", "peer"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("fastlin ms", "peer ms", "peer / fastlin", "of the limit"):
+    backends = [f"/ {name.removeprefix('fastlin ')}" for name in results.bases]
+    for heading in ("fastlin ms", "peer ms", "peer / fastlin", *backends, "of the limit"):
         table.add_column(heading, justify="right", no_wrap=True)
     for problem, cases in results.by_problem():
         best, peer = fastest(cases, "kernel"), fastest(cases, "peer")
@@ -97,6 +98,7 @@ def _summary(results: Results) -> Table:
             f"{best.spread.median * 1e3:.2f}",
             f"{peer.spread.median * 1e3:.2f}" if peer else "",
             _ratio(peer, best) if peer else "",
+            *(_median_ratio(peer, cases, name) for name in results.bases),
             _speed(results, best)[-1],
             style="red" if ratio < 1 else None,
         )
@@ -144,6 +146,12 @@ def _ratio(case: Case, base: Case) -> str:
         return "1"
     ratio = case.ratio_to(base)
     return f"{ratio.median:.2f} [{ratio.lower_quartile:.2f} {ratio.upper_quartile:.2f}]"
+
+
+def _median_ratio(peer: Case | None, cases: list[Case], name: str) -> str:
+    """Return how many times as long as fastlin's contestant ``name`` a peer took."""
+    of_name = [case for case in cases if case.contestant == name]
+    return f"{peer.ratio_to(of_name[0]).median:.2f}" if peer and of_name else ""
 
 
 def _speed(results: Results, case: Case) -> list[Any]:

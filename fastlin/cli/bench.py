@@ -26,12 +26,12 @@ HELP = """\
 Time an epoch of fastlin and of other libraries in turn, after checking each one's result.
 
 \b
---suite epoch    MNIST, or with --grid many shapes
+--suite epoch    MNIST in uint8, float32 and float64, or with --grid many shapes
 --suite optimum  until the objective is within 1e-5 of its minimum, with as many iterations as
                  each library needs
 --suite sparse   both on texts in CSR
---suite probe    linear probes: 512 to 2048 features, 100 to 1000 classes; two also with one
-                 batch a call
+--suite probe    linear probes in float16 and float32: 512 to 2048 features, 100 to 1000
+                 classes; two also with one batch a call
 --suite fit      LogisticRegression.fit beside the epoch that it makes, with a rate given and auto
 --suite predict  predict and predict_proba of MNIST's rows, and of one row
 
@@ -113,7 +113,7 @@ _sizes = List(Integer(1, 10**6), "N")
     "--dtype",
     "dtypes",
     type=List(click.Choice(DTYPES), "TYPE"),
-    help="Types of the rows.  [default: all; those of the suite]",
+    help="Types of the rows.  [default: those of the suite]",
 )
 @click.option(
     "--data",

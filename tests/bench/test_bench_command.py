@@ -48,7 +48,7 @@ def test_a_tiny_benchmark_prints_a_table_and_writes_its_files(tmp_path: Path) ->
         (["--features", "64"], "add --grid"),
         (["--grid", "--classes", "1"], "expected 2 or more"),
         (["--grid", "--features", "many"], "'many' is not a valid integer"),
-        (["--dtype", "float16"], "float16"),
+        (["--dtype", "float8"], "float8"),
         (["--strict", "--peers", "none"], "none takes part"),
         (["--suite", "probe", "--grid"], "leave the grid's options out"),
         (["--suite", "fit", "--features", "64"], "leave the grid's options out"),

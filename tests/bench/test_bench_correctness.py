@@ -16,7 +16,7 @@ from fastlin.bench.correctness import (
     tolerance,
 )
 from fastlin.bench.data import Data, make_data
-from fastlin.bench.problems import Problem
+from fastlin.bench.problems import DTYPES, Problem
 from fastlin.bench.suite import check_fit
 from fastlin.kernels import Backend, get_backend
 
@@ -66,7 +66,7 @@ def intercept_frozen(samples, order, options):
 
 
 @pytest.mark.parametrize("n_classes", [2, 10])
-@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_the_numpy_kernel_passes_with_room_to_spare(dtype: str, n_classes: int) -> None:
     small = problem(dtype, n_classes)
     result = check(kernel_of(NUMPY), small, make_data(small))
@@ -76,7 +76,7 @@ def test_the_numpy_kernel_passes_with_room_to_spare(dtype: str, n_classes: int) 
         assert result.error > 0  # float32 was really compared with float64
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     "mistake",
     [
@@ -127,7 +127,7 @@ def test_tolerance_follows_the_type_and_the_length_of_the_sums() -> None:
 
 
 @pytest.mark.parametrize("n_classes", [2, 10, 100])
-@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_fit_does_the_same_mathematics(dtype: str, n_classes: int) -> None:
     small = problem(dtype, n_classes)
     result = check_fit(NUMPY, small, make_data(small), n_threads=1)

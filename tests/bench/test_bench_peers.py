@@ -10,7 +10,7 @@ from fastlin.bench.contestants import Model
 from fastlin.bench.correctness import check
 from fastlin.bench.data import make_data
 from fastlin.bench.peers import PEERS, chosen_peers, thread_counts, variant_label
-from fastlin.bench.problems import Problem
+from fastlin.bench.problems import DTYPES, Problem
 from fastlin.errors import InputError
 
 
@@ -19,7 +19,7 @@ def problem(dtype: str, n_classes: int) -> Problem:
 
 
 @pytest.mark.parametrize("n_classes", [2, 10])
-@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", [name for name in PEERS if name != "sgdclassifier"])
 def test_every_variant_does_the_same_mathematics(name: str, dtype: str, n_classes: int) -> None:
     peer = PEERS[name]
@@ -86,7 +86,8 @@ def test_a_peer_that_is_not_installed_says_so_without_being_imported() -> None:
 def test_labels_tell_variants_apart() -> None:
     assert thread_counts(4) == [4, 1]
     assert thread_counts(1) == [1]
-    assert variant_label(4, all_threads=4, uint8=False, converted=False) == ""
-    assert variant_label(1, all_threads=4, uint8=True, converted=True) == (
+    assert variant_label(4, all_threads=4, converted=False) == ""
+    assert variant_label(1, all_threads=4, narrow="uint8", converted=True) == (
         "1 thread, float32 copy made beforehand"
     )
+    assert variant_label(4, all_threads=4, narrow="float16") == "float16 widened a batch"

@@ -16,7 +16,7 @@ from fastlin.bench.data import make_data
 from fastlin.bench.limits import Limits
 from fastlin.bench.peers import PEERS, PREDICTORS, SUITES
 from fastlin.bench.predictions import Predictor, check_prediction
-from fastlin.bench.problems import Problem
+from fastlin.bench.problems import DTYPES, Problem
 from fastlin.kernels import get_backend
 
 NUMPY = get_backend("numpy")
@@ -38,7 +38,7 @@ def run(problem: Problem, *peers: str) -> Any:
 
 @pytest.mark.parametrize("n_rows", [5000, 1])
 @pytest.mark.parametrize("n_classes", [2, 5])
-@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("timed", ["predict", "predict_proba"])
 def test_fastlin_and_scikit_learn_pass(timed: str, dtype: str, n_classes: int, n_rows: int) -> None:
     shape = {"n_rows": n_rows, "batch_size": n_rows, "n_classes": n_classes}
@@ -118,7 +118,7 @@ def test_a_peer_that_predicts_wrongly_is_refused(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_the_fit_is_beside_its_kernel(dtype: str, n_classes: int) -> None:
     found = run(replace(FIT, dtype=dtype, n_classes=n_classes), "sgdclassifier")
     assert found.wrong == []

@@ -29,7 +29,8 @@ def small(**changes) -> Problem:
 def test_the_grid_has_every_cell_once() -> None:
     problems = grid_problems()
     cells = {(p.n_features, p.n_classes, p.batch_size, p.dtype) for p in problems}
-    assert len(problems) == len(cells) == 3 * 4 * 4 * 3
+    assert len(problems) == len(cells) == 3 * 4 * 4 * 4
+    assert {dtype for *_, dtype in cells} == {"uint8", "float16", "float32", "float64"}
     assert len({p.name for p in problems}) == len(problems)
 
 
@@ -66,7 +67,7 @@ def test_quick_problems_are_smaller_and_named_so() -> None:
 def test_mnist_problems_are_what_the_table_promises() -> None:
     problems = mnist_problems()
     assert {(p.n_rows, p.n_features) for p in problems} == {(60_000, 784)}
-    assert {p.dtype for p in problems} == set(DTYPES)
+    assert {p.dtype for p in problems} == {"uint8", "float32", "float64"}
     assert {p.n_classes for p in problems} == {2, 10}
     assert {p.dtype for p in mnist_problems(dtypes=("uint8",))} == {"uint8"}
 
@@ -76,11 +77,12 @@ def test_probes_have_several_batches_and_some_are_also_one_batch_a_call() -> Non
     long = [p for p in problems if p.n_steps >= 4]
     short = [p for p in problems if p.n_rows == p.batch_size]
     assert len(long) + len(short) == len(problems) == len({p.name for p in problems})
-    assert [(p.n_features, p.n_classes, p.batch_size) for p in long] == list(PROBES)
-    assert [(p.n_features, p.n_classes, p.batch_size) for p in short] == list(SHORT_PROBES)
+    for cells, shapes in ((long, PROBES), (short, SHORT_PROBES)):
+        assert {(p.n_features, p.n_classes, p.batch_size, p.dtype) for p in cells} == {
+            (*shape, dtype) for shape in shapes for dtype in ("float16", "float32")
+        }
     assert all(p.n_rows * p.n_features * 8 <= 256 * MIB for p in problems)
     assert all("-short" in p.name for p in short)
-    assert {p.dtype for p in problems} == {"float32"}
     features, classes, batch_sizes = (set(values) for values in zip(*PROBES, strict=True))
     assert (features, classes) == ({512, 768, 2048}, {100, 300, 1000})
     assert batch_sizes == {128, 1024, 4096}
@@ -121,6 +123,7 @@ def test_rows_have_the_type_and_stand_for_numbers_from_0_to_1(dtype: str) -> Non
     x = data.rows * data.scale
     assert x.min() >= 0
     assert x.max() == pytest.approx(1)
+    assert data.float_rows.dtype == small(dtype=dtype).weight_dtype
     assert x.std() > 0.2
 
 
@@ -143,12 +146,16 @@ def test_a_seed_gives_the_same_data_and_another_seed_other_data() -> None:
     assert not np.array_equal(once.order, other.order)
 
 
-def test_float_rows_of_uint8_are_scaled_and_those_of_floats_not_copied() -> None:
+def test_float_rows_of_narrow_rows_are_scaled_and_others_are_not_copied() -> None:
     pixels = make_data(small(dtype="uint8"))
     assert pixels.float_rows.dtype == np.float32
     assert np.allclose(pixels.float_rows, pixels.rows * PIXEL_SCALE)
-    floats = make_data(small())
-    assert floats.float_rows is floats.rows
+    halves = make_data(small(dtype="float16"))
+    assert halves.float_rows.dtype == np.float32
+    assert np.array_equal(halves.float_rows, halves.rows)
+    for dtype in ("float32", "float64"):
+        floats = make_data(small(dtype=dtype))
+        assert floats.float_rows is floats.rows
 
 
 def test_work_is_counted_by_hand() -> None:
@@ -157,6 +164,7 @@ def test_work_is_counted_by_hand() -> None:
     assert problem.bytes == 96 * 20 * 4
     assert small(n_classes=2).flops == 4 * 96 * 20
     assert small(dtype="uint8").bytes == 96 * 20
+    assert small(dtype="float16").bytes == 96 * 20 * 2
 
 
 def test_mnist_rows_are_the_images(mnist) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from fastlin.bench.limits import Limits
 from fastlin.bench.peers import PEERS
 from fastlin.bench.plot import plot_results
 from fastlin.bench.problems import Problem
-from fastlin.bench.results import Results
+from fastlin.bench.results import Case, Results
 from fastlin.bench.table import MOST_TABLES, print_results, slower_cells
 from fastlin.errors import InputError, OutputError
 from fastlin.kernels import Backend, backends, get_backend
@@ -168,6 +169,34 @@ def test_many_problems_are_a_line_each(results: Results) -> None:
     lines = [line for line in text.splitlines() if line.startswith("│ cell-")]
     assert len(lines) == MOST_TABLES + 1
     assert all("NumPy loop" in line or "SGDClassifier" in line for line in lines)
+
+
+def test_a_line_has_the_peers_ratio_to_each_backend() -> None:
+    def case(problem: str, contestant: str, kind: str, seconds: float) -> Case:
+        return Case(problem, contestant, kind, "", 1, "float32", 1e9, 1e8, [seconds], 0.0, 1.0)
+
+    cases = [
+        case(f"cell-{number}", *rest)
+        for number in range(MOST_TABLES + 1)
+        for rest in (
+            ("fastlin c", "kernel", 1.0),
+            ("fastlin numba", "kernel", 2.0),
+            ("fastlin numba, fit", "fit", 9.0),
+            ("JAX", "peer", 1.5),
+        )
+        if (number, rest[0]) != (1, "fastlin numba")
+    ]
+    machine = {"packages": {}, "load_average": 0.0, "processor": "one", "cores": 1}
+    machine |= {"instruction_set": [], "governor": None, "python": "3"}
+    text = printed(Results(machine, n_threads=1, rounds=1, cases=cases))
+    heading, first, second = (
+        re.split(r" *[│┃] *", line)[1:-1]
+        for line in text.splitlines()
+        if "problem" in line or "cell-0 " in line or "cell-1 " in line
+    )
+    columns = [heading.index(name) for name in ("/ c", "/ numba")]
+    assert [first[column] for column in columns] == ["1.50", "0.75"]
+    assert [second[column] for column in columns] == ["1.50", ""]
 
 
 def test_a_problem_that_a_peer_wins_is_listed(results: Results) -> None:

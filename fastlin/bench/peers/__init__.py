@@ -1,6 +1,6 @@
 """Other libraries that do the same work, each in its fastest form.
 
-A choice that depends on the machine (how many threads, where uint8 becomes float) is a *variant*:
+A choice that depends on the machine (how many threads, where rows are widened) is a *variant*:
 all are tried, and the fastest takes part under its own label.
 """
 
@@ -144,26 +144,32 @@ def thread_counts(n_threads: int) -> list[int]:
     return sorted({n_threads, 1}, reverse=True)
 
 
-def variant_label(n_threads: int, *, all_threads: int, uint8: bool, converted: bool) -> str:
-    """Say what is special about a variant; empty for the plain one."""
+def variant_label(
+    n_threads: int, *, all_threads: int, narrow: str = "", converted: bool = False
+) -> str:
+    """Say what is special about a variant; empty for the plain one.
+
+    ``narrow`` is the type of rows that have to be widened, ``converted`` whether that is done
+    beforehand.
+    """
     parts = []
     if n_threads != all_threads:
         parts.append(f"{n_threads} thread" + ("s" if n_threads > 1 else ""))
-    if uint8:
-        parts.append("float32 copy made beforehand" if converted else "uint8 widened a batch")
+    if narrow:
+        parts.append("float32 copy made beforehand" if converted else f"{narrow} widened a batch")
     return ", ".join(parts)
 
 
 def usual_variants(
     form: Callable[..., Contestant], problem: Problem, n_threads: int
 ) -> list[Variant]:
-    """Return a form on one and all threads; uint8 rows kept or converted beforehand."""
-    uint8 = problem.dtype == "uint8"
+    """Return a form on one and all threads; narrow rows kept or converted beforehand."""
+    narrow = problem.narrow
     return [
         Variant(
-            variant_label(threads, all_threads=n_threads, uint8=uint8, converted=converted),
+            variant_label(threads, all_threads=n_threads, narrow=narrow, converted=converted),
             partial(form, n_threads=threads, converted=converted),
         )
         for threads in thread_counts(n_threads)
-        for converted in ([False, True] if uint8 else [False])
+        for converted in ([False, True] if narrow else [False])
     ]

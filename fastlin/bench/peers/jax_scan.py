@@ -29,7 +29,7 @@ class JaxScan(Contestant):
     Parameters
     ----------
     converted : bool
-        Take float rows made beforehand instead of widening each uint8 batch.
+        Take float rows made beforehand instead of widening each narrow batch.
     by_hand : bool
         Write the gradient out instead of ``jax.value_and_grad``.
     """
@@ -74,7 +74,7 @@ def _epoch(
 ) -> Any:
     def body(parameters: Any, batch: Any) -> Any:
         x = rows.at[batch].get(mode="promise_in_bounds")
-        if x.dtype == jnp.uint8:
+        if x.dtype != scale.dtype:
             x = x.astype(scale.dtype) * scale
         y = labels.at[batch].get(mode="promise_in_bounds")
         return one_step(parameters, x, y)
@@ -122,13 +122,13 @@ def _step_by_hand(parameters: Any, x: Any, y: Any, *, rate: float, l2: float) ->
 
 
 def variants(problem: Problem, n_threads: int) -> list[Variant]:
-    """Autodiff or by hand; uint8 rows kept or converted beforehand."""
-    uint8 = problem.dtype == "uint8"
+    """Autodiff or by hand; narrow rows kept or converted beforehand."""
+    narrow = problem.narrow
     found = []
     for by_hand in (False, True):
-        for converted in [False, True] if uint8 else [False]:
+        for converted in [False, True] if narrow else [False]:
             plain = variant_label(
-                n_threads, all_threads=n_threads, uint8=uint8, converted=converted
+                n_threads, all_threads=n_threads, narrow=narrow, converted=converted
             )
             label = ", ".join(filter(None, ["gradient by hand" if by_hand else "", plain]))
             found.append(Variant(label, partial(JaxScan, converted=converted, by_hand=by_hand)))

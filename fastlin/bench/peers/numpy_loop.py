@@ -18,15 +18,15 @@ class NumpyLoop(Contestant):
     Parameters
     ----------
     converted : bool
-        Take float rows made beforehand instead of widening each uint8 batch.
+        Take float rows made beforehand instead of widening each narrow batch.
     """
 
     def __init__(
         self, problem: Problem, data: Data, start: Model, *, n_threads: int, converted: bool
     ) -> None:
         self.problem, self.start, self.n_threads = problem, start, n_threads
-        self.scale = problem.weight_dtype.type(data.scale)
         self.rows = data.float_rows if converted else data.rows
+        self.scale = problem.weight_dtype.type(data.scale if self.rows is data.rows else 1)
         self.labels = data.labels
         m, d, k = problem.batch_size, problem.n_features, problem.n_outputs
         self.batches = data.order.reshape(-1, m)
@@ -53,8 +53,10 @@ class NumpyLoop(Contestant):
             # mode="raise", the default, would go through a buffer of its own.
             np.take(self.rows, batch, axis=0, out=self.gathered, mode="clip")
             np.take(self.labels, batch, out=self.batch_labels, mode="clip")
-            if self.gathered is not self.x:
+            if self.scale != 1:
                 np.multiply(self.gathered, self.scale, out=self.x)
+            elif self.gathered is not self.x:
+                np.copyto(self.x, self.gathered)
             np.matmul(self.x, self.weights.T, out=self.logits)
             self.logits += self.intercept
             self.losses[step] = residual_of()

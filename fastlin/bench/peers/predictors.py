@@ -1,6 +1,6 @@
 """scikit-learn's ``LogisticRegression``, which predicts from the same weights.
 
-Rows of uint8 are given as they are, as a user would; NumPy then widens them within the product.
+Narrow rows are given as they are, as a user would; NumPy then widens them within the product.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def variants(problem: Problem, n_threads: int) -> list[Variant]:
     """Return its form on one and all threads of BLAS."""
     return [
         Variant(
-            variant_label(threads, all_threads=n_threads, uint8=False, converted=False),
+            variant_label(threads, all_threads=n_threads),
             partial(_build, n_threads=threads),
         )
         for threads in thread_counts(n_threads)

@@ -78,8 +78,10 @@ class PytorchIdiomatic(_Pytorch):
         self.losses = []
         for batch in self.batches:
             x = self.rows.index_select(0, batch)
-            if x.dtype == torch.uint8:
-                x = x.to(self.dtype).mul_(self.scale)
+            if x.dtype != self.dtype:
+                x = x.to(self.dtype)
+                if self.scale != 1:
+                    x.mul_(self.scale)
             y = self.labels.index_select(0, batch)
             logits = self.linear(x)
             loss: Any
@@ -136,7 +138,9 @@ class PytorchManual(_Pytorch):
             torch.index_select(self.rows, 0, batch, out=self.gathered)
             torch.index_select(self.labels, 0, batch, out=self.batch_labels)
             if self.gathered is not self.x:
-                self.x.copy_(self.gathered).mul_(self.scale)
+                self.x.copy_(self.gathered)
+                if self.scale != 1:
+                    self.x.mul_(self.scale)
             step(rate / len(batch), 1.0 - 2.0 * l2 * rate)
 
     def _softmax_step(self, rate: float, shrink: float) -> None:

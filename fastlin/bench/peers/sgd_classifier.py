@@ -24,7 +24,7 @@ class SgdClassifier(Contestant):
 
     def __init__(self, problem: Problem, data: Data, start: Model, *, n_threads: int) -> None:
         n_used = len(data.order)
-        # It has no uint8 kernel and would copy to float64 inside: give it float32.
+        # It has no kernel for narrow rows and would copy to float64 inside: give it float32.
         self.rows, self.labels = data.float_rows[:n_used], data.labels[:n_used]
         self.estimator = SGDClassifier(
             loss="log_loss",
@@ -52,5 +52,5 @@ class SgdClassifier(Contestant):
 
 def variants(problem: Problem, n_threads: int) -> list[Variant]:
     """Return its one form."""
-    label = "float32 copy made beforehand" if problem.dtype == "uint8" else ""
+    label = "float32 copy made beforehand" if problem.narrow else ""
     return [Variant(label, partial(SgdClassifier, n_threads=n_threads))]
