@@ -18,6 +18,9 @@ LOWEST_STAMP := $(LOWEST)/installed-$(VERSION)-$(or $(MODE),try-c)
 # the files' order: with most tests first, long files of few tests would come last, one core idle.
 TWO_FILES_AT_A_TIME := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
+BUILDS_DOCS = $(BIN)/sphinx-build -EqnW --keep-going -b html docs docs/_build/html
+SAYS_DOCS = ==> Building the documentation in docs/_build/html (runs the gallery)
+
 # Of `make soak`.
 HOURS ?= 1
 SEED ?= 0
@@ -47,8 +50,8 @@ test: $(STAMP)-test  ## Check style, formatting and types, run all tests, build 
 	@echo "==> Running the tests (pytest)"
 	@$(BIN)/pytest $(TWO_FILES_AT_A_TIME)
 	@echo "==> Running each benchmark once, untimed (pytest bench/), beside what follows"
-	@status=0; $(MAKE) --no-print-directory docs & docs=$$!; \
-	    $(BIN)/pytest bench/ -q --benchmark-disable || status=1; wait $$docs || status=1; exit $$status
+	@status=0; $(BIN)/pytest bench/ -q --benchmark-disable & bench=$$!; \
+	    echo "$(SAYS_DOCS)"; $(BUILDS_DOCS) || status=1; wait $$bench || status=1; exit $$status
 
 test-lowest: $(LOWEST_STAMP)  ## Run all tests with the lowest version of each dependency
 	@echo "==> Running the tests (pytest) with the lowest versions, $(LOWEST)/lowest.txt"
@@ -72,8 +75,8 @@ sanitize: $(STAMP)-test  ## Run the C kernels under AddressSanitizer and UBSan [
 	    $(BIN)/pytest tests/kernels/test_memory.py -k test_c
 
 docs: $(or $(wildcard $(STAMP)-test),$(STAMP)-docs)  ## Build the documentation, docs/_build/html
-	@echo "==> Building the documentation in docs/_build/html (runs the gallery)"
-	@$(BIN)/sphinx-build -EqnW --keep-going -b html docs docs/_build/html
+	@echo "$(SAYS_DOCS)"
+	@$(BUILDS_DOCS)
 
 bench: $(STAMP)-bench  ## Time the backends and their peers
 	@echo "==> Running the benchmarks (pytest bench/)"

@@ -17,6 +17,13 @@ from command_line import Run
 LONG = os.environ.get("FASTLIN_TEST_LONG") == "1"
 """Whether the longer forms of the tests run too."""
 
+THOROUGH = LONG or os.environ.get("FASTLIN_TEST_THOROUGH") == "1"
+"""Whether each form of a test runs that takes many processes, as in CI, rather than some of them."""
+
+thorough = pytest.mark.skipif(
+    not THOROUGH, reason="runs in CI; set FASTLIN_TEST_THOROUGH=1 to run it here"
+)
+
 SECONDS = 600
 """For one process, though others keep the machine busy."""
 

@@ -11,13 +11,13 @@
 /* One thread's. */
 typedef struct {
     NAME(division) part;
-    const ROW **rows[2];       /* [PANEL + 8] each: this panel's and the next one's */
-    ROW *short_rows[2];        /* [PANEL + 8][LANES] each: copies of rows shorter than a vector */
-    int32_t *labels;           /* [PANEL] */
-    WEIGHT *row_weight;        /* [PANEL] */
-    WEIGHT *residual;          /* [k_padded][PANEL]: its own, or all threads' */
-    WEIGHT *losses;            /* [PANEL]: likewise */
-    WEIGHT *residual_sum;      /* (k_padded) over the batch */
+    const ROW **rows[2];  /* [PANEL + 8] each: this panel's and the next one's */
+    ROW *short_rows[2];   /* [PANEL + 8][LANES] each: copies of rows shorter than a vector */
+    int32_t *labels;      /* [PANEL] */
+    WEIGHT *row_weight;   /* [PANEL] */
+    WEIGHT *residual;     /* [k_padded][PANEL]: its own, or all threads'; of each slice in a pass */
+    WEIGHT *losses;       /* [PANEL]: likewise */
+    WEIGHT *residual_sum; /* (k_padded) over the batch; in a pass [slice][k_padded], as offset */
     NAME(intercept) intercept; /* a copy: every thread updates the intercept for itself */
 #if MATRIX_UNIT
     uint8_t *staged,
@@ -64,11 +64,13 @@ static void NAME(lay_out_own)(const RUN *run, arena *memory, int64_t thread, OWN
     }
     own->labels = take(memory, PANEL * sizeof(int32_t));
     own->row_weight = take(memory, PANEL * sizeof(WEIGHT));
+    int64_t n_sums = is_pass(run->ask) ? shape->n_slices : 1;
     /* Each shared logit is overwritten right after its parts have been read. */
-    own->residual = run->residual_shared ? run->partial
-                                         : take(memory, shape->k_padded * PANEL * sizeof(WEIGHT));
+    own->residual = run->residual_shared
+                        ? run->partial
+                        : take(memory, n_sums * shape->k_padded * PANEL * sizeof(WEIGHT));
     own->losses = take(memory, PANEL * sizeof(WEIGHT));
-    own->residual_sum = take(memory, NAME(intercept_bytes)(shape->k_padded));
+    own->residual_sum = take(memory, n_sums * NAME(intercept_bytes)(shape->k_padded));
     own->intercept = NAME(take_intercept)(memory, run->ask->parameters);
 #if MATRIX_UNIT
     int64_t width = (own->part.stop_vector - own->part.first_vector) * LANES;

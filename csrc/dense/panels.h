@@ -12,30 +12,31 @@ static bool NAME(is_sane)(const request *ask) {
     return false;
 }
 
-INLINE void NAME(slice_logits_of)(const int block, const int n_at_once, const RUN *run,
-                                  const ROW *const *rows, int64_t first_row, int64_t stop_row,
-                                  int64_t first_vector, int64_t stop_vector, WEIGHT *out) {
+INLINE void NAME(slice_logits_of)(const int block, const int n_at_once, const bool streamed,
+                                  const RUN *run, const ROW *const *rows, int64_t first_row,
+                                  int64_t stop_row, int64_t slice, WEIGHT *out) {
     const SHAPE *shape = &run->shape;
+    int64_t first_vector = NAME(slice_bound)(shape, slice);
+    int64_t stop_vector = NAME(slice_bound)(shape, slice + 1);
     int64_t n_whole = at_most(stop_vector, NAME(n_whole)(shape));
     int64_t tail_column = n_whole < stop_vector ? NAME(column)(shape, n_whole) : -1;
     for (int64_t b = 0; b < shape->n_blocks; b++) {
         const WEIGHT *w = run->weights + (b * shape->n_vectors + first_vector) * block * LANES;
         for (int64_t i = first_row; i < stop_row; i += n_at_once)
-            NAME(logit_kernel)(block, n_at_once, rows + i, first_vector * LANES,
+            NAME(logit_kernel)(block, n_at_once, streamed, rows + i, first_vector * LANES,
                                n_whole - first_vector, tail_column, w, out + b * block * PANEL + i);
     }
 }
 
-/* Sums over a run of vectors for rows first_row .. stop_row - 1, rounded up to the number of rows
- * of the micro-kernel (`rows` has entries for them). out: [class][PANEL]. */
-static void NAME(slice_logits)(const RUN *run, const ROW *const *rows, int64_t first_row,
-                               int64_t stop_row, int64_t first_vector, int64_t stop_vector,
-                               WEIGHT *out) {
+/* Sums over a slice for rows first_row .. stop_row - 1, rounded up to the number of rows of the
+ * micro-kernel (`rows` has entries for them). streamed: see tiles.h. out: [class][PANEL]. */
+INLINE void NAME(slice_logits)(const bool streamed, const RUN *run, const ROW *const *rows,
+                               int64_t first_row, int64_t stop_row, int64_t slice, WEIGHT *out) {
     switch (run->shape.block) {
-#define CASE(block, n_at_once, n_wide)                                                        \
-    case block:                                                                               \
-        NAME(slice_logits_of)(block, n_at_once, run, rows, first_row, stop_row, first_vector, \
-                              stop_vector, out);                                              \
+#define CASE(block, n_at_once, n_wide)                                                           \
+    case block:                                                                                  \
+        NAME(slice_logits_of)(block, n_at_once, streamed, run, rows, first_row, stop_row, slice, \
+                              out);                                                              \
         break;
         EACH_SHAPE(CASE)
 #undef CASE
@@ -49,9 +50,8 @@ static void NAME(partial_logits)(const RUN *run, OWN *own, const NAME(panel) * p
     const NAME(division) *part = &own->part;
     int64_t eights = (panel->n_rows + 7) / 8;
     for (int64_t s = part->first_slice; s < part->stop_slice; s++)
-        NAME(slice_logits)(run, panel->rows, eights * part->part / part->n_parts * 8,
-                           eights * (part->part + 1) / part->n_parts * 8,
-                           NAME(slice_bound)(shape, s), NAME(slice_bound)(shape, s + 1),
+        NAME(slice_logits)(false, run, panel->rows, eights * part->part / part->n_parts * 8,
+                           eights * (part->part + 1) / part->n_parts * 8, s,
                            out + s * shape->k_padded * PANEL);
 }
 

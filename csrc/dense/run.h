@@ -94,18 +94,22 @@ static int NAME(descend)(const request *ask) {
 #if !MATRIX_UNIT
 /* The start of a pass, and the logits of a panel: see pass.h. */
 static void NAME(begin_pass)(const RUN *run, int64_t thread) {
-    OWN *own = &run->own[thread];
-    if (run->ask->samples->shift)
-        NAME(slice_offset)(run, 0, run->shape.n_vectors, own->residual_sum);
+    const SHAPE *shape = &run->shape;
+    for (int64_t s = 0; s < shape->n_slices && run->ask->samples->shift; s++)
+        NAME(slice_offset)(run, NAME(slice_bound)(shape, s), NAME(slice_bound)(shape, s + 1),
+                           run->own[thread].residual_sum + s * shape->k_padded);
 }
 
 static WEIGHT *NAME(pass_logits)(const RUN *run, int64_t thread, int64_t first, int64_t n_rows) {
+    const SHAPE *shape = &run->shape;
     OWN *own = &run->own[thread];
     NAME(gather)(run, first, n_rows, own->rows[0], own->short_rows[0]);
-    NAME(slice_logits)(run, (const ROW *const *)own->rows[0], 0, round_up(n_rows, 8), 0,
-                       run->shape.n_vectors, own->residual);
-    NAME(join_slices)(run, own->residual, own->residual_sum, 1, own->intercept.values, 0,
-                      round_up(n_rows, LANES), own->residual);
+    /* A slice of the weights, unlike all of them, stays in the first-level cache. */
+    for (int64_t s = 0; s < shape->n_slices; s++)
+        NAME(slice_logits)(true, run, (const ROW *const *)own->rows[0], 0, round_up(n_rows, 8), s,
+                           own->residual + s * shape->k_padded * PANEL);
+    NAME(join_slices)(run, own->residual, own->residual_sum, shape->n_slices, own->intercept.values,
+                      0, round_up(n_rows, LANES), own->residual);
     return own->residual;
 }
 #endif

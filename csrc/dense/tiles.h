@@ -21,10 +21,12 @@
  * rows: at their first features; entries n_rows .. 2 n_rows - 1 are rows that are next.
  * first_column: where the run begins, with n_full vectors; tail_column: where the last vector of
  * all begins, if the run ends with it, else -1. block_weights: [vector][class][lane] of the run.
+ * streamed: whether the rows come from main memory. Then those that are next are prefetched to the
+ * second-level cache, for which there may be more requests at a time than for the first.
  * out: [class][PANEL] at the first of these rows. */
-INLINE void NAME(logit_kernel)(const int block, const int n_rows, const ROW *const *rows,
-                               int64_t first_column, int64_t n_full, int64_t tail_column,
-                               const WEIGHT *block_weights, WEIGHT *out) {
+INLINE void NAME(logit_kernel)(const int block, const int n_rows, const bool streamed,
+                               const ROW *const *rows, int64_t first_column, int64_t n_full,
+                               int64_t tail_column, const WEIGHT *block_weights, WEIGHT *out) {
     V sums[MOST_SUMS];
     const ROW *at[MOST_AT_ONCE]; /* where the run begins in each row */
     UNROLL for (int i = 0; i < block * n_rows; i++)
@@ -36,8 +38,13 @@ INLINE void NAME(logit_kernel)(const int block, const int n_rows, const ROW *con
         V x[MOST_AT_ONCE];
         UNROLL for (int s = 0; s < n_rows; s++)
             x[s] = NAME(load_row)(ROW_TYPE, at[s] + v * LANES);
-        UNROLL for (int s = 0; s < n_rows; s++)
-            __builtin_prefetch(rows[n_rows + s] + first_column + v * LANES, 0, 3);
+        UNROLL for (int s = 0; s < n_rows; s++) {
+            const ROW *next = rows[n_rows + s] + first_column + v * LANES;
+            if (streamed)
+                __builtin_prefetch(next, 0, 2);
+            else
+                __builtin_prefetch(next, 0, 3);
+        }
         UNROLL for (int c = 0; c < block; c++) {
             V weight = *(const V *)(w + c * LANES);
             KEEP_IN_REGISTER(weight);

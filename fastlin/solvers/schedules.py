@@ -23,6 +23,9 @@ PROBE_BYTES = 16 * 2**20
 INTERCEPT_SHARE = 0.1
 """Curvature of the intercept, relative to the weights', that lets it learn as fast as they do."""
 
+FEW_NUMBERS = 2**18
+"""Numbers of a sample up to which its largest eigenvalue is computed in float64."""
+
 DENSE_FEATURES = 64
 """With at most this many features, computing all eigenvalues is as quick as computing one."""
 
@@ -184,12 +187,14 @@ def _largest_eigenvalue(rows: Rows) -> float:
         x = rows.to_array()
         eigenvalues = np.linalg.eigvalsh(x.T @ x / n)
     else:
-        # In half the memory, which is what takes time; of size 1, which float32 can hold.
-        x = (rows.matrix * (1 / np.sqrt(trace))).astype(np.float32)
+        # Rows of size 1, which float32 can hold: of many, reading them is what takes time.
+        x = rows.matrix * (1 / np.sqrt(trace))
+        if n * d > FEW_NUMBERS:
+            x = x.astype(np.float32)
         start = np.random.default_rng(0).standard_normal((d,))
 
-        def multiply(v: NDArray[np.float64]) -> NDArray[np.float32]:
-            product: NDArray[np.float32] = x.T @ (x @ v.astype(np.float32))
+        def multiply(v: NDArray[np.float64]) -> NDArray[Any]:
+            product: NDArray[Any] = x.T @ (x @ v.astype(x.dtype))
             return product
 
         gram = LinearOperator((d, d), matvec=multiply, dtype=np.float64)

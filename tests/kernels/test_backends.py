@@ -18,6 +18,7 @@ import oracles
 import pytest
 from agreement import STEP_OPTIONS, all_bits, check, check_passes, check_steps, run_steps
 from problems import Problem, make_problem, make_sparse_problem
+from processes import thorough
 from tolerances import ELEMENTARY, EPSILON, assert_within
 
 from fastlin.errors import InputError
@@ -518,6 +519,7 @@ def test_an_instruction_set_that_is_not_here() -> None:
     assert "baseline" in done.stderr
 
 
+@thorough
 def test_numba_runs_on_narrower_vectors() -> None:
     if backend_or_skip("numba").instruction_set not in ("amx", "avx512"):
         pytest.skip("the vectors of this machine are no wider than those of this test")

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from command_line import Run
 from kernel_caches import DATA, assert_whole
-from processes import LONG, run_python, two_at_a_time
+from processes import THOROUGH, run_python, two_at_a_time
 
 import fastlin
 from fastlin.kernels import load_backend
@@ -216,18 +216,24 @@ def no_pycache(here: Path, warm: Path) -> None:
 
 SOME = (
     not_creatable,
-    cache_home_is_relative,
     full_disk,
-    read_only_folder,
     relative_folder,
-    another_user_without_a_home,
     another_user_s_unreadable_files,
     folders_in_place_of_files,
     no_pycache,
 )
-MORE = (under_a_file, home_is_a_file, no_file_may_grow, another_user_whose_home_is_missing)
+MORE = (
+    cache_home_is_relative,
+    read_only_folder,
+    another_user_without_a_home,
+    under_a_file,
+    home_is_a_file,
+    no_file_may_grow,
+    another_user_whose_home_is_missing,
+)
 PLACES: dict[str, Callable[[Path, Path], None]] = {
-    function.__name__.replace("_", " "): function for function in (SOME + MORE if LONG else SOME)
+    function.__name__.replace("_", " "): function
+    for function in (SOME + MORE if THOROUGH else SOME)
 }
 
 

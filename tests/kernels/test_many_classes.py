@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from agreement import STEP_OPTIONS, all_bits, check, check_passes, check_steps, run_steps
 from problems import Problem, make_order, make_problem
+from processes import thorough
 
 from fastlin.kernels import Backend, backends, blocking
 from fastlin.kernels.arguments import WEIGHT_TYPES
@@ -253,6 +254,7 @@ def test_every_instruction_set_of_c() -> None:
         assert run_agreement("c", TYPES, FASTLIN_ISA=isa) == isa
 
 
+@thorough
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="features of x86 processors")
 def test_narrower_vectors_of_numba() -> None:
     """Of half and a quarter of the widest registers, of which there are half as many."""

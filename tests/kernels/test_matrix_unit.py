@@ -189,11 +189,11 @@ def test_numba_asks_for_each_instruction(
     missing: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     launch = pytest.importorskip("fastlin.kernels.jit.launch")
-    from fastlin.kernels.jit import compiled
+    from fastlin.kernels.jit import processor
     from fastlin.kernels.jit.matrix_unit import detection
 
     features = ",".join(f"{'-' if name == missing else '+'}{name}" for name in sorted(NEEDED))
-    monkeypatch.setattr(compiled, "processor", lambda: ("any", features))
+    monkeypatch.setattr(processor, "target", lambda: ("any", features))
     monkeypatch.delenv("FASTLIN_ISA", raising=False)
     for permitted in (True, False):
         monkeypatch.setattr(detection, "permitted", lambda permitted=permitted: permitted)

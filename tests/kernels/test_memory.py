@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from guarded import PAGE, Placement, on_cache_lines, place, place_rows
+from processes import thorough
 
 from fastlin.kernels import get_backend, load_backend
 
@@ -89,6 +90,7 @@ def test_numba() -> None:
     run_cases("numba", NUMBA_NUM_THREADS="5")
 
 
+@thorough
 def test_numba_on_narrower_vectors() -> None:
     if not load_backend("numba").available:
         pytest.skip("backend 'numba' is not available")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import thorough
 from widening import NARROW, check_widening
 
 from fastlin.kernels import BACKEND_NAMES, backends
@@ -55,9 +56,9 @@ def test_c_widens_them_on_every_instruction_set() -> None:
 @pytest.mark.parametrize(
     ("processor", "features", "vectors"),
     [
-        ("haswell", f"{AVX2},+f16c", "avx2"),
+        pytest.param("haswell", f"{AVX2},+f16c", "avx2", marks=thorough),
         ("haswell", f"{AVX2},-f16c", "avx2"),
-        ("x86-64", "+sse,+sse2,-avx,-f16c", "baseline"),
+        pytest.param("x86-64", "+sse,+sse2,-avx,-f16c", "baseline", marks=thorough),
     ],
 )
 def test_numba_needs_no_instruction_for_it(processor: str, features: str, vectors: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_lbfgs import INTERCEPTS, objective_of, probabilities
+from lbfgs_objectives import INTERCEPTS, objective_of, probabilities
 
 from fastlin import LogisticRegression
 from fastlin.solvers import class_blocks, curvature

@@ -37,6 +37,8 @@ class Kind:
         Type of the column indices of sparse rows; empty for dense rows.
     class_lanes : int
         Classes of a vector, for sparse rows and many classes; else 0.
+    streamed : bool
+        Whether dense rows come from main memory, as in a pass, rather than from a cache.
     """
 
     rows: str
@@ -46,6 +48,7 @@ class Kind:
     unit: str = "vectors"
     columns: str = ""
     class_lanes: int = 0
+    streamed: bool = False
 
     def __str__(self) -> str:
         return ",".join(str(field) for field in astuple(self))

@@ -137,7 +137,7 @@ class _Call(Call):
         self.lanes, self.n_vectors = self.blocking.lanes, self.blocking.n_vectors
         self.n_threads = self.blocking.n_threads
         unit = "integers" if self.integers else "vectors"
-        self.product_kind = Kind(*types, self.block, self.lanes, unit)
+        self.product_kind = Kind(*types, self.block, self.lanes, unit, streamed=not steps)
         self.kind = self.product_kind.without_rows
         # For each packed lane the feature it holds, or -1: (n_vectors, lanes).
         features = np.arange(self.n_vectors * self.lanes).reshape(-1, self.lanes)
@@ -200,7 +200,7 @@ class _Call(Call):
         }
         if self.steps:
             addresses["residual_phase"] = compiled.address_of(residual_phase, self.kind)
-        n_parts = 2 * shape.n_slices if self.steps else copies
+        n_parts = shape.n_slices * (2 if self.steps else copies)
         n_packed = k_padded * self.n_vectors * self.lanes
         features = aligned((2, self.n_vectors * self.lanes), self.dtype)
         held = self.features.ravel() >= 0

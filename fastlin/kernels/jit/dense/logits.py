@@ -138,18 +138,24 @@ def logits_phase(data: int, thread: int, n_threads: int) -> None:
 
 
 def all_logits_phase(data: int, thread: int, n_threads: int) -> None:
-    """In a pass, the logits of a thread's panel from all features at once."""
+    """In a pass, the partial logits of a thread's panel, from one slice after the other.
+
+    A slice of the weights, unlike all of them, stays in the first-level cache.
+    """
     kind = this_kind()
     shape, arguments = read_record(Shape, data), read_record(Arguments, data + ARGUMENTS_AT)
     shared = shared_arrays(kind, shape, arguments)
     own = own_arrays(kind, shape, arguments, thread)
     panel = own.panels[0]
     rows = (0, (panel[N_ROWS] + ROW_STEP - 1) // ROW_STEP * ROW_STEP)
-    out = shared.at.partial + thread * shape.k_padded * PANEL * shape.size
-    vectors = (0, shape.n_vectors)
-    slice_logits(kind, shape, shared, own.pointers.ctypes.data, rows, vectors, out)
-    if panel[BEGINS_BATCH]:  # the thread's first
-        slice_offset(kind, shape, shared, 0, shape.n_vectors, thread)
+    slice_bytes = shape.k_padded * PANEL * shape.size
+    for s in range(shape.n_slices):
+        vectors = (slice_bound(shape, s), slice_bound(shape, s + 1))
+        part = thread * shape.n_slices + s
+        out = shared.at.partial + part * slice_bytes
+        slice_logits(kind, shape, shared, own.pointers.ctypes.data, rows, vectors, out)
+        if panel[BEGINS_BATCH]:  # the thread's first
+            slice_offset(kind, shape, shared, vectors[0], vectors[1], part)
 
 
 @inner

@@ -156,7 +156,8 @@ def one_pass(data: int, thread: int, n_threads: int) -> None:
         here[BEGINS_BATCH] = False
         groups = (n_rows + shape.lanes - 1) // shape.lanes
         for group in range(groups):
-            whole_logits(kind, shape, shared, own, (thread, 1), group)
+            slices = (thread * shape.n_slices, shape.n_slices)
+            whole_logits(kind, shape, shared, own, slices, group)
         rows = (panel, first, first + n_rows)
         if not take_logits(shape.k, own.residual, 0, shared.samples, rows, results):
             continue

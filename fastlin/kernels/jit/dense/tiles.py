@@ -28,7 +28,7 @@ class DenseUnit(FeatureUnit):
 
     def __init__(self, builder: Any, kind: Kind) -> None:
         super().__init__(builder, kind)
-        self.block, self.element = kind.block, kind.rows
+        self.block, self.element, self.streamed = kind.block, kind.rows, kind.streamed
         self.row_step = kind.lanes * kind.row_bytes
         self.micro_kernel = Registers(self.size).micro_kernels[kind.block]
 
@@ -67,7 +67,9 @@ def logit_tile(
         offset = unit.times(v, unit.row_step)
         xs = [unit.load_row(start, unit.element, offset) for start in starts[:n_rows]]
         for next_start in starts[n_rows:]:
-            unit.prefetch(builder.add(next_start, offset), locality=3)
+            # From main memory to the second-level cache, for which there may be more requests.
+            locality = 2 if unit.streamed else 3
+            unit.prefetch(builder.add(next_start, offset), locality=locality)
         return accumulate(xs, v, sums)
 
     def the_tail(_: ir.Value, sums: list[Vector]) -> list[Vector]:
