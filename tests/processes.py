@@ -18,7 +18,7 @@ LONG = os.environ.get("FASTLIN_TEST_LONG") == "1"
 """Whether the longer forms of the tests run too."""
 
 THOROUGH = LONG or os.environ.get("FASTLIN_TEST_THOROUGH") == "1"
-"""Whether each form of a test runs that takes many processes, as in CI, rather than some of them."""
+"""Whether all forms of the tests run that take many processes, as in CI, rather than some."""
 
 thorough = pytest.mark.skipif(
     not THOROUGH, reason="runs in CI; set FASTLIN_TEST_THOROUGH=1 to run it here"
