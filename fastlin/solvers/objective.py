@@ -57,6 +57,7 @@ class Objective:
         self.scale = np.append(problem.scale.scale, 1.0)
         self._folds = bool((self.scale != 1).any())
         self.n_passes = 0
+        self._at_zero: NDArray[np.float64] | None = None  # the loss's gradient, until it is used
 
     def with_l2(self, l2: float) -> Objective:
         """Return the objective with another penalty; it keeps what was computed from the rows."""
@@ -77,6 +78,8 @@ class Objective:
         """Return the objective at a point; not finite if the arithmetic overflows."""
         with np.errstate(over="ignore", invalid="ignore"):
             loss, gradient = self.mean_loss(self.samples, *self.fold(point))
+            if not point.any():
+                self._at_zero = gradient[:, :-1].copy()
             squares = np.zeros(point.shape[1])
             for some in row_blocks(point):
                 squares += np.einsum("ij,ij->j", point[some], point[some])
@@ -118,9 +121,12 @@ class Objective:
         labels, weight = self.samples.labels, self.samples.sample_weight
         of_nobody = replace(self.samples, labels=np.zeros(self.n_rows, np.int32))
         _, half = self.mean_loss(of_nobody, np.zeros((1, d), dtype), np.zeros(1, dtype))
-        _, at_zero = self.mean_loss(self.samples, np.zeros((k, d), dtype), np.zeros(k, dtype))
         mean_row = 2 * half[0, :-1]
-        with_labels = (mean_row / 2 if k == 1 else mean_row / k) - at_zero[:, :-1]
+        if self._at_zero is None:  # no run began there
+            self.at(np.zeros((k, d + 1)))
+        assert self._at_zero is not None
+        with_labels = (mean_row / 2 if k == 1 else mean_row / k) - self._at_zero
+        self._at_zero = None
         share = np.bincount(labels, weight, minlength=max(k, 2)) / self.n_rows
         return mean_row, with_labels, share[-k:]
 
