@@ -203,9 +203,8 @@ MOST_COUNTED = 2**16
 def _offsets(numbers: NDArray[Any], least: int) -> NDArray[np.int64]:
     """Return whole numbers less the least of them; the differences fit in int64."""
     if numbers.dtype.kind == "u":
-        numbers = numbers - numbers.dtype.type(least)
-        least = 0
-    return np.asarray(numbers.astype(np.int64) - least)
+        return np.asarray((numbers - numbers.dtype.type(least)).astype(np.int64, copy=False))
+    return np.asarray(np.subtract(numbers, least, dtype=np.int64))
 
 
 def classes_of(y: NDArray[Any]) -> NDArray[Any]:

@@ -35,7 +35,10 @@ def look_at_features(rows: Rows, sample_weight: NDArray[np.float64] | None = Non
     else:
         some = rows.part(counted[:: -(-len(counted) // ROWS_LOOKED_AT)])
     with np.errstate(over="ignore"):
-        ranges = np.ptp(some.to_array().astype(np.float64, copy=False), axis=0)
+        values = some.to_array()
+        if values.dtype == np.float16:  # in which NumPy is slow
+            values = values.astype(np.float32)
+        ranges = np.ptp(values, axis=0).astype(np.float64)
     ranges = ranges[(ranges > 0) & np.isfinite(ranges)]
     if len(ranges) < 2:
         return
