@@ -72,6 +72,7 @@ sanitize: $(STAMP)-test  ## Run the C kernels under AddressSanitizer and UBSan [
 	    --build-lib build/sanitize --build-temp build/sanitize/objects
 	@echo "==> Running them at the edge of accessible memory"
 	@FASTLIN_TEST_LIBRARY=build/sanitize/fastlin/_native.abi3.so FASTLIN_TEST_LONG=$(LONG) \
+	    FASTLIN_TEST_THOROUGH=1 \
 	    $(BIN)/pytest tests/kernels/test_memory.py -k test_c
 
 docs: $(or $(wildcard $(STAMP)-test),$(STAMP)-docs)  ## Build the documentation, docs/_build/html

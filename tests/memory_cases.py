@@ -36,7 +36,7 @@ DENSE = [(rows, weights) for rows, of_rows in WEIGHT_TYPES.items() for weights i
 SPARSE = [(columns, values) for columns in ("int32", "int64") for values in ("float32", "float64")]
 ROWS = ("tight", "padded", "odd", "apart")
 ACCESS = ("write", "protected", "read-only")
-CASES_OF_A_TYPE = 80 if THOROUGH else 30
+CASES_OF_A_TYPE = 80 if THOROUGH else 15
 LEAST_ROWS = 12
 """With fewer the random problems are not sure to have two labels; the last of so many are taken."""
 

@@ -24,6 +24,16 @@ thorough = pytest.mark.skipif(
     not THOROUGH, reason="runs in CI; set FASTLIN_TEST_THOROUGH=1 to run it here"
 )
 
+
+def first_of(n: int, values: Sequence[Any]) -> list[Any]:
+    """Return a test's parameters, of which those after the first ``n`` are for thorough tests."""
+    some = [value if isinstance(value, tuple) else (value,) for value in values]
+    return [
+        pytest.param(*value, marks=() if place < n else thorough)
+        for place, value in enumerate(some)
+    ]
+
+
 SECONDS = 600
 """For one process, though others keep the machine busy."""
 
@@ -78,7 +88,8 @@ def two_at_a_time(
     for item in request.session.items:
         if isinstance(item, pytest.Function) and item.module is request.module:
             case = getattr(item, "callspec", None) and item.callspec.params.get(parameter)
-            if case is not None:
+            is_skipped = any(mark.args[0] for mark in item.iter_markers("skipif"))
+            if case is not None and not is_skipped:
                 wanted[case] = None
     with ThreadPoolExecutor(2) as pool:
         for case in wanted:

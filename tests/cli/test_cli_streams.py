@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from command_line import Run, run
-from processes import environment, run_python
+from processes import environment, first_of, run_python
 
 TRAIN = "train --data digits --epochs 2 --backend numpy --out m.npz"
 
@@ -30,18 +30,21 @@ def shell(folder: Path, line: str, **variables: str | None) -> Run:
 
 @pytest.mark.parametrize(
     ("streams", "code"),
-    [
-        (">&-", 0),
-        ("2>&-", 0),
-        ("<&- >&- 2>&-", 0),
-        ("2>/dev/full", 0),
-        ("2> >(true)", 0),
-        ("| true", 0),
-        ("2>&1 | true", 0),
-        (">/dev/full", 2),
-        (">/dev/full 2>/dev/full", 2),
-        (">/dev/full 2>&-", 2),
-    ],
+    first_of(
+        4,
+        [
+            ("<&- >&- 2>&-", 0),
+            ("| true", 0),
+            ("2>/dev/full", 0),
+            (">/dev/full", 2),
+            (">&-", 0),
+            ("2>&-", 0),
+            ("2> >(true)", 0),
+            ("2>&1 | true", 0),
+            (">/dev/full 2>/dev/full", 2),
+            (">/dev/full 2>&-", 2),
+        ],
+    ),
 )
 def test_training_is_done_whoever_listens(tmp_path: Path, streams: str, code: int) -> None:
     done = shell(tmp_path, f"fastlin {TRAIN} {streams}")
@@ -53,14 +56,18 @@ def test_training_is_done_whoever_listens(tmp_path: Path, streams: str, code: in
     assert run("evaluate", tmp_path / "m.npz").code == 0
 
 
-@pytest.mark.parametrize("streams", [">&-", "2>&-", "2>/dev/full", "| true", ">/dev/full"])
+@pytest.mark.parametrize(
+    "streams", first_of(2, [">&-", "2>/dev/full", "2>&-", "| true", ">/dev/full"])
+)
 def test_a_mistake_keeps_its_exit_code(tmp_path: Path, streams: str) -> None:
     done = shell(tmp_path, f"fastlin train --data none.csv {streams}")
     assert done.code == 2
     assert done.err.count("\n") == ("2>" not in streams)
 
 
-@pytest.mark.parametrize("arguments", ["--help", "train --help", "--version", "info", "data list"])
+@pytest.mark.parametrize(
+    "arguments", first_of(2, ["--help", "info", "train --help", "--version", "data list"])
+)
 def test_a_full_disk_is_told_once(tmp_path: Path, arguments: str) -> None:
     done = shell(tmp_path, f"fastlin {arguments} > /dev/full")
     assert done.code == 2
@@ -70,7 +77,7 @@ def test_a_full_disk_is_told_once(tmp_path: Path, arguments: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "backend", ["nonsense", "module://matplotlib_inline.none", "TkAgg", "agg", ""]
+    "backend", first_of(2, ["nonsense", "", "module://matplotlib_inline.none", "TkAgg", "agg"])
 )
 def test_a_backend_of_matplotlib_that_is_inherited(tmp_path: Path, backend: str) -> None:
     done = shell(tmp_path, f"fastlin {TRAIN} --quiet --plot p.png", MPLBACKEND=backend)

@@ -490,6 +490,7 @@ def instruction_sets() -> list[str]:
     return ffi.string(lib.fastlin_instruction_sets()).decode().split()
 
 
+@thorough
 def test_c_runs_every_instruction_set_of_this_machine() -> None:
     backend_or_skip("c")
     sets = instruction_sets()

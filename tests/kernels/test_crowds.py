@@ -15,6 +15,7 @@ from functools import partial
 import pytest
 from agreement import all_bits
 from problems import Problem, make_problem, make_sparse_problem
+from processes import THOROUGH
 
 from fastlin.kernels import get_backend, load_backend
 
@@ -45,6 +46,7 @@ def check_bits(name: str) -> None:
     for kind, make in PROBLEMS.items():
         problem = make()
         right, n_calls = all_bits(backend, problem, 1), 80 if kind == RARE else 15
+        n_calls = n_calls if THOROUGH else n_calls // 2
 
         def n_wrong(
             _: int, problem: Problem = problem, right: bytes = right, n_calls: int = n_calls

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from processes import first_of
 
 from fastlin.kernels import load_backend
 
@@ -87,7 +88,9 @@ def run(code: str, backend: str) -> str:
     return done.stderr
 
 
-@pytest.mark.parametrize("imported", [False, True], ids=["import later", "imported before"])
+@pytest.mark.parametrize(
+    "imported", first_of(1, [False, True]), ids=["import later", "imported before"]
+)
 @pytest.mark.parametrize("parent", PARENTS)
 @pytest.mark.parametrize("backend", ["numba", "c"])
 def test_a_forked_child_trains(backend: str, parent: str, imported: bool) -> None:

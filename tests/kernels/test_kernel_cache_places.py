@@ -218,7 +218,6 @@ SOME = (
     not_creatable,
     full_disk,
     relative_folder,
-    another_user_s_unreadable_files,
     folders_in_place_of_files,
     no_pycache,
 )
@@ -226,6 +225,7 @@ MORE = (
     cache_home_is_relative,
     read_only_folder,
     another_user_without_a_home,
+    another_user_s_unreadable_files,
     under_a_file,
     home_is_a_file,
     no_file_may_grow,

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from agreement import STEP_OPTIONS, all_bits, check, check_passes, check_steps, run_steps
 from problems import Problem, make_order, make_problem
-from processes import thorough
+from processes import first_of, thorough
 
 from fastlin.kernels import Backend, backends, blocking
 from fastlin.kernels.arguments import WEIGHT_TYPES
@@ -29,7 +29,14 @@ TYPES = [(rows, weights) for rows, of_rows in WEIGHT_TYPES.items() for weights i
 WHOLE, FILLED_UP = 64, 95
 """Classes that vectors of 16, 8 or 4 lanes hold, without and with lanes to spare."""
 
-of_types = pytest.mark.parametrize(("row_type", "weight_type"), TYPES)
+SOME_TYPES = [("float32", "float32"), ("uint8", "float32"), ("float64", "float64")]
+
+of_types = pytest.mark.parametrize(
+    ("row_type", "weight_type"),
+    first_of(
+        len(SOME_TYPES), [*SOME_TYPES, *(types for types in TYPES if types not in SOME_TYPES)]
+    ),
+)
 
 
 @pytest.mark.parametrize("name", ["numba", "c"])
@@ -245,6 +252,7 @@ def run_agreement(name: str, types: list[tuple[str, str]], **environment: str) -
     return done.stdout.strip()
 
 
+@thorough
 def test_every_instruction_set_of_c() -> None:
     if not backends()["c"].available:
         pytest.skip("backend 'c' is not available")

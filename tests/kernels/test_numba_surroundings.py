@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from command_line import Run
-from processes import LONG, THOROUGH, run_python, two_at_a_time
+from processes import LONG, THOROUGH, run_python, thorough, two_at_a_time
 
 from fastlin.kernels import load_backend
 
@@ -106,21 +106,21 @@ CASES = {
     "nothing": Case(),
     "no JIT": variable("NUMBA_DISABLE_JIT", "1", must_fail=True),
     "layer nonsense": variable("NUMBA_THREADING_LAYER", "nonsense", must_fail=True),
-    "layer omp": variable("NUMBA_THREADING_LAYER", "omp"),
     "layer nonsense, set by a library": Case(
         before=SET_LAYER + "'nonsense'", named="THREADING_LAYER", must_fail=True
     ),
-    "many threads": works("NUMBA_NUM_THREADS", "9"),
     "threads changed later, cold": Case(before=CHANGED_LATER, cold=True),
-    "threads set by the caller": Case(
-        before=PARALLEL + "numba.set_num_threads(1)\n",
-        after="import numba; assert numba.get_num_threads() == 1",
-    ),
     "unknown processor": variable("NUMBA_CPU_NAME", "nonsense"),
-    "bounds checked": works("NUMBA_BOUNDSCHECK", "1"),
 }
 if THOROUGH:
     CASES |= {
+        "threads set by the caller": Case(
+            before=PARALLEL + "numba.set_num_threads(1)\n",
+            after="import numba; assert numba.get_num_threads() == 1",
+        ),
+        "layer omp": variable("NUMBA_THREADING_LAYER", "omp"),
+        "many threads": works("NUMBA_NUM_THREADS", "9"),
+        "bounds checked": works("NUMBA_BOUNDSCHECK", "1"),
         "layer workqueue": works("NUMBA_THREADING_LAYER", "workqueue"),
         "layer tbb, set by a library": Case(before=SET_LAYER + "'tbb'", named="THREADING_LAYER"),
         "priority tbb": variable("NUMBA_THREADING_LAYER_PRIORITY", "tbb"),
@@ -270,6 +270,7 @@ def check():
 """
 
 
+@thorough
 def test_other_users_of_numba_before_and_after(tmp_path: Path) -> None:
     (tmp_path / "theirs.py").write_text(THEIRS)
     before = "import theirs; theirs.check()"

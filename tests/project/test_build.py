@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import thorough
 
 import fastlin
 
@@ -199,6 +200,7 @@ def test_a_python_without_the_limited_api_gets_a_wheel_of_its_own(
         assert "-D_CFFI_NO_LIMITED_API" in (tmp_path / "asked").read_text()
 
 
+@thorough
 @NO_COMPILER
 def test_a_source_distribution_becomes_one_wheel_for_every_python(
     project: Path, tmp_path: Path
