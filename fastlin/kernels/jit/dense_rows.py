@@ -12,7 +12,6 @@ from fastlin.kernels.arguments import Parameters, Samples, StepOptions
 from fastlin.kernels.blocking import REGISTERS, holds_classes
 from fastlin.kernels.jit.dense import kernels as dense
 from fastlin.kernels.jit.launch import instruction_set
-from fastlin.kernels.jit.many_classes import kernels as many_classes
 from fastlin.rows.interface import type_name
 
 if TYPE_CHECKING:
@@ -69,5 +68,9 @@ def _kernels(samples: Samples, weights: FloatArray, batch_size: int | None) -> M
     types = type_name(samples.rows.dtype), type_name(weights.dtype)
     steps = batch_size is not None
     registers = REGISTERS[instruction_set()]
-    many = holds_classes(types, len(weights), batch_size or 0, registers, steps=steps)
-    return many_classes if many else dense
+    if not holds_classes(types, len(weights), batch_size or 0, registers, steps=steps):
+        return dense
+    # Making its intrinsics takes a tenth of the start of a process, and few need them.
+    from fastlin.kernels.jit.many_classes import kernels as many_classes
+
+    return many_classes
