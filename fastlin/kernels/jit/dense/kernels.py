@@ -12,6 +12,7 @@ the end.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -249,19 +250,38 @@ class _Call(Call):
         """Return a packed copy of weights ``(k, d)``."""
         if weights is None:
             return None
-        out = aligned((self.n_blocks, self.n_vectors, self.block, self.lanes), weights.dtype)
-        held = self.features.ravel() >= 0
-        by_class = np.zeros((self.n_blocks * self.block, held.size), weights.dtype)
-        by_class[: self.k, held] = weights[:, self.features.ravel()[held]]
-        shape = (self.n_blocks, self.block, self.n_vectors, self.lanes)
-        out[:] = by_class.reshape(shape).transpose(0, 2, 1, 3)
-        return out.reshape(-1)
+        out = aligned((self.k_padded * self.n_vectors * self.lanes,), weights.dtype)
+        for held, values in self._parts(out, weights):
+            held[:] = values
+        return out
 
     def unpack(self, packed: NDArray[Any] | None, out: NDArray[Any] | None) -> None:
         """Copy packed weights back to ``(k, d)``."""
         if packed is None or out is None:
             return
-        view = packed.reshape(self.n_blocks, self.n_vectors, self.block, self.lanes)
-        by_class = view.transpose(0, 2, 1, 3).reshape(self.n_blocks * self.block, -1)
-        held = self.features.ravel() >= 0
-        out[:, self.features.ravel()[held]] = by_class[: self.k, held]
+        for held, values in self._parts(packed, out):
+            values[:] = held
+
+    def _parts(
+        self, packed: NDArray[Any], weights: NDArray[Any]
+    ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        """Yield views of the same weights in both layouts; inner loops over lanes are fast."""
+        blocks = packed.reshape(self.n_blocks, self.n_vectors, self.block, self.lanes)
+        blocks = blocks.transpose(0, 2, 1, 3)
+        whole, n_left = divmod(self.d, self.lanes)
+        full = self.k // self.block * self.block
+        for first, stop, n_classes in (
+            (0, full, self.block),
+            (full, self.k, self.k - full),
+        ):
+            if first == stop:
+                continue
+            n_blocks = (stop - first) // n_classes
+            held = blocks[first // self.block :][:n_blocks, :n_classes]
+            values = weights[first:stop].reshape(n_blocks, n_classes, self.d)
+            vectors = values[:, :, : whole * self.lanes]
+            yield held[:, :, :whole], vectors.reshape(n_blocks, n_classes, whole, self.lanes)
+            if n_left:
+                lane = int(np.argmax(self.features[whole] >= 0))
+                lanes = slice(lane, lane + n_left)
+                yield held[:, :, whole, lanes], values[:, :, whole * self.lanes :]
