@@ -37,6 +37,10 @@ class SeparableWarning(FastlinWarning):
     """The loss has no minimum: separable classes without a penalty make the weights diverge."""
 
 
+class CheckpointWarning(FastlinWarning):
+    """A checkpoint could not be written; training went on."""
+
+
 class ColumnsWarning(FastlinWarning):
     """A column of a text file looks like row numbers."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,6 +28,7 @@ from fastlin.kernels.blocking import PANEL
 from fastlin.kernels.reference import predicted
 from fastlin.parameter_checks import input_errors, numpys_defaults
 from fastlin.replacement import learner_of
+from fastlin.results.checkpoint import Checkpoint
 from fastlin.rows.labels import locate, read_labels
 from fastlin.rows.scaling import InputScale
 from fastlin.rows.validation import (
@@ -37,6 +39,7 @@ from fastlin.rows.validation import (
     require_same_model,
     require_two_classes,
 )
+from fastlin.run_identity import identity_of
 from fastlin.solvers.continuing import known_classes
 from fastlin.solvers.diagnosis import look_at_features
 from fastlin.solvers.prediction import logits
@@ -300,6 +303,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         sample_weight: ArrayLike | None = None,
         X_val: ArrayLike | None = None,
         y_val: ArrayLike | None = None,
+        checkpoint: str | Path | None = None,
+        checkpoint_every: float = 60.0,
     ) -> LogisticRegression:
         """Train on rows and their labels.
 
@@ -319,6 +324,13 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         X_val, y_val : (m, d) and (m,), optional
             Validation set, on which every check is made. Its form may differ from that of ``X`` and
             ``y``, as with sparse and dense rows; data frames must have the same columns.
+        checkpoint : str or Path, optional
+            File in which the run is kept, so that the same call goes on from there, with the same
+            bits, if this one is interrupted. :meth:`load` reads it too, as a model with the best
+            weights so far. It remains after the fit.
+        checkpoint_every : float
+            Seconds between two times that the file is written: at the end of an epoch, after a
+            check, or after an iteration. It is written at the end, too, and at Ctrl-C.
 
         Returns
         -------
@@ -335,7 +347,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             The loss became nan or infinite.
         """
         with learner_of(self) as learner:
-            learner._fit(self, X, y, sample_weight, X_val, y_val)
+            kept = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)
+            learner._fit(self, X, y, sample_weight, X_val, y_val, kept)
         return self
 
     def _fit(
@@ -346,6 +359,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         sample_weight: ArrayLike | None,
         X_val: ArrayLike | None,
         y_val: ArrayLike | None,
+        checkpoint: Checkpoint | None,
     ) -> None:
         """Run :meth:`fit` of ``owner`` on this copy of it."""
         options = Options(self)
@@ -355,7 +369,10 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             # early stopping takes the model of another step if it shows there.
             looks_first = bool(options.early_stopping)
             data = read(self, X, y, sample_weight, X_val, y_val, finite=looks_first)
-            generator, told = options.generator(), {"X": X, "y": y, "sample_weight": sample_weight}
+            seed = checkpoint.seed if checkpoint is not None else None
+            seed = options.seed() if seed is None else seed
+            generator = options.generator(seed=seed)
+            told = {"X": X, "y": y, "sample_weight": sample_weight}
             has_callbacks = bool(getattr(self, "_skl_callbacks", None))
             if data.validation is None and options.early_stopping:
                 data, part = split(data, options.validation_fraction, generator)
@@ -373,6 +390,9 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
                 if epochs:
                     generator = options.generator(epochs)  # draws new orders
                 before = self._state.begun_anew(epochs)
+            if checkpoint is not None:
+                checkpoint.begin(identity_of(options, backend, data, before), seed)
+                checkpoint.as_model = partial(self._as_saved, data.classes, backend.name)
             names = ("n_features_in_", "feature_names_in_")
             visible = {name: getattr(self, name) for name in names if hasattr(self, name)}
             visible["classes_"] = data.classes
@@ -386,7 +406,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
                 with np.errstate(invalid="ignore"):
                     if before is None and options.descends and self.input_scale is None:
                         look_at_features(data.rows, data.weights)
-                    learned = learn(options, backend, data, before, generator, tasks_of=tasks)
+                    learned = learn(options, backend, data, before, generator, tasks_of=tasks, checkpoint=checkpoint)
             except Exception:
                 check_rows(self, X)  # raises its own error if they are the reason
                 raise

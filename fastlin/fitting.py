@@ -12,6 +12,7 @@ from fastlin.callbacks import FitTasks
 from fastlin.kernels import Backend, Parameters, Samples
 from fastlin.kernels.reference import predicted
 from fastlin.parameter_checks import require_penalty
+from fastlin.results.checkpoint import Checkpoint
 from fastlin.results.history import History
 from fastlin.rows.row_weights import counted_rows
 from fastlin.rows.samples import encode_labels, make_samples, weight_type
@@ -131,6 +132,7 @@ def learn(
     *,
     is_part: bool = False,
     tasks_of: Callable[[Callable[[], State]], FitTasks] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Learned:
     """Train on data, from zero or from an earlier state.
 
@@ -148,9 +150,14 @@ def learn(
     tasks_of : callable or None
         Returns the tasks that scikit-learn's callbacks are told about; its argument is a function
         that returns the state if the run stopped now.
+    checkpoint : Checkpoint or None
+        Where the run is kept, and goes on from.
     """
     start = prepare(options, backend, data, before)
     problem, parameters, tasks = start.problem, start.parameters, None
+    if checkpoint is not None:
+        checkpoint.scale = problem.scale
+        problem = replace(problem, recorder=checkpoint)
 
     def now() -> State:
         weights, intercept = parameters.to_return()

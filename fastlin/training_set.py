@@ -70,9 +70,18 @@ class Options:
         """Return how many threads a backend's kernels use."""
         return int(self.n_threads or backend.n_threads)
 
-    def generator(self, epochs: int = 0) -> np.random.Generator:
+    @property
+    def all_parameters(self) -> dict[str, Any]:
+        """The parameters by their names."""
+        return {name: getattr(self, name) for name in self._estimator.get_params(deep=False)}
+
+    def seed(self) -> int:
+        """Draw the seed of the rows' orders."""
+        return int(check_random_state(self._estimator.random_state).randint(2**31 - 1))
+
+    def generator(self, epochs: int = 0, seed: int | None = None) -> np.random.Generator:
         """Return the generator of the rows' orders; past ``epochs`` of a seed give others."""
-        seed = check_random_state(self._estimator.random_state).randint(2**31 - 1)
+        seed = self.seed() if seed is None else seed
         return np.random.default_rng([seed, epochs] if epochs else seed)
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlin.results.loss_log import thinned
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -25,7 +27,8 @@ LATER = ("steps_per_loss",)
 class History:
     """Losses, accuracies and times of one training run.
 
-    A file and a pickle hold at most 32768 steps and as many checks, see :meth:`stored`.
+    A run keeps some 262144 losses, and a file and a pickle hold at most 32768 steps and as many
+    checks, see :meth:`stored`; there are fewer and longer entries in longer runs.
 
     Steps and epochs are numbered from 0. A *step* is one mini-batch and one update; a *check* is an
     evaluation on the validation and training sets. All losses are mean cross-entropies in nats,
@@ -51,8 +54,8 @@ class History:
     steps_per_epoch : int
         Steps in a full epoch; 1 with L-BFGS.
     steps_per_loss : int
-        1, or more in a long history that was stored: each entry of ``train_loss`` is then the mean
-        over this many steps, of which ``step`` is the last.
+        1, or more if the run was so long that each entry of ``train_loss`` is the mean over this
+        many steps (fewer at the end of an epoch), of which ``step`` is the last.
     stopped_epoch, stopped_step : int
         Epoch and step of the last update; -1 before the first.
     best_step : int
@@ -144,11 +147,10 @@ class History:
         short = replace(self, seconds=dict(self.seconds))
         n_steps, n_checks = len(self.step), len(self.check_step)
         if n_steps > most:
-            starts, short.steps_per_loss = _runs(n_steps, self.steps_per_epoch, most)
-            lengths = np.diff(starts, append=n_steps)
-            last = starts + lengths - 1
-            short.step = self.step[last]
-            short.train_loss = np.add.reduceat(self.train_loss, starts) / lengths
+            short.step, short.train_loss, short.steps_per_loss = thinned(
+                self.step, self.train_loss, self.steps_per_epoch, most, self.steps_per_loss
+            )
+            last = np.searchsorted(self.step, short.step)
             if len(self.objective):  # a step of L-BFGS uses all rows, and its certificate is exact
                 for name in ("train_loss", "objective", "gradient_norm", "gap"):
                     setattr(short, name, getattr(self, name)[last])
@@ -196,16 +198,3 @@ class History:
         from fastlin.results.plotting import learning_curve
 
         return learning_curve(self, path)
-
-
-def _runs(n_steps: int, steps_per_epoch: int, most: int) -> tuple[NDArray[np.int64], int]:
-    """Cut steps into at most `most` runs; return the start of each and the length of a run."""
-    length = max(1, steps_per_epoch)
-    n_epochs = -(-n_steps // length)
-    if n_epochs > most:
-        whole = length * -(-n_epochs // most)
-        return np.arange(0, n_steps, whole), whole
-    part = -(-length // (most // n_epochs))
-    within = np.arange(0, length, part)
-    starts = (length * np.arange(n_epochs)[:, np.newaxis] + within).ravel()
-    return starts[starts < n_steps], part

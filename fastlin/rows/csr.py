@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -127,6 +128,13 @@ class CsrRows(Rows):
         if factors is not None:
             values = values * np.repeat(factors.astype(dtype, copy=False), np.diff(self.row_starts))
         return replace(self, values=values)
+
+    def checksum(self) -> int:
+        """Return a checksum of all values and their places, in 32 bits."""
+        total = 0
+        for array in (self.values, self.columns, np.diff(self.row_starts)):
+            total = zlib.crc32(array.view(np.uint8).data, total)
+        return total
 
     def squared(self) -> CsrRows:
         """Return the square of each value."""

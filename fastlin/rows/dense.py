@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +96,10 @@ class DenseRows(Rows):
         if factors is not None:
             x *= factors.astype(dtype, copy=False)[:, np.newaxis]
         return DenseRows(x)
+
+    def checksum(self) -> int:
+        """Return a checksum of all values, in 32 bits."""
+        return zlib.crc32(np.ascontiguousarray(self.values).view(np.uint8).data)
 
     def squared(self) -> DenseRows:
         """Return the square of each value."""

@@ -130,6 +130,10 @@ class Rows(ABC):
         """
 
     @abstractmethod
+    def checksum(self) -> int:
+        """Return a checksum of all values, in 32 bits."""
+
+    @abstractmethod
     def squared(self) -> Self:
         """Return the square of each value."""
 

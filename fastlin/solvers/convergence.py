@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,6 +54,15 @@ class Convergence:
         self._next_certificate, self._wait = 0, 1
         # Whether a certificate has shown that the estimate is too optimistic.
         self._misled = False
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return what decides about the next certificates."""
+        return {name: getattr(self, f"_{name}") for name in ("next_certificate", "wait", "misled")}
+
+    def restore(self, plain: Mapping[str, Any]) -> None:
+        """Continue from what :meth:`to_plain` returned."""
+        for name, value in plain.items():
+            setattr(self, f"_{name}", value)
 
     def finished(
         self, point: NDArray[np.float64], value: Value, direction: NDArray[np.float64]

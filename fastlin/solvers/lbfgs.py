@@ -7,7 +7,9 @@ with the recursion as products of matrices (:mod:`fastlin.solvers.memory`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ from fastlin.solvers.curvature import Curvature
 from fastlin.solvers.memory import Memory
 from fastlin.solvers.objective import Objective, Value
 from fastlin.solvers.problem import Problem
+from fastlin.results.snapshot import Snapshot, prefixed, without_prefix, written_at_the_end
 from fastlin.solvers.watching import Watch
 
 PAIRS = 10
@@ -102,62 +105,88 @@ class _Run:
         self.objectives = self.convergence.objectives
         self.norms: list[float] = []
         self.watch = Watch(objective.problem)
+        self.stop_reason = ""
         self.passes_before = objective.n_passes
 
     def run(self) -> Solution:
-        problem, watch = self.problem, self.watch
+        watch, recorder = self.watch, self.problem.recorder
+        with written_at_the_end(recorder):
+            if recorder is not None and recorder.found is not None:
+                self._restore(*recorder.found)
+            else:
+                self._begin()
+            while True:
+                point, value = self.point, self.value
+                direction = self._direction(value.gradient, self.solved)
+                if not np.isfinite(direction).all():
+                    self.memory.clear()  # its products may have underflowed
+                    direction = -self.solved
+                if not np.isfinite(direction).all():
+                    if not self.objectives and not point.any():
+                        raise DivergenceError(
+                            "the objective's curvature is not finite at the start of training; "
+                            f"{self.problem.how_to_scale}"
+                        )
+                    self.stop_reason = self.stop_reason or "precision"
+                self.stop_reason = self.stop_reason or self.convergence.finished(
+                    point, value, direction
+                )
+                if self.stop_reason:
+                    break
+                watch.begin_epoch()
+                found = self._newton_search(point, value)
+                if found is None:
+                    found = self._search(point, value, direction)
+                if found is None and len(self.memory):  # it may be the cause
+                    self.memory.clear()
+                    direction = -self.solved
+                    found = self._search(point, value, direction)
+                if found is None:
+                    self.stop_reason = "line_search"
+                    break
+                self._take(*found)
+                self._take_snapshot()
+        return self._solution(direction)
+
+    def _begin(self) -> None:
+        """Evaluate the model at which the run starts."""
         start = np.column_stack([self.parameters.weights, self.parameters.intercept])
-        point = start.astype(np.float64) / self.objective.scale
-        value = self.objective.at(point)
-        if not np.isfinite(value.objective):
+        self.point = start.astype(np.float64) / self.objective.scale
+        self.value = self.objective.at(self.point)
+        if not np.isfinite(self.value.objective):
             raise DivergenceError(
-                f"the objective is {value.objective} at the start of training; "
-                f"{problem.how_to_scale}"
+                f"the objective is {self.value.objective} at the start of training; "
+                f"{self.problem.how_to_scale}"
             )
-        self.curvature.update(point, self.objective.decay)
-        best, best_value, best_iteration = point, value, -1
-        solved = self.curvature.solve(value.gradient)
-        while True:
-            direction = self._direction(value.gradient, solved)
-            if not np.isfinite(direction).all():
-                self.memory.clear()  # its products may have underflowed
-                direction = -solved
-            if not np.isfinite(direction).all():
-                if not self.objectives and not start.any():
-                    raise DivergenceError(
-                        "the objective's curvature is not finite at the start of training; "
-                        f"{problem.how_to_scale}"
-                    )
-                stop_reason = "precision"
-                break
-            stop_reason = self.convergence.finished(point, value, direction)
-            if stop_reason:
-                break
-            watch.begin_epoch()
-            found = self._newton_search(point, value)
-            if found is None:
-                found = self._search(point, value, direction)
-            if found is None and len(self.memory):  # it may be the cause
-                self.memory.clear()
-                direction = -solved
-                found = self._search(point, value, direction)
-            if found is None:
-                stop_reason = "line_search"
-                break
-            before, (point, value) = (point, value), found
-            solved = self._remember(point - before[0], before[1].gradient, value.gradient, solved)
-            self.objectives.append(value.objective)
-            self.norms.append(float(np.linalg.norm(value.gradient)))
-            watch.losses.append(np.array([value.loss]))
-            if self.curvature.is_due(len(self.objectives)):
-                self.curvature.update(point, self.objective.decay, len(self.objectives))
-                self.memory.renew(self.curvature.solve)
-                solved = self.curvature.solve(value.gradient)
-            improved, stop_reason = self._watched(point, value)
-            if improved:
-                best, best_value, best_iteration = point, value, len(self.objectives) - 1
-            if stop_reason:
-                break
+        self._update_curvature()
+        self.best, self.best_value, self.best_iteration = self.point, self.value, -1
+        self.solved = self.curvature.solve(self.value.gradient)
+
+    def _take(self, point: NDArray[np.float64], value: Value) -> None:
+        """Go to the next point, and look whether training should stop there."""
+        step, before = point - self.point, self.value.gradient
+        self.solved = self._remember(step, before, value.gradient, self.solved)
+        self.point, self.value = point, value
+        self.objectives.append(value.objective)
+        self.norms.append(float(np.linalg.norm(value.gradient)))
+        self.watch.losses.add(np.array([value.loss]))
+        if self.curvature.is_due(len(self.objectives)):
+            self._update_curvature()
+            self.memory.renew(self.curvature.solve)
+            self.solved = self.curvature.solve(value.gradient)
+        improved, self.stop_reason = self._watched(point, value)
+        if improved:
+            self.best, self.best_value = point, value
+            self.best_iteration = len(self.objectives) - 1
+
+    def _update_curvature(self) -> None:
+        self.curvature.update(self.point, self.objective.decay, len(self.objectives))
+        self.curvature_at = self.point, len(self.objectives)
+
+    def _solution(self, direction: NDArray[np.float64]) -> Solution:
+        """Return the result, after the latest ``direction``."""
+        watch, best, best_value = self.watch, self.best, self.best_value
+        stop_reason, value = self.stop_reason, self.value
         self._hand_out(best)
         certified = self.convergence.certified(best)
         if stop_reason in REMEDIES and self.convergence.is_within_tol(certified, 1):
@@ -171,10 +200,9 @@ class _Run:
             objective=objectives,
             gradient_norm=np.array(self.norms),
             gap=objectives - bound + rounding,
-            steps_per_epoch=1,
             stopped_epoch=len(objectives) - 1,
             stopped_step=len(objectives) - 1,
-            best_step=best_iteration,
+            best_step=self.best_iteration,
             stop_reason=stop_reason,
         )
         gap = best_value.objective - bound + rounding
@@ -288,3 +316,59 @@ class _Run:
         weights, intercept = self.objective.fold(point)
         self.parameters.weights[...] = weights
         self.parameters.intercept[...] = intercept
+
+    def _take_snapshot(self) -> None:
+        """Hand out the state of the run, if somebody keeps it."""
+        recorder = self.problem.recorder
+        if recorder is None:
+            return
+        arrays, numbers = self.watch.to_plain()
+        of_memory, memory = self.memory.to_plain()
+        of_objective, n_passes = self.objective.to_plain()
+        of_value, value = self.value.to_plain()
+        of_best, best = self.best_value.to_plain()
+        recorder.take(
+            Snapshot(
+                {
+                    **arrays,
+                    **prefixed("memory_", of_memory),
+                    **prefixed("objective_", of_objective),
+                    "point": self.point,
+                    "gradient": of_value,
+                    "solved": self.solved,
+                    "best": self.best,
+                    "best_gradient": of_best,
+                    "curvature_point": self.curvature_at[0],
+                    "objectives": np.array(self.objectives),
+                    "norms": np.array(self.norms),
+                },
+                {
+                    **numbers,
+                    "memory": memory,
+                    "n_passes": n_passes,
+                    "convergence": self.convergence.to_plain(),
+                    "value": value,
+                    "best_value": best,
+                    "best_iteration": self.best_iteration,
+                    "curvature_iteration": self.curvature_at[1],
+                    "stop_reason": self.stop_reason,
+                },
+                self.objective.fold(self.best),
+            )
+        )
+
+    def _restore(self, arrays: Mapping[str, NDArray[Any]], numbers: Mapping[str, Any]) -> None:
+        """Continue from a snapshot that the same run took in another process."""
+        self.watch.restore(arrays, numbers)
+        self.curvature_at = arrays["curvature_point"], numbers["curvature_iteration"]
+        self.curvature.update(self.curvature_at[0], self.objective.decay, self.curvature_at[1])
+        self.memory.restore(without_prefix("memory_", arrays), numbers["memory"])
+        self.objective.restore(without_prefix("objective_", arrays), numbers["n_passes"])
+        self.convergence.restore(numbers["convergence"])
+        self.point, self.solved = arrays["point"], arrays["solved"]
+        self.value = Value.from_plain(arrays["gradient"], numbers["value"])
+        self.best, self.best_iteration = arrays["best"], numbers["best_iteration"]
+        self.best_value = Value.from_plain(arrays["best_gradient"], numbers["best_value"])
+        self.objectives += arrays["objectives"].tolist()
+        self.norms += arrays["norms"].tolist()
+        self.stop_reason = numbers["stop_reason"]

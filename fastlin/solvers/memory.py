@@ -12,7 +12,7 @@ time between two passes over the rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ MANY = 2**18
 
 NUMBERS_AT_ONCE = 2**16
 """Sums of products run over so many numbers of a vector, then over these sums in float64."""
+
+ARRAYS = ("vectors", "changes", "of_steps", "of_solved")
 
 Solve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -55,6 +57,17 @@ class Memory:
 
     def __len__(self) -> int:
         return len(self._order)
+
+    def to_plain(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Return copies of the arrays, and the numbers."""
+        arrays = {name: getattr(self, f"_{name}").copy() for name in ARRAYS}
+        return arrays, {"order": list(self._order), "awaits": self._awaits}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]], numbers: Mapping[str, Any]) -> None:
+        """Continue from what :meth:`to_plain` returned."""
+        for name in ARRAYS:
+            getattr(self, f"_{name}")[...] = arrays[name]
+        self._order, self._awaits = list(numbers["order"]), numbers["awaits"]
 
     def remember(
         self, step: NDArray[np.float64], change: NDArray[np.float64], solved: NDArray[np.float64]

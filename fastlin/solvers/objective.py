@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -29,6 +29,16 @@ class Value:
     objective: float
     loss: float
     gradient: NDArray[np.float64]
+
+    def to_plain(self) -> tuple[NDArray[np.float64], list[float]]:
+        """Return the gradient, and the numbers before it."""
+        return self.gradient, [self.objective, self.loss]
+
+    @classmethod
+    def from_plain(cls, gradient: NDArray[np.float64], numbers: Sequence[float]) -> Value:
+        """Undo :meth:`to_plain`."""
+        objective, loss = numbers
+        return cls(objective, loss, gradient)
 
 
 class Objective:
@@ -65,6 +75,19 @@ class Objective:
         other.problem = self.problem.with_l2(l2)
         other.decay = _decay(other.problem, len(self.decay) - 1)
         return other
+
+    def to_plain(self) -> tuple[dict[str, NDArray[np.float64] | None], int]:
+        """Return what was computed from the rows, and the number of passes."""
+        names = "mean_row", "labels_rows", "share"
+        moments = vars(self).get("moments")
+        found = {} if moments is None else dict(zip(names, moments, strict=True))
+        return {"at_zero": self._at_zero, **found}, self.n_passes
+
+    def restore(self, arrays: Mapping[str, NDArray[np.float64]], n_passes: int) -> None:
+        """Take over what :meth:`to_plain` returned."""
+        self._at_zero, self.n_passes = arrays.get("at_zero"), n_passes
+        if "mean_row" in arrays:
+            self.moments = arrays["mean_row"], arrays["labels_rows"], arrays["share"]
 
     def fold(self, point: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the kernels' weights ``(k, d)`` and intercept ``(k,)``."""

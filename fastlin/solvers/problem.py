@@ -15,6 +15,7 @@ from fastlin.rows.scaling import InputScale
 from fastlin.solvers.diagnosis import how_to_scale
 from fastlin.solvers.evaluation import mean_score
 from fastlin.solvers.progress import Callback
+from fastlin.results.snapshot import Recorder
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Problem:
         Called after every check and every epoch; one that returns True stops the run.
     before_epoch : sequence of callable
         Called at the start of every epoch.
+    recorder : Recorder or None
+        Where snapshots of the run go, and where one to continue from comes from.
     """
 
     backend: Backend
@@ -74,6 +77,7 @@ class Problem:
     n_threads: int = 1
     callbacks: Sequence[Callback] = ()
     before_epoch: Sequence[Callable[[], None]] = ()
+    recorder: Recorder | None = None
 
     def with_l2(self, l2: float) -> Problem:
         """Return the same problem with another penalty."""

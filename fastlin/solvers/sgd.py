@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,17 @@ from fastlin.solvers.constant_model import draw_to_constant
 from fastlin.solvers.cooling import at_rest, cooling_epochs, cooling_factors
 from fastlin.solvers.problem import Problem
 from fastlin.solvers.schedules import rates
+from fastlin.results.snapshot import Snapshot, prefixed, without_prefix, written_at_the_end
 from fastlin.solvers.state import copy_parameters
 from fastlin.solvers.stopping import Patience
 from fastlin.solvers.watching import Watch
+
+
+NUMBERS = (
+    *("epoch", "position", "step", "best_step", "cooling", "seconds_of_steps"),
+    *("ended", "stop_reason"),
+)
+"""What a snapshot of a run holds under the names of its attributes."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,12 @@ class _Run:
     ) -> None:
         self.problem, self.descent, self.batches = problem, descent, descent.batches
         self.parameters, self.generator = parameters, generator
-        self.watch = Watch(problem)
+        self.watch = Watch(problem, self.batches.steps_per_epoch)
+        self.plateau = Patience(problem.patience, problem.tol or 0.0)
+        # The present epoch, and its next step; the generator's state before it drew the order.
+        self.epoch, self.position = 0, 0
+        self.before_order = generator.bit_generator.state
+        self.ended, self.stop_reason = False, "max_epochs"
         self.step = -1
         self.seconds_of_steps = 0.0
         # Mean loss of each epoch.
@@ -105,59 +119,78 @@ class _Run:
         self.cooling: tuple[int, int] | None = None
 
     def run(self) -> History:
-        problem = self.problem
-        plateau = Patience(problem.patience, problem.tol or 0.0)
-        stop_reason, epoch = "max_epochs", -1
-        for epoch in range(problem.max_epochs):
-            # 1. Decide whether the rate falls in the last epochs.
-            n_cooling = cooling_epochs(problem.max_epochs)
-            if self.cooling is None and self.descent.cools:
-                is_late = epoch == problem.max_epochs - n_cooling
-                if is_late and at_rest(self.means, n_cooling):
-                    self.cooling = epoch, problem.max_epochs
-            # 2. Run all steps and checks of an epoch.
-            finished = self._run_epoch(epoch)
-            if finished:
-                stop_reason = finished
-                break
-            # 3. If the loss no longer falls, stop, or run a few epochs with a falling rate.
-            if self.cooling is None and problem.tol:
-                plateau.improved(self.means[-1])
-                if plateau.exhausted:
-                    stop_reason = "tol"
-                    if not self._begins_to_cool_after(epoch):
-                        break
-            if self.cooling is not None and epoch + 1 == self.cooling[1]:
-                break
+        problem, recorder = self.problem, self.problem.recorder
+        if recorder is not None and recorder.found is not None:
+            self._restore(*recorder.found)
+        with written_at_the_end(recorder):
+            while not self.ended:
+                # 1. Decide whether the rate falls in the last epochs.
+                self._cool_if_late()
+                # 2. Run all steps and checks of an epoch.
+                finished = self._run_epoch()
+                # 3. Decide whether it was the last one.
+                self._end_epoch(finished)
+                self._take_snapshot()
         # 4. Choose the weights to return.
         if self.best is not None:
             copy_parameters(self.best, self.parameters)
         if not all(np.isfinite(values).all() for values in self.parameters.to_return()):
             raise DivergenceError(
-                f"the weights became nan or infinite at step {self.step} (epoch {epoch}), the last "
-                f"one, with learning_rate={self.descent.learning_rate:g}; {self._remedy()}"
+                f"the weights became nan or infinite at step {self.step} (epoch {self.epoch}), the "
+                f"last one, with learning_rate={self.descent.learning_rate:g}; {self._remedy()}"
             )
         # 5. If the step size was automatic, the result must not be worse than a constant model.
-        was_told_to_stop = stop_reason in ("callback", "divergence")
+        was_told_to_stop = self.stop_reason in ("callback", "divergence")
         if self.descent.rate_is_measured and self.best is None and not was_told_to_stop:
             draw_to_constant(problem, self.parameters, self._latest_loss())
         return self.watch.history(
             seconds_of_steps=self.seconds_of_steps,
-            steps_per_epoch=self.batches.steps_per_epoch,
-            stopped_epoch=epoch,
+            stopped_epoch=self.epoch,
             stopped_step=self.step,
             best_step=self.step if self.best is None else self.best_step,
-            stop_reason=stop_reason,
+            stop_reason=self.stop_reason,
         )
 
-    def _run_epoch(self, epoch: int) -> str:
+    def _cool_if_late(self) -> None:
+        """Let the rate fall if this is the first of the last epochs, and the loss is at rest."""
+        most = self.problem.max_epochs
+        n_cooling = cooling_epochs(most)
+        is_late = self.position == 0 and self.epoch == most - n_cooling
+        may_cool = self.cooling is None and self.descent.cools
+        if may_cool and is_late and at_rest(self.means, n_cooling):
+            self.cooling = self.epoch, most
+
+    def _end_epoch(self, finished: str) -> None:
+        """Stop if there is a reason to, or go on to the next epoch."""
+        if finished:
+            self.stop_reason, self.ended = finished, True
+            return
+        # If the loss no longer falls, stop, or run a few epochs with a falling rate.
+        if self.cooling is None and self.problem.tol:
+            self.plateau.improved(self.means[-1])
+            if self.plateau.exhausted:
+                self.stop_reason = "tol"
+                self.ended = not self._begins_to_cool_after(self.epoch)
+        has_cooled = self.cooling is not None and self.epoch + 1 == self.cooling[1]
+        if self.ended or has_cooled or self.epoch + 1 == self.problem.max_epochs:
+            self.ended = True
+            return
+        self.epoch, self.position = self.epoch + 1, 0
+        self.before_order = self.generator.bit_generator.state
+
+    def _run_epoch(self) -> str:
         """Run the steps and checks of an epoch; return the reason to stop, or an empty string."""
-        watch = self.watch
-        first_part, seconds_before = len(watch.losses), self.seconds_of_steps
-        watch.begin_epoch()
+        watch, epoch = self.watch, self.epoch
+        seconds_before = self.seconds_of_steps
+        if self.position == 0:
+            watch.begin_epoch()
+        else:
+            watch.announce_epoch()
         order = self.batches.order(self.generator)
         n_rows = 0
         for first, stop, check in self.batches.runs(epoch, self.problem.validation is not None):
+            if first < self.position:
+                continue
             finished = ""
             # 1. Run the steps up to the next check in one call of the backend.
             rows = order[first * self.batches.batch_size : stop * self.batches.batch_size]
@@ -181,13 +214,17 @@ class _Run:
                     epoch=epoch,
                     step=self.step,
                     end_of_epoch=end_of_epoch,
-                    train_loss=self._mean_loss(first_part),
+                    train_loss=self._mean_loss(),
                     rows_per_second=n_rows / seconds,
                 )
                 finished = finished or ("callback" if asked else "")
             if finished:
                 return finished
-        self.means.append(self._mean_loss(first_part))
+            # 4. Between two runs, an interrupted process may go on from here.
+            if not end_of_epoch:
+                self.position = stop
+                self._take_snapshot()
+        self.means.append(self._mean_loss())
         return ""
 
     # An overflow shows in the losses, so NumPy's kernels warn no more than the other backends'.
@@ -211,7 +248,7 @@ class _Run:
         self.seconds_of_steps += time.perf_counter() - started
         finite = np.isfinite(losses)
         n_finite = len(losses) if finite.all() else int(np.argmin(finite))
-        self.watch.losses.append(losses[:n_finite])
+        self.watch.losses.add(losses[:n_finite])
         self.step += n_finite
         if n_finite < len(losses):
             raise DivergenceError(
@@ -267,9 +304,9 @@ class _Run:
             NotConvergedWarning,
         )
 
-    def _mean_loss(self, first_part: int) -> float:
+    def _mean_loss(self) -> float:
         """Return the mean loss over the rows of an epoch's steps so far."""
-        losses = np.concatenate(self.watch.losses[first_part:])
+        losses = self.watch.losses.of_epoch()
         rows = self.batches.rows_of_steps(0, len(losses))
         return float(losses.mean() if rows[0] == rows[-1] else np.average(losses, weights=rows))
 
@@ -277,7 +314,7 @@ class _Run:
         """Return the mean loss of the latest epoch, or of the last quarter of the first epoch."""
         if len(self.means) > 1:
             return self.means[-1]
-        quarter = np.concatenate(self.watch.losses)[-self.batches.steps_per_epoch // 4 :]
+        quarter = self.watch.losses.of_epoch()[-self.batches.steps_per_epoch // 4 :]
         return float(quarter.mean())
 
     def _remedy(self) -> str:
@@ -286,6 +323,47 @@ class _Run:
         if not self.descent.rate_is_measured:
             rate += " (or set it to 'auto')"
         return f"{rate}, or {self.problem.how_to_scale}"
+
+    def _take_snapshot(self) -> None:
+        """Hand out the state of the run, if somebody keeps it."""
+        recorder = self.problem.recorder
+        if recorder is None:
+            return
+        arrays, numbers = self.watch.to_plain()
+        now = copy.deepcopy(self.parameters)
+        best = {} if self.best is None else vars(self.best)
+        recorder.take(
+            Snapshot(
+                {
+                    **arrays,
+                    **prefixed("now_", vars(now)),
+                    **prefixed("best_", best),
+                    "means": np.array(self.means),
+                },
+                {
+                    **numbers,
+                    "before_order": self.before_order,
+                    "plateau": [self.plateau.best, self.plateau.without_improvement],
+                    **{name: getattr(self, name) for name in NUMBERS},
+                },
+                (self.best or now).to_return(),
+            )
+        )
+
+    def _restore(self, arrays: Mapping[str, NDArray[Any]], numbers: Mapping[str, Any]) -> None:
+        """Continue from a snapshot that the same run took in another process."""
+        self.watch.restore(arrays, numbers)
+        copy_parameters(Parameters(**without_prefix("now_", arrays)), self.parameters)
+        if best := without_prefix("best_", arrays):
+            self.best = Parameters(**best)
+        self.means = arrays["means"].tolist()
+        self.before_order = numbers["before_order"]
+        self.generator.bit_generator.state = self.before_order
+        self.plateau.best, self.plateau.without_improvement = numbers["plateau"]
+        for name in NUMBERS:
+            setattr(self, name, numbers[name])
+        if self.cooling is not None:
+            self.cooling = self.cooling[0], self.cooling[1]
 
 
 def _by_share(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.results.history import History
+from fastlin.results.loss_log import LossLog
 from fastlin.solvers.problem import Problem
 from fastlin.solvers.progress import Progress, asks_to_stop
+from fastlin.results.snapshot import Arrays
 from fastlin.solvers.stopping import Patience
 
 
@@ -19,15 +22,15 @@ class Watch:
 
     Attributes
     ----------
-    losses : list of (s,) float64
-        Loss of each step, in parts that the history joins.
+    losses : LossLog
+        Loss of each step.
     early : Patience
         Decides early stopping by the validation losses.
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, steps_per_epoch: int = 1) -> None:
         self.problem = problem
-        self.losses: list[NDArray[np.float64]] = []
+        self.losses = LossLog(steps_per_epoch)
         self.early = Patience(problem.patience)
         self._checks: list[tuple[int, float, float, float]] = []
         self._started = time.perf_counter()
@@ -40,6 +43,11 @@ class Watch:
 
     def begin_epoch(self) -> None:
         """Announce an epoch, or an iteration."""
+        self.losses.begin_epoch()
+        self.announce_epoch()
+
+    def announce_epoch(self) -> None:
+        """Tell those who want to know that an epoch begins, or goes on."""
         for announce in self.problem.before_epoch:
             announce()
 
@@ -71,14 +79,16 @@ class Watch:
         ``ending`` are the fields of :class:`History` that only the solver knows. The default of
         ``seconds_of_steps`` is the time that the checks did not take.
         """
-        checks = np.array(self._checks, np.float64).reshape(-1, 4)
-        losses = np.concatenate(self.losses) if self.losses else np.empty(0)
+        checks = self._all_checks()
+        steps, losses, steps_per_loss = self.losses.all()
         total = self.seconds
         if seconds_of_steps is None:
             seconds_of_steps = total - self._seconds_of_checks
         return History(
-            step=np.arange(len(losses)),
+            step=steps,
             train_loss=losses,
+            steps_per_loss=steps_per_loss,
+            steps_per_epoch=self.losses.steps_per_epoch,
             check_step=checks[:, 0].astype(np.int64),
             val_loss=checks[:, 1].copy(),
             val_accuracy=checks[:, 2].copy(),
@@ -86,3 +96,25 @@ class Watch:
             seconds={"steps": seconds_of_steps, "checks": self._seconds_of_checks, "total": total},
             **ending,
         )
+
+    def to_plain(self) -> tuple[Arrays, dict[str, Any]]:
+        """Return arrays and numbers from which :meth:`restore` continues."""
+        arrays: dict[str, Any] = {**self.losses.to_plain(), "checks": self._all_checks()}
+        return arrays, {
+            "early": [self.early.best, self.early.without_improvement],
+            "seconds": [self.seconds, self._seconds_of_checks],
+            "steps_per_epoch": self.losses.steps_per_epoch,
+        }
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]], numbers: Mapping[str, Any]) -> None:
+        """Continue from what an earlier watch of the same run returned."""
+        self.losses.restore(arrays)
+        self._checks = [
+            (int(step), *values) for step, *values in arrays["checks"].reshape(-1, 4).tolist()
+        ]
+        self.early.best, self.early.without_improvement = numbers["early"]
+        total, self._seconds_of_checks = numbers["seconds"]
+        self._started -= total
+
+    def _all_checks(self) -> NDArray[np.float64]:
+        return np.array(self._checks, np.float64).reshape(-1, 4)
