@@ -18,7 +18,10 @@ ROOT = Path(fastlin.__file__).parent
 
 FLOORS = (
     ("errors",),
-    ("advice", "blas", "interruption", "parameter_checks", "results.output_file"),
+    (
+        *("advice", "blas", "interruption", "parameter_checks"),
+        *("results.array_file", "results.output_file"),
+    ),
     ("results.plotting",),
     ("rows", "results.history", "results.model_file"),
     ("kernels",),
