@@ -29,6 +29,8 @@ from fastlin.kernels.reference import predicted
 from fastlin.parameter_checks import input_errors, numpys_defaults
 from fastlin.replacement import learner_of
 from fastlin.results.checkpoint import Checkpoint
+from fastlin.results.history import History
+from fastlin.results.model_file import SavedModel
 from fastlin.rows.labels import locate, read_labels
 from fastlin.rows.scaling import InputScale
 from fastlin.rows.validation import (
@@ -392,7 +394,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
                 before = self._state.begun_anew(epochs)
             if checkpoint is not None:
                 checkpoint.begin(identity_of(options, backend, data, before), seed)
-                checkpoint.as_model = partial(self._as_saved, data.classes, backend.name)
+                checkpoint.as_model = partial(self._so_far, data.classes, backend.name)
             names = ("n_features_in_", "feature_names_in_")
             visible = {name: getattr(self, name) for name in names if hasattr(self, name)}
             visible["classes_"] = data.classes
@@ -406,7 +408,15 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
                 with np.errstate(invalid="ignore"):
                     if before is None and options.descends and self.input_scale is None:
                         look_at_features(data.rows, data.weights)
-                    learned = learn(options, backend, data, before, generator, tasks_of=tasks, checkpoint=checkpoint)
+                    learned = learn(
+                        options,
+                        backend,
+                        data,
+                        before,
+                        generator,
+                        tasks_of=tasks,
+                        checkpoint=checkpoint,
+                    )
             except Exception:
                 check_rows(self, X)  # raises its own error if they are the reason
                 raise
@@ -416,6 +426,16 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             self._adopt(learned, data.classes)
         if not options.early_stopping:
             tell_what_was_seen(options, backend, data, learned)
+
+    def _so_far(
+        self, classes: NDArray[Any], backend: str, state: State, history: History
+    ) -> SavedModel:
+        """Return what a model file holds of a fit that has not ended."""
+        model = object.__new__(type(self))
+        model.__dict__ = dict(vars(self))
+        rate = np.nan if isinstance(self.learning_rate, str) else float(self.learning_rate)
+        model._adopt(Learned(state, history, backend, rate), classes)
+        return model._to_saved()
 
     def _adopt(self, learned: Learned, classes: NDArray[Any]) -> None:
         """Take over what was learned, for these classes."""
@@ -671,10 +691,15 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         OutputError
             The file cannot be written.
         """
-        from fastlin import __version__
         from fastlin.results.model_file import save_model
 
         check_is_fitted(self)
+        save_model(path, **vars(self._to_saved()))
+
+    def _to_saved(self) -> SavedModel:
+        """Return what a model file holds."""
+        from fastlin import __version__
+
         params = self.get_params() | {"callbacks": None}
         if not isinstance(params["random_state"], Integral):
             params["random_state"] = None
@@ -690,7 +715,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             "history": self.history_.stored().to_dict(),
             "data_layout": self._data_layout,
         }
-        save_model(path, params=params, arrays=arrays, metadata=metadata | numbers)
+        return SavedModel(params, arrays, metadata | numbers)
 
     @classmethod
     def load(cls, path: str | Path) -> LogisticRegression:

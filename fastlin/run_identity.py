@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import threadpoolctl
+from numpy.typing import NDArray
 
 from fastlin.errors import shown
 from fastlin.kernels import Backend
-from fastlin.rows.fingerprint import checksum, checksum_of_rows
+from fastlin.kernels.threads import map_in_threads
+from fastlin.rows.interface import Rows
 from fastlin.solvers.state import State
 from fastlin.training_set import Options, TrainingSet
+
+FLOAT32 = np.dtype(np.float32)
 
 WITHOUT_EFFECT = ("backend", "callbacks", "n_threads", "random_state", "verbose")
 """Parameters that do not change the bits, or that are compared in another way."""
@@ -47,7 +53,7 @@ def identity_of(
             for name, value in sorted(parameters.items())
             if name not in WITHOUT_EFFECT
         },
-        "random_state": str(seed) if isinstance(seed, int | np.integer) else "drawn",
+        "random_state": f"{seed:g}" if isinstance(seed, Real) else "drawn",
     }
     n_threads = options.threads(backend)
     validation = data.validation or (None, None, None)
@@ -87,3 +93,29 @@ def _in_words(value: Any) -> str:
     if isinstance(value, np.generic):
         value = value.item()
     return str(value) if isinstance(value, str) else shown(value)
+
+
+def checksum_of_rows(rows: Rows, n_threads: int) -> int:
+    """Return a checksum of all values, the same wherever the rows are stored."""
+    size = rows.rows_of_a_block(FLOAT32)
+    sums = np.zeros(-(-len(rows) // size), np.uint32)
+
+    def add(index: int) -> None:
+        sums[index] = rows.part(slice(index * size, (index + 1) * size)).checksum()
+
+    map_in_threads(add, range(len(sums)), n_threads)
+    return checksum(sums)
+
+
+def checksum(*arrays: NDArray[Any] | None) -> int:
+    """Return a checksum of arrays, of which some may be None."""
+    total = 0
+    for array in arrays:
+        if array is None:
+            total = zlib.crc32(b"none", total)
+            continue
+        if array.dtype.kind == "O":
+            array = array.astype(np.str_)
+        total = zlib.crc32(f"{array.dtype.str} {array.shape}".encode(), total)
+        total = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data, total)
+    return total

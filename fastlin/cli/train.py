@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +21,9 @@ from fastlin.cli.output import (
 )
 from fastlin.cli.progress import training_progress
 from fastlin.cli.selection import Source, check_trainable, load, local_file
+from fastlin.cli.streams import say
 from fastlin.cli.training_options import training_options
-from fastlin.cli.values import OutputFile
+from fastlin.cli.values import Number, OutputFile
 from fastlin.errors import InputError
 from fastlin.results.output_file import replacing
 from fastlin.results.scores import Scores, measure
@@ -59,6 +62,20 @@ Examples:
     type=OutputFile(".json"),
     help="Write the loss of every step and the results of every check: .json.",
 )
+@click.option(
+    "--checkpoint",
+    type=OutputFile(),
+    help="Keep the run in this file; after an interruption the same command goes on from it, and "
+    "evaluate and predict take it as a model.",
+)
+@click.option(
+    "--checkpoint-every",
+    type=Number(min=0),
+    metavar="SECONDS",
+    default=60.0,
+    show_default=True,
+    help="How often --checkpoint is written.",
+)
 @options.as_json
 @options.quiet
 def command(
@@ -69,6 +86,8 @@ def command(
     out: Path | None,
     plot: Path | None,
     history: Path | None,
+    checkpoint: Path | None,
+    checkpoint_every: float,
     as_json: bool,
     **training: Any,
 ) -> None:
@@ -80,7 +99,13 @@ def command(
 
     get_backend(backend)  # a missing one is told before any data is fetched
     _check_different(
-        {"--data": local_file(source.data), "--out": out, "--plot": plot, "--history": history}
+        {
+            "--data": local_file(source.data),
+            "--out": out,
+            "--plot": plot,
+            "--history": history,
+            "--checkpoint": checkpoint,
+        }
     )
     dataset = load(source, training["validation_fraction"])
     check_trainable(dataset)
@@ -98,7 +123,15 @@ def command(
         validation = (dataset.X_val, dataset.y_val) if len(dataset.y_val) else (None, None)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # "stopped" says it
-            model.fit(dataset.X_train, dataset.y_train, X_val=validation[0], y_val=validation[1])
+            with _told_where(checkpoint):
+                model.fit(
+                    dataset.X_train,
+                    dataset.y_train,
+                    X_val=validation[0],
+                    y_val=validation[1],
+                    checkpoint=checkpoint,
+                    checkpoint_every=checkpoint_every,
+                )
     model._data_layout = dataset.layout
     if out is not None:
         model.save(out)
@@ -111,6 +144,20 @@ def command(
 
 
 command.params += training_options()
+
+
+@contextmanager
+def _told_where(checkpoint: Path | None) -> Iterator[None]:
+    """Say where an interrupted run is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if checkpoint is not None and checkpoint.exists():
+            say(
+                f"the run is kept in {checkpoint}: the same command goes on from there, and its "
+                f"best weights so far are a model: fastlin evaluate {checkpoint}"
+            )
+        raise
 
 
 def _check_different(paths: dict[str, Path | None]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from fastlin.advice import CheckpointWarning, warn
 from fastlin.errors import InputError, OutputError, shown
 from fastlin.results.array_file import read_arrays, write_arrays
 from fastlin.results.history import History
+from fastlin.results.model_file import SavedModel
 from fastlin.results.output_file import check_writable, replacing
 from fastlin.results.snapshot import Snapshot, prefixed, without_prefix
 from fastlin.rows.scaling import InputScale
@@ -28,8 +29,6 @@ KIND, VERSION = "checkpoint", 1
 
 RUN = "run_"
 """Prefix of a snapshot's arrays in the file; the others are those of a model file."""
-
-ModelFile: TypeAlias = tuple[dict[str, NDArray[Any]], dict[str, Any]]
 
 
 class Checkpoint:
@@ -50,7 +49,7 @@ class Checkpoint:
     scale : InputScale
         That of the run's inputs.
     as_model : callable
-        Returns the arrays and the content of a model file for a state and its history.
+        Returns what a model file holds for a state and its history.
 
     Raises
     ------
@@ -63,7 +62,7 @@ class Checkpoint:
     """
 
     scale: InputScale
-    as_model: Callable[[State, History], ModelFile]
+    as_model: Callable[[State, History], SavedModel]
 
     def __init__(self, path: str | Path, every: float = 60.0) -> None:
         self.path = Path(path)
@@ -118,16 +117,17 @@ class Checkpoint:
         weights, intercept = snapshot.model
         raw = self.scale.learned_intercept(weights, intercept)
         state, history = State(weights, raw, self.scale), _history(run, snapshot.numbers)
-        arrays, model = self.as_model(state, history.stored())
+        model = self.as_model(state, history)
         content = {
-            **model,
+            "params": model.params,
+            "metadata": model.metadata | {"history": vars(history.stored())},
             "identity": self._before,
             "seed": self.seed,
             "run": dict(snapshot.numbers),
         }
         try:
             with replacing(self.path) as temporary:
-                write_arrays(temporary, KIND, VERSION, arrays | prefixed(RUN, run), content)
+                write_arrays(temporary, KIND, VERSION, model.arrays | prefixed(RUN, run), content)
         except (OutputError, OSError) as error:
             if not self._has_failed:
                 warn(

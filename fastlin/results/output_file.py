@@ -23,7 +23,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     The temporary file is in the same folder, so the move is atomic: whoever opens `path` finds the
     old content or the new, never a part. Threads, processes and machines that write to one path do
     not interfere: each has its own temporary file, and the last to finish wins. After any
-    exception, Ctrl-C included, `path` is as it was and the temporary file is gone. A replaced file
+    exception, Ctrl-C included, `path` is as it was and the temporary file is gone; after a loss of
+    power too, except that the temporary file may be left. A replaced file
     passes on its permissions; a new file gets the usual ones.
 
     Parameters
@@ -46,12 +47,27 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary = _new_file_beside(final)
         try:
             yield temporary
+            _to_disk(temporary)
             move_over(temporary, final)
+            _to_disk(final.parent)
         finally:
             with suppress(OSError):  # which would hide the original error
                 temporary.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(_refusal(path, error.strerror or str(error))) from error
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, would survive a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems cannot sync a folder; what the disk lacks or cannot write is an error.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EROFS, errno.EBADF):
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def move_over(temporary: Path, final: Path) -> None:

@@ -19,12 +19,12 @@ from fastlin.blas import one_blas_thread
 from fastlin.errors import DivergenceError
 from fastlin.kernels import Parameters
 from fastlin.results.history import History
+from fastlin.results.snapshot import Snapshot, prefixed, without_prefix, written_at_the_end
 from fastlin.solvers.convergence import REMEDIES, Convergence
 from fastlin.solvers.curvature import Curvature
 from fastlin.solvers.memory import Memory
 from fastlin.solvers.objective import Objective, Value
 from fastlin.solvers.problem import Problem
-from fastlin.results.snapshot import Snapshot, prefixed, without_prefix, written_at_the_end
 from fastlin.solvers.watching import Watch
 
 PAIRS = 10

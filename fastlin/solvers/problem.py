@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.kernels import Backend, Samples
+from fastlin.results.snapshot import Recorder
 from fastlin.rows.scaling import InputScale
 from fastlin.solvers.diagnosis import how_to_scale
 from fastlin.solvers.evaluation import mean_score
 from fastlin.solvers.progress import Callback
-from fastlin.results.snapshot import Recorder
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,15 @@ from fastlin.advice import NotConvergedWarning, warn
 from fastlin.errors import DivergenceError
 from fastlin.kernels import Parameters, StepOptions
 from fastlin.results.history import History
+from fastlin.results.snapshot import Snapshot, prefixed, without_prefix, written_at_the_end
 from fastlin.solvers.batches import Batches
 from fastlin.solvers.constant_model import draw_to_constant
 from fastlin.solvers.cooling import at_rest, cooling_epochs, cooling_factors
 from fastlin.solvers.problem import Problem
 from fastlin.solvers.schedules import rates
-from fastlin.results.snapshot import Snapshot, prefixed, without_prefix, written_at_the_end
 from fastlin.solvers.state import copy_parameters
 from fastlin.solvers.stopping import Patience
 from fastlin.solvers.watching import Watch
-
 
 NUMBERS = (
     *("epoch", "position", "step", "best_step", "cooling", "seconds_of_steps"),

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from fastlin.results.history import History
 from fastlin.results.loss_log import LossLog
+from fastlin.results.snapshot import Arrays
 from fastlin.solvers.problem import Problem
 from fastlin.solvers.progress import Progress, asks_to_stop
-from fastlin.results.snapshot import Arrays
 from fastlin.solvers.stopping import Patience
 
 
