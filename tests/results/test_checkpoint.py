@@ -143,14 +143,14 @@ from fastlin import LogisticRegression
 path, out, backend, solver = sys.argv[1:]
 rng = np.random.default_rng(0)
 X = rng.standard_normal((3000, 40), np.float32)
-y = (X @ rng.standard_normal((40, 7)) + 3 * rng.standard_normal((3000, 7))).argmax(axis=1)
+y = (X @ rng.standard_normal((40, 7)) + 0.1 * rng.standard_normal((3000, 7))).argmax(axis=1)
 def begun(_):
     print("x", flush=True)
     if path != "-":
         time.sleep(0.005)
 options = dict(
     sgd=dict(max_epochs=150, momentum=0.5, tol=None),
-    lbfgs=dict(solver="lbfgs", l2=1e-9, tol=1e-12, max_epochs=60),
+    lbfgs=dict(solver="lbfgs", l2=1e-8, tol=1e-12, max_epochs=60),
 )[solver]
 model = LogisticRegression(backend=backend, random_state=0, callbacks=[begun], **options)
 kept = None if path == "-" else path
@@ -174,8 +174,10 @@ def start(*arguments: object) -> subprocess.Popen[str]:
     ("backend", "solver"),
     first_of(
         2,
-        [("numba", "sgd"), ("c", "lbfgs"), ("numpy", "sgd")]
-        + [("c", "sgd"), ("numba", "lbfgs"), ("numpy", "lbfgs")],
+        [
+            *(("numba", "sgd"), ("c", "lbfgs"), ("numpy", "sgd")),
+            *(("c", "sgd"), ("numba", "lbfgs"), ("numpy", "lbfgs")),
+        ],
     ),
 )
 def test_a_killed_run_ends_with_the_same_bits(tmp_path: Path, backend: str, solver: str) -> None:
@@ -336,7 +338,7 @@ def test_another_file_is_not_overwritten(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("every", [-1, float("nan"), "5", None, True])
 def test_an_interval_that_is_no_number_of_seconds(tmp_path: Path, every: Any) -> None:
-    with pytest.raises(InputError, match="checkpoint_every=.* is not a number of seconds >= 0"):
+    with pytest.raises(InputError, match=r"checkpoint_every=.* is not a number of seconds >= 0"):
         LogisticRegression().fit(*digits(), checkpoint=tmp_path / "run", checkpoint_every=every)
 
 
@@ -400,7 +402,8 @@ import signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 with warnings.catch_warnings(record=True) as told:
     warnings.simplefilter("always")
-    LogisticRegression(max_epochs=3, backend="numpy").fit(X, y, checkpoint="run", checkpoint_every=0)
+    model = LogisticRegression(max_epochs=3, backend="numpy")
+    model.fit(X, y, checkpoint="run", checkpoint_every=0)
 print([str(w.message) for w in told if w.category.__name__ == "CheckpointWarning"])
 """
 
