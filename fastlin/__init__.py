@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from fastlin.kernels import Backend, backends
     from fastlin.regularization_path import RegularizationPath, path
     from fastlin.results.history import History
+    from fastlin.storage import StoredRows, open_rows
 
 __version__ = "0.1.0"
 
@@ -18,8 +19,10 @@ __all__ = [
     "History",
     "LogisticRegression",
     "RegularizationPath",
+    "StoredRows",
     "__version__",
     "backends",
+    "open_rows",
     "path",
 ]
 
@@ -29,7 +32,9 @@ _HOME = {
     "History": "fastlin.results.history",
     "LogisticRegression": "fastlin.estimator",
     "RegularizationPath": "fastlin.regularization_path",
+    "StoredRows": "fastlin.storage",
     "backends": "fastlin.kernels",
+    "open_rows": "fastlin.storage",
     "path": "fastlin.regularization_path",
 }
 

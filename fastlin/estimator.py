@@ -33,6 +33,7 @@ from fastlin.results.history import History
 from fastlin.results.model_file import SavedModel
 from fastlin.rows.labels import locate, read_labels
 from fastlin.rows.scaling import InputScale
+from fastlin.rows.stored import StoredRows
 from fastlin.rows.validation import (
     check_rows,
     check_rows_and_labels,
@@ -48,6 +49,9 @@ from fastlin.solvers.prediction import logits
 from fastlin.solvers.schedules import SCHEDULES
 from fastlin.solvers.state import State
 from fastlin.training_set import Options, TrainingSet, check_options, read, split
+
+ROWS_PREDICTED = 2**16
+"""Stored rows whose logits are in memory at a time."""
 
 
 def _trains_in_parts(estimator: LogisticRegression) -> bool:
@@ -591,6 +595,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         -------
         (n,) of the type of ``classes_``
         """
+        if isinstance(X, StoredRows) and len(X) > ROWS_PREDICTED:
+            return np.concatenate([self.predict(view) for view in X.views(ROWS_PREDICTED)])
         logits = self.decision_function(X)
         return np.asarray(self.classes_[predicted(logits.reshape(len(logits), -1))])
 

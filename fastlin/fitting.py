@@ -14,6 +14,7 @@ from fastlin.kernels.reference import predicted
 from fastlin.parameter_checks import require_penalty
 from fastlin.results.checkpoint import Checkpoint
 from fastlin.results.history import History
+from fastlin.rows.interface import Rows
 from fastlin.rows.row_weights import counted_rows
 from fastlin.rows.samples import encode_labels, make_samples, weight_type
 from fastlin.rows.scaling import InputScale
@@ -36,6 +37,7 @@ from fastlin.solvers.schedules import StepSize, safe_step_size
 from fastlin.solvers.sgd import Descent, train
 from fastlin.solvers.state import State, new_parameters
 from fastlin.solvers.stream import BATCHES_OF_A_WHOLE
+from fastlin.solvers.windows import Plan
 from fastlin.training_set import Options, TrainingSet
 
 LEAST_ROWS_LOOKED_AT, MOST_ROWS_LOOKED_AT = 256, 65536
@@ -240,6 +242,7 @@ def _descend(
             full_batch,
             seen.row_weight(before.seen),
             counted,
+            _plan(data.rows),
         ),
         learning_rate=step_size.learning_rate,
         intercept_gain=step_size.intercept_gain,
@@ -272,6 +275,13 @@ def _descend(
         and history.stop_reason != "divergence"
     )
     return Learned(state, history, problem.backend.name, step_size.learning_rate, saw_all)
+
+
+def _plan(rows: Rows) -> Plan | None:
+    """Return which rows may be in a batch together, if not all."""
+    if rows.lie_in_memory:
+        return None
+    return Plan(rows.stretches, rows.dtype.itemsize * rows.shape[1])
 
 
 def tell_what_was_seen(

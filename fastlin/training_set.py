@@ -16,6 +16,7 @@ from fastlin.kernels import Backend, get_backend
 from fastlin.parameter_checks import check_parameters, require_callables
 from fastlin.rows.interface import Rows
 from fastlin.rows.labels import classes_of
+from fastlin.rows.stored import StoredRows
 from fastlin.rows.validation import (
     check_rows_and_labels,
     check_validation_set,
@@ -146,10 +147,15 @@ def split(
     data: TrainingSet, fraction: float, generator: np.random.Generator
 ) -> tuple[TrainingSet, NDArray[np.int64]]:
     """Split off a validation set; return the rest, and the indices of its rows."""
-    part, val_part = split_validation_set(data.labels, fraction, generator, data.weights)
+    rows: Rows
+    val_rows: Rows
+    if isinstance(data.rows, StoredRows):
+        rows, part, val_rows, val_part = data.rows.divided(fraction, generator)
+    else:
+        part, val_part = split_validation_set(data.labels, fraction, generator, data.weights)
+        rows, val_rows = data.rows.part(part), data.rows.part(val_part)
     weights = val_weights = data.weights
     if data.weights is not None:
         weights, val_weights = data.weights[part], data.weights[val_part]
-    validation = data.rows.part(val_part), data.labels[val_part], val_weights
-    rows, labels = data.rows.part(part), data.labels[part]
-    return TrainingSet(rows, labels, data.classes, weights, validation), part
+    validation = val_rows, data.labels[val_part], val_weights
+    return TrainingSet(rows, data.labels[part], data.classes, weights, validation), part

@@ -23,13 +23,20 @@ _data = click.option(
     default="digits",
     show_default=True,
     metavar="NAME|PATH",
-    help="digits, mnist, fashion-mnist, or a local .npz, .npy, idx, CSV or svmlight file.",
+    help="digits, mnist, fashion-mnist, or a local .npz, .npy, idx, CSV or svmlight file; or, if "
+    "the rows need not fit in memory, a Parquet file, a folder or a pattern such as 'rows/*.npy'.",
+)
+_labels = click.option(
+    "--labels",
+    metavar="PATH",
+    help="Labels in .npy, for rows in .npy that need not fit in memory: a file, a pattern, or a "
+    "folder with one for each file of rows.",
 )
 _label = click.option(
     "--label",
     metavar="NAME|NUMBER",
-    help="Column of a text file that holds the labels, by name or number from 1 (-1: the last).  "
-    "[default: the one called label, y, target or class, else the last]",
+    help="Column of a text or Parquet file that holds the labels, by name, or of a text file by "
+    "number from 1 (-1: the last).  [default: the one called label, y, target or class, else the last]",
 )
 _separator = click.option(
     "--separator",
@@ -62,7 +69,7 @@ def source(function: _Function) -> Callable[..., Any]:
         of_source = {field.name: given.pop(field.name) for field in fields(Source)}
         return function(source=Source(**of_source), **given)
 
-    return _data(_label(_separator(_drop(_classes(with_source)))))
+    return _data(_labels(_label(_separator(_drop(_classes(with_source))))))
 
 
 backend = click.option(

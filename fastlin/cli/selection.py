@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fastlin.datasets.csv_file import Table
     from fastlin.datasets.csv_layout import ColumnOptions
     from fastlin.estimator import LogisticRegression
+    from fastlin.rows.stored import StoredRows
 
 PARTS = ("train", "val", "all")
 
@@ -31,6 +32,7 @@ class Source:
 
     data: str
     classes: tuple[str, ...] | None
+    labels: str | None
     label: str | None
     separator: str | None
     drop: tuple[str, ...]
@@ -54,6 +56,8 @@ def load(
     from fastlin import datasets
     from fastlin.datasets import local
 
+    if is_stored(source):
+        return _load_stored(source, validation_fraction)
     if local_file(source.data) is None:
         dataset = datasets.load(
             source.data,
@@ -75,6 +79,47 @@ def load(
         )
     _say_columns(dataset.name, dataset)
     return dataset if source.classes is None else _keep(dataset, source.classes)
+
+
+def is_stored(source: Source) -> bool:
+    """Whether the rows are in files that are not read into memory as a whole."""
+    from fastlin.storage.paths import are_stored
+
+    return source.labels is not None or (
+        local_file(source.data) is not None and are_stored(source.data)
+    )
+
+
+def open_stored(source: Source) -> StoredRows:
+    """Open rows that need not fit in memory, with their labels if there are any."""
+    from fastlin.storage import open_rows
+
+    if source.classes is not None or source.separator is not None:
+        option = "--separator" if source.classes is None else "--classes"
+        raise InputError(
+            f"{option} is for data that are read into memory; leave it out for {source.data}"
+        )
+    return open_rows(
+        source.data, labels=source.labels, label=source.label, drop=source.drop, said=say
+    )
+
+
+def _load_stored(source: Source, validation_fraction: float) -> Dataset:
+    from fastlin.datasets import Dataset
+
+    rows = open_stored(source)
+    if rows.labels is None:
+        how = "--label COLUMN" if source.data.lower().endswith(".parquet") else "--labels PATH"
+        raise InputError(f"the rows of {source.data} have no labels; name them with {how}")
+    name = Path(source.data).stem.strip("*_-.") or Path(source.data).parent.name or "rows"
+    if validation_fraction == 0:
+        nothing: Any = rows[:0]
+        parts: tuple[Any, Any, Any, Any] = rows, rows.labels, nothing, rows.labels[:0]
+    else:
+        generator = np.random.default_rng(SPLIT_SEED)
+        train, of_train, val, of_val = rows.divided(validation_fraction, generator)
+        parts = train, rows.labels[of_train], val, rows.labels[of_val]
+    return Dataset(name, *parts, None, source.data)
 
 
 def _say_columns(name: str, columns: Dataset | Table) -> None:
@@ -157,6 +202,10 @@ def rows_to_predict(model: LogisticRegression, source: Source, part: str) -> Any
     """Load rows (n, d) for `model` as :func:`rows_for` does, or from a file without labels."""
     from fastlin.datasets import local
 
+    if part == "all" and is_stored(source):
+        rows = open_stored(source)
+        _check_width(model, rows, source.data)
+        return rows
     path = local_file(source.data)
     if part == "all" and source.classes is None and path is not None and path.is_file():
         X, table = local.load_rows(
@@ -171,11 +220,13 @@ def rows_to_predict(model: LogisticRegression, source: Source, part: str) -> Any
 
 def _concatenated(one: Any, other: Any) -> Any:
     """Return the rows of two arrays, dense or sparse, one after another."""
+    if other.shape[0] == 0:
+        return one
     if isinstance(one, np.ndarray):
         return np.concatenate([one, other])
     from scipy.sparse import vstack
 
-    return vstack([one, other], format="csr") if other.shape[0] else one
+    return vstack([one, other], format="csr")
 
 
 def in_the_models_labels(model: LogisticRegression, y: NDArray[Any], name: str) -> NDArray[Any]:
@@ -220,7 +271,7 @@ def _keep(dataset: Dataset, labels: tuple[str, ...]) -> Dataset:
     )
 
 
-def _check_width(model: LogisticRegression, X: NDArray[Any], name: str) -> None:
+def _check_width(model: LogisticRegression, X: Any, name: str) -> None:
     if X.shape[1] != model.n_features_in_:
         raise InputError(
             f"the model expects {model.n_features_in_} features, {name} has "

@@ -27,6 +27,7 @@ from fastlin.cli.values import Number, OutputFile
 from fastlin.errors import InputError
 from fastlin.results.output_file import replacing
 from fastlin.results.scores import Scores, measure
+from fastlin.rows.conversion import as_rows
 
 if TYPE_CHECKING:
     from fastlin.datasets import Dataset
@@ -175,10 +176,12 @@ def _check_different(paths: dict[str, Path | None]) -> None:
 def _input_scale(choice: Any, dataset: Dataset) -> Any:
     """Return the estimator's `input_scale` for the option's value."""
     if choice == "auto":
-        if dataset.X_train.dtype.kind != "u":
+        rows = dataset.X_train
+        if rows.dtype.kind != "u":
             return None
         # One range for all features: separate ranges would magnify pixels that are nearly always 0.
-        return 0.0, 1.0 / max(1, int(dataset.X_train.max()))
+        largest = max(block.largest().max(initial=0) for _, block in as_rows(rows).pieces())
+        return 0.0, 1.0 / max(1, int(largest))
     return None if choice == "none" else choice
 
 

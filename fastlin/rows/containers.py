@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -122,6 +122,11 @@ def row_type(X: Any, what: str = "X") -> np.dtype[Any]:
         short = dtype.kind == "f" or dtype == np.uint8
         return np.result_type(np.float32 if short else np.float64, chosen)
     return chosen
+
+
+def type_of_rows(types: Sequence[np.dtype[Any]], what: str = "X") -> np.dtype[Any]:
+    """Return the type in which rows are stored whose columns have these types."""
+    return _type_for(np.result_type(*types), what)
 
 
 def _type_for(dtype: np.dtype[Any], what: str) -> np.dtype[Any]:

@@ -98,6 +98,10 @@ class CsrRows(Rows):
         where += np.arange(len(where), dtype=where.dtype)
         return CsrRows(self.values[where], self.columns[where], row_starts, self.n_features)
 
+    def minus(self, shift: NDArray[np.float64], dtype: np.dtype[Any]) -> CsrRows:
+        """Raise: a shift would fill in the zeros."""
+        raise AssertionError("sparse rows have no shift")
+
     def for_weights(self, dtype: np.dtype[Any]) -> CsrRows:
         """Return the rows with values in the weights' type; only values are copied, if needed."""
         values = self.values.astype(dtype, copy=False)

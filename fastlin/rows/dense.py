@@ -15,6 +15,8 @@ BYTES_OF_A_BLOCK = 2**27
 """Maximum memory of a block in the weights' type: large enough that starting a call takes at most
 about 2 % of the time, and small enough for a copy."""
 
+ROWS_AT_ONCE = 1024
+
 LEAST_ROWS_OF_A_BLOCK = 1024
 """With so many rows, adding two gradients takes a negligible part of the time."""
 
@@ -55,6 +57,14 @@ class DenseRows(Rows):
     def part(self, rows: slice | NDArray[np.int64]) -> DenseRows:
         """Return some rows: a view for a slice, copies in the given order for indices ``(m,)``."""
         return DenseRows(self.values[rows])
+
+    def minus(self, shift: NDArray[np.float64], dtype: np.dtype[Any]) -> DenseRows:
+        """Return a copy of the rows less a shift ``(d,)``, with a single rounding."""
+        out = np.empty(self.shape, dtype)
+        with np.errstate(over="ignore"):
+            for place, block in self.blocks(ROWS_AT_ONCE):
+                out[place] = block.to_array() - shift
+        return DenseRows(out)
 
     def for_weights(self, dtype: np.dtype[Any]) -> DenseRows:
         """Return the rows in a form that kernels can read for weights of ``dtype``.

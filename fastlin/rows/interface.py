@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from typing import Self
+    pass
 
 FloatArray: TypeAlias = "NDArray[np.float32] | NDArray[np.float64]"
 
@@ -90,17 +90,49 @@ class Rows(ABC):
         """
 
     @abstractmethod
-    def part(self, rows: slice | NDArray[np.int64]) -> Self:
+    def part(self, rows: slice | NDArray[np.int64]) -> Rows:
         """Return some rows: a view for a slice, copies in the given order for indices ``(m,)``."""
 
-    def blocks(self, size: int) -> Iterator[tuple[slice, Self]]:
+    def blocks(self, size: int) -> Iterator[tuple[slice, Rows]]:
         """Iterate over the rows, ``size`` at a time; yields the place and a view of each block."""
         for first in range(0, len(self), size):
             place = slice(first, min(first + size, len(self)))
             yield place, self.part(place)
 
+    def pieces(self) -> Iterator[tuple[slice, Rows]]:
+        """Iterate over parts that kernels can read, in order; yields the place of each."""
+        yield slice(0, len(self)), self
+
+    @property
+    def stretches(self) -> list[tuple[int, int]]:
+        """First row and stop of each run of rows that lies in one piece of memory or one file."""
+        return [(0, len(self))]
+
+    lie_in_memory: ClassVar[bool] = True
+    """Whether rows far from one another are read as fast as neighbours."""
+
+    def near(self, order: NDArray[np.int64]) -> tuple[Rows, slice | None, NDArray[np.int64]]:
+        """Return rows that kernels can read and that hold the rows of ``order``, in its order.
+
+        Returns
+        -------
+        rows : Rows
+        place : slice or None
+            Which rows those are; None if they are copies of the rows of ``order``.
+        order : (m,)
+            The places of the rows in ``rows``.
+        """
+        return self, slice(0, len(self)), order
+
+    def prefetch(self, first: int, stop: int) -> None:  # noqa: B027  # memory needs none
+        """Begin to read some rows that will be needed soon."""
+
     @abstractmethod
-    def for_weights(self, dtype: np.dtype[Any]) -> Self:
+    def minus(self, shift: NDArray[np.float64], dtype: np.dtype[Any]) -> Rows:
+        """Return the rows less a shift ``(d,)``, in a type, with a single rounding."""
+
+    @abstractmethod
+    def for_weights(self, dtype: np.dtype[Any]) -> Rows:
         """Return the rows in a form that kernels can read for weights of ``dtype``.
 
         The rows are copied only if kernels cannot read them in place.
@@ -122,7 +154,7 @@ class Rows(ABC):
         shift: NDArray[Any] | None = None,
         scale: NDArray[Any] | None = None,
         factors: NDArray[np.float64] | None = None,
-    ) -> Self:
+    ) -> Rows:
         """Return ``(u - shift) * scale`` times each row's factor, computed in ``dtype``.
 
         ``shift`` and ``scale`` are ``(d,)``, ``factors`` is ``(n,)``. If all three are None, the
@@ -134,7 +166,7 @@ class Rows(ABC):
         """Return a checksum of all values, in 32 bits."""
 
     @abstractmethod
-    def squared(self) -> Self:
+    def squared(self) -> Rows:
         """Return the square of each value."""
 
     @abstractmethod

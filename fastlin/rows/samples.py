@@ -47,6 +47,20 @@ class Samples:
         """Whether each row has a label."""
         return len(self.labels) == len(self.rows)
 
+    def near(self, order: NDArray[np.int64]) -> tuple[Samples, NDArray[np.int64]]:
+        """Return samples that kernels can read, and the places of the rows of ``order`` there."""
+        rows, place, local = self.rows.near(order)
+        if rows is self.rows:
+            return self, order
+        chosen = order if place is None else place
+        weight = self.sample_weight
+        return replace(
+            self,
+            rows=rows,
+            labels=self.labels[chosen] if self.has_labels else self.labels,
+            sample_weight=None if weight is None else weight[chosen],
+        ), local
+
     def part(self, rows: slice | NDArray[np.int64]) -> Samples:
         """Return some rows with their labels and weights: views for a slice, else copies."""
         weight = self.sample_weight

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from fastlin.blas import one_blas_thread
 from fastlin.errors import InputError, shown
 from fastlin.rows.conversion import as_rows
-from fastlin.rows.dense import DenseRows
 from fastlin.rows.interface import Rows
 from fastlin.rows.row_weights import evenly_by_weight
 
@@ -170,13 +169,9 @@ class InputScale:
         most = _most_digits(dtype, 1 / 2 if rows.dtype.itemsize <= 2 else 1 / 3)
         return bool((far > most * deviation).any())
 
-    def shifted(self, rows: Rows, dtype: np.dtype[Any]) -> DenseRows:
+    def shifted(self, rows: Rows, dtype: np.dtype[Any]) -> Rows:
         """Return a copy of rows ``(n, d)`` minus the shift, with a single rounding."""
-        out = np.empty(rows.shape, dtype)
-        with np.errstate(over="ignore"):
-            for place, block in rows.blocks(ROWS_AT_ONCE):
-                out[place] = block.to_array() - self.shift
-        return DenseRows(out)
+        return rows.minus(self.shift, dtype)
 
     def cancels(self, weights: NDArray[Any]) -> bool:
         """Whether the folded ``weights (k, d)`` of unscaled rows and the intercept cancel.

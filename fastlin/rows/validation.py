@@ -28,6 +28,7 @@ from fastlin.rows.labels import (
     weights_of_classes,
 )
 from fastlin.rows.row_weights import counted_rows
+from fastlin.rows.stored import StoredRows
 
 USED_AS_THEY_ARE = tuple(map(np.dtype, ROW_TYPES))
 
@@ -39,9 +40,14 @@ def check_rows_and_labels(
 
     ``finite``: see :func:`check_rows`.
     """
+    if y is None and isinstance(X, StoredRows):
+        y = X.labels
     labels = read_labels(y)
     require_one_a_row(labels)
     require_whole(labels)
+    if isinstance(X, StoredRows):
+        require_one_a_row(labels, "y", len(X))
+        return _check_stored(estimator, X, "X", reset, finite), labels.ravel()
     with _reading_rows(X, "X") as (rows, dtype):
         require_one_a_row(labels, "y", rows.shape[0])
         checked, labels = validate_data(
@@ -65,6 +71,8 @@ def check_rows(
 
     Unless ``finite``, they may hold nan and infinity: to look for them reads all rows once.
     """
+    if isinstance(X, StoredRows):
+        return _check_stored(estimator, X, what, False, finite)
     if not finite and _needs_no_check(estimator, X):
         return as_rows(X)
     with _reading_rows(X, what) as (rows, dtype):
@@ -79,6 +87,46 @@ def check_rows(
         if finite and is_half(checked):
             require_finite(checked, "X")
     return as_rows(checked)
+
+
+def _check_stored(
+    estimator: BaseEstimator, rows: StoredRows, what: str, reset: bool, finite: bool
+) -> StoredRows:
+    """Check stored rows, a block at a time, and the names of their features."""
+    names, n_features = rows.feature_names, rows.shape[1]
+    if len(rows) == 0:
+        raise InputError(f"{what} has no rows, as if it were closed already; open it again")
+    if reset:
+        estimator.n_features_in_ = n_features
+        vars(estimator).pop("feature_names_in_", None)
+        if names is not None:
+            estimator.feature_names_in_ = np.array(names, dtype=object)
+    expected = getattr(estimator, "feature_names_in_", None)
+    if n_features != estimator.n_features_in_:
+        raise InputError(
+            f"{what} has {n_features} features, but {type(estimator).__name__} is expecting "
+            f"{estimator.n_features_in_} features as input"
+        )
+    if names is not None and expected is not None and names != list(expected):
+        first = next(place for place in range(n_features) if names[place] != expected[place])
+        raise InputError(
+            f"feature {first} of {what} is {shown(names[first])}, and was "
+            f"{shown(expected[first])} in training; give the columns in the same order"
+        )
+    if not finite or rows.dtype.kind != "f":
+        return rows
+    for place, block in rows.pieces():
+        bad = ~np.isfinite(block.to_array())
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            name = column if names is None else repr(names[column])
+            value = block.to_array()[row, column]
+            raise InputError(
+                f"Input {what} contains {'NaN' if np.isnan(value) else 'infinity'}, the first in "
+                f"{rows.name_of(place.start + int(row))} (counted from 0), column {name}; leave "
+                "that row out, or fill the value in"
+            )
+    return rows
 
 
 def _needs_no_check(estimator: BaseEstimator, X: Any) -> bool:
@@ -249,10 +297,9 @@ def _require_same_columns(estimator: BaseEstimator, X_val: Any) -> None:
 
 def require_representable(rows: Rows, dtype: np.dtype[Any]) -> None:
     """Raise if the weights' type cannot hold a value of the validation rows."""
-    values = rows.values
-    if values.dtype != np.float64 or dtype == np.float64 or not values.size:
+    if rows.dtype != np.float64 or dtype == np.float64 or not len(rows):
         return
-    largest = max(values.max(), -values.min())
+    largest = max(block.largest().max() for _, block in rows.pieces())
     if largest > np.finfo(dtype).max:
         raise InputError(
             f"X_val holds {largest:.3g}, which {dtype}, the type of the weights, cannot hold; "

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.errors import InputError
+from fastlin.solvers.windows import Plan, batches_of
 
 LONGEST_STEP = 2.0
 """Upper limit of the factor by which a block's weight lengthens steps; up to 2, a safe rate stays
@@ -26,7 +27,7 @@ class Batches:
     step; a smaller batch makes a proportionally smaller step, so that every row moves the model
     equally whichever batch it is in. ``row_weight`` is the mean weight of these rows relative to
     those of all calls. ``counted (n_rows,)`` are the rows that are used, by default the first
-    ``n_rows``.
+    ``n_rows``. ``plan`` says which rows may be in a batch together, if not all.
     """
 
     n_rows: int
@@ -37,6 +38,7 @@ class Batches:
     full_batch: int | None = None
     row_weight: float = 1.0
     counted: NDArray[np.int64] | None = None
+    plan: Plan | None = None
 
     def __post_init__(self) -> None:
         if self.steps_per_epoch == 0:
@@ -55,6 +57,32 @@ class Batches:
     def check_interval(self) -> int:
         """Number of steps from one check to the next."""
         return max(1, self.steps_per_epoch // self.checks_per_epoch)
+
+    def windows(
+        self, generator: np.random.Generator
+    ) -> Iterator[tuple[NDArray[np.int64], list[tuple[int, int]]]]:
+        """Iterate over an epoch's row indices, in the order in which they are used.
+
+        Yields
+        ------
+        order : (m,) int64
+            A multiple of the batch size long, except the last one.
+        blocks : list
+            First rows and stops of what the next indices are among, if that can be known.
+        """
+        if self.plan is None:
+            yield self.order(generator), []
+            return
+        shuffler, weight = generator if self.shuffle else None, None
+        if self.counted is not None:
+            weight = np.zeros(max(stop for _, stop in self.plan.stretches))
+            weight[self.counted] = 1
+        found = batches_of(self.plan.windows(shuffler), self.batch_size, shuffler, weight)
+        n_left = self.steps_per_epoch * self.batch_size
+        for order, after in found:
+            if n_left > 0:
+                yield order[:n_left], after
+            n_left -= len(order)
 
     def order(self, generator: np.random.Generator) -> NDArray[np.int64]:
         """Return the row indices of one epoch in the order in which they are used, ``(m,)``."""
@@ -78,8 +106,12 @@ class Batches:
         shares: NDArray[np.float64] = self.rows_of_steps(first, stop) / full_batch
         return np.minimum(self.row_weight * shares, LONGEST_STEP)
 
-    def runs(self, epoch: int, with_checks: bool) -> Iterator[tuple[int, int, bool]]:
-        """Split an epoch into runs of steps, each of which ends at a check or with the epoch.
+    def runs(
+        self, epoch: int, with_checks: bool, first: int = 0, end: int | None = None
+    ) -> Iterator[tuple[int, int, bool]]:
+        """Split an epoch, or its steps ``first`` to ``end - 1``, into runs of steps.
+
+        Each ends at a check, or with the last of these steps.
 
         Yields
         ------
@@ -89,12 +121,12 @@ class Batches:
             Whether a check follows the run's last step.
         """
         first_of_epoch = epoch * self.steps_per_epoch
-        first = 0
-        while first < self.steps_per_epoch:
+        end = self.steps_per_epoch if end is None else end
+        while first < end:
             if not with_checks:
-                yield 0, self.steps_per_epoch, False
+                yield first, end, False
                 return
             to_check = -(first_of_epoch + first) % self.check_interval + 1
-            stop = min(first + to_check, self.steps_per_epoch)
+            stop = min(first + to_check, end)
             yield first, stop, stop - first == to_check
             first = stop

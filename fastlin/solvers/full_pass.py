@@ -58,6 +58,7 @@ def blocks(samples: Samples, dtype: np.dtype[Any]) -> Iterator[Samples]:
     """
     size = samples.rows.rows_of_a_block(dtype)
     for first in range(0, max(1, len(samples.rows)), size):
+        samples.rows.prefetch(first + size, first + 2 * size)
         block = samples.part(slice(first, first + size))
         yield replace(block, rows=block.rows.for_weights(dtype))
 

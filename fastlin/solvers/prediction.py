@@ -43,9 +43,11 @@ def logits(
     """
 
     def by_kernel(some: Rows, weights: NDArray[Any], intercept: NDArray[Any]) -> NDArray[Any]:
-        return backend.logits(
-            Samples(some.for_weights(weights.dtype)), weights, intercept, n_threads
-        )
+        found = [
+            backend.logits(Samples(piece.for_weights(weights.dtype)), weights, intercept, n_threads)
+            for _, piece in some.pieces()
+        ]
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
     with np.errstate(over="ignore", invalid="ignore"):
         if scale.cancels(weights):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fastlin.advice import NotConvergedWarning, warn
 from fastlin.errors import DivergenceError
-from fastlin.kernels import Parameters, StepOptions
+from fastlin.kernels import Parameters, Samples, StepOptions
 from fastlin.results.history import History
 from fastlin.results.snapshot import Snapshot, prefixed, without_prefix, written_at_the_end
 from fastlin.solvers.batches import Batches
@@ -89,6 +89,16 @@ def train(
     return _Run(problem, descent, parameters, generator).run()
 
 
+@dataclass(frozen=True)
+class _Window:
+    """Steps ``first`` to ``stop - 1`` of an epoch, and their rows in ``samples``."""
+
+    samples: Samples
+    order: NDArray[np.int64]
+    first: int
+    stop: int
+
+
 class _Run:
     """One run of gradient descent."""
 
@@ -106,6 +116,7 @@ class _Run:
         # The present epoch, and its next step; the generator's state before it drew the order.
         self.epoch, self.position = 0, 0
         self.before_order = generator.bit_generator.state
+        self.started_at = 0  # the step at which this process began the epoch
         self.ended, self.stop_reason = False, "max_epochs"
         self.step = -1
         self.seconds_of_steps = 0.0
@@ -179,26 +190,40 @@ class _Run:
 
     def _run_epoch(self) -> str:
         """Run the steps and checks of an epoch; return the reason to stop, or an empty string."""
-        watch, epoch = self.watch, self.epoch
-        seconds_before = self.seconds_of_steps
+        watch = self.watch
+        seconds_before, self.started_at = self.seconds_of_steps, self.position
         if self.position == 0:
             watch.begin_epoch()
         else:
             watch.announce_epoch()
-        order = self.batches.order(self.generator)
-        n_rows = 0
-        for first, stop, check in self.batches.runs(epoch, self.problem.validation is not None):
+        position = 0
+        for order, after in self.batches.windows(self.generator):
+            start, position = position, position + -(-len(order) // self.batches.batch_size)
+            if position <= self.position:  # its steps were made before an interruption
+                continue
+            samples, order = self.problem.samples.near(order)
+            for block in after:
+                self.problem.samples.rows.prefetch(*block)
+            finished = self._run_window(_Window(samples, order, start, position), seconds_before)
+            if finished:
+                return finished
+        self.means.append(self._mean_loss())
+        return ""
+
+    def _run_window(self, window: _Window, seconds_before: float) -> str:
+        """Run some steps of an epoch, and the checks among them; return a reason to stop."""
+        watch, epoch, batches = self.watch, self.epoch, self.batches
+        with_checks = self.problem.validation is not None
+        for first, stop, check in batches.runs(epoch, with_checks, window.first, window.stop):
             if first < self.position:
                 continue
             finished = ""
             # 1. Run the steps up to the next check in one call of the backend.
-            rows = order[first * self.batches.batch_size : stop * self.batches.batch_size]
             try:
-                self._run_steps(rows, epoch, first, stop)
+                self._run_steps(window, epoch, first, stop)
             except DivergenceError as error:
                 self._return_best(error)
                 return "divergence"
-            n_rows += len(rows)
             # 2. Check the model on the validation and training rows.
             if check:
                 if watch.check(self.parameters.to_return(), self.step):
@@ -206,9 +231,10 @@ class _Run:
                 elif watch.early.exhausted:
                     finished = "early_stopping"
             # 3. Tell the callbacks, which may stop the run.
-            end_of_epoch = stop == self.batches.steps_per_epoch
+            end_of_epoch = stop == batches.steps_per_epoch
             if self.problem.callbacks and (check or end_of_epoch):
                 seconds = max(self.seconds_of_steps - seconds_before, 1e-9)
+                n_rows = int(batches.rows_of_steps(self.started_at, stop).sum())
                 asked = watch.tell(
                     epoch=epoch,
                     step=self.step,
@@ -223,21 +249,22 @@ class _Run:
             if not end_of_epoch:
                 self.position = stop
                 self._take_snapshot()
-        self.means.append(self._mean_loss())
         return ""
 
     # An overflow shows in the losses, so NumPy's kernels warn no more than the other backends'.
     @np.errstate(over="ignore", invalid="ignore")
-    def _run_steps(self, rows: NDArray[np.int64], epoch: int, first: int, stop: int) -> None:
-        """Run the steps ``first`` to ``stop - 1`` of an epoch on their ``rows``."""
+    def _run_steps(self, window: _Window, epoch: int, first: int, stop: int) -> None:
+        """Run the steps ``first`` to ``stop - 1`` of an epoch, which are in a window."""
         batches = self.batches
+        start, end = (step - window.first for step in (first, stop))
+        rows = window.order[start * batches.batch_size : end * batches.batch_size]
         first_step = epoch * batches.steps_per_epoch + first
         options = self._step_options(np.arange(first_step, first_step + stop - first))
         losses = np.empty(stop - first)
         started = time.perf_counter()
         for start, end, shared in _by_share(options, batches.shares(first, stop)):
             self.problem.backend.sgd_steps(
-                self.problem.samples,
+                window.samples,
                 rows[start * batches.batch_size : end * batches.batch_size],
                 self.parameters,
                 shared,
