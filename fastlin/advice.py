@@ -37,6 +37,10 @@ class SeparableWarning(FastlinWarning):
     """The loss has no minimum: separable classes without a penalty make the weights diverge."""
 
 
+class OrderWarning(FastlinWarning):
+    """Rows that do not fit in memory lie in the order of their labels."""
+
+
 class CheckpointWarning(FastlinWarning):
     """A checkpoint could not be written; training went on."""
 

@@ -14,7 +14,6 @@ from fastlin.kernels.reference import predicted
 from fastlin.parameter_checks import require_penalty
 from fastlin.results.checkpoint import Checkpoint
 from fastlin.results.history import History
-from fastlin.rows.interface import Rows
 from fastlin.rows.row_weights import counted_rows
 from fastlin.rows.samples import encode_labels, make_samples, weight_type
 from fastlin.rows.scaling import InputScale
@@ -28,7 +27,7 @@ from fastlin.solvers.continuing import (
     remembered,
     unchanged,
 )
-from fastlin.solvers.diagnosis import look_at_descent, tell_of_separation
+from fastlin.solvers.diagnosis import look_at_descent, look_at_order, tell_of_separation
 from fastlin.solvers.lbfgs import minimize
 from fastlin.solvers.prediction import logits
 from fastlin.solvers.problem import Problem
@@ -42,6 +41,10 @@ from fastlin.training_set import Options, TrainingSet
 
 LEAST_ROWS_LOOKED_AT, MOST_ROWS_LOOKED_AT = 256, 65536
 """Rows of the first and of the largest block in which a wrong row is looked for."""
+
+
+PRODUCTS_AT_ONCE = 2**37
+"""Multiply-adds of the steps between two times that a run can be kept."""
 
 
 @dataclass(frozen=True)
@@ -242,7 +245,8 @@ def _descend(
             full_batch,
             seen.row_weight(before.seen),
             counted,
-            _plan(data.rows),
+            Plan.of(data.rows),
+            _most_steps(problem, options.batch_size),
         ),
         learning_rate=step_size.learning_rate,
         intercept_gain=step_size.intercept_gain,
@@ -255,6 +259,8 @@ def _descend(
         horizon=options.max_epochs,
         rate_is_measured=measures and not is_part,
     )
+    if descent.batches.plan is not None and options.shuffle:
+        look_at_order(descent.batches.plan, problem.samples.labels, problem.n_models)
     if is_part:
         problem = replace(problem, max_epochs=1)
     history = train(problem, descent, start.parameters, generator)
@@ -277,11 +283,10 @@ def _descend(
     return Learned(state, history, problem.backend.name, step_size.learning_rate, saw_all)
 
 
-def _plan(rows: Rows) -> Plan | None:
-    """Return which rows may be in a batch together, if not all."""
-    if rows.lie_in_memory:
-        return None
-    return Plan(rows.stretches, rows.dtype.itemsize * rows.shape[1])
+def _most_steps(problem: Problem, batch_size: int) -> int:
+    """Return after how many steps, some seconds at most, a run looks up."""
+    products = problem.samples.rows.products_of_a_row * problem.n_models
+    return max(1, int(PRODUCTS_AT_ONCE / max(products * batch_size, 1)))
 
 
 def tell_what_was_seen(

@@ -36,7 +36,8 @@ _label = click.option(
     "--label",
     metavar="NAME|NUMBER",
     help="Column of a text or Parquet file that holds the labels, by name, or of a text file by "
-    "number from 1 (-1: the last).  [default: the one called label, y, target or class, else the last]",
+    "number from 1 (-1: the last).  [default: the one called label, y, target or class, else the "
+    "last]",
 )
 _separator = click.option(
     "--separator",

@@ -110,10 +110,11 @@ def command(
     )
     dataset = load(source, training["validation_fraction"])
     check_trainable(dataset)
+    _say_how_rows_are_mixed(dataset, training)
     training["input_scale"] = _input_scale(training["input_scale"], dataset)
     if training["class_weight"] == "none":
         training["class_weight"] = None
-    with training_progress(source.quiet) as callbacks:
+    with training_progress(source.quiet, as_json) as callbacks:
         model = LogisticRegression(
             backend=backend,
             n_threads=threads,
@@ -145,6 +146,20 @@ def command(
 
 
 command.params += training_options()
+
+
+def _say_how_rows_are_mixed(dataset: Dataset, training: dict[str, Any]) -> None:
+    """Say which rows are shuffled together, if not all."""
+    from fastlin.solvers.windows import BLOCKS_OF_A_WINDOW, Plan
+
+    plan = Plan.of(as_rows(dataset.X_train))
+    if plan is None or training["solver"] != "sgd":
+        return
+    size = min(plan.rows_of_a_window, len(dataset.y_train))
+    say(
+        f"{len(dataset.y_train)} training rows in {counted(len(plan.stretches), 'piece')}; shuffled "
+        f"together are {size} rows at a time, from up to {BLOCKS_OF_A_WINDOW} places of a piece"
+    )
 
 
 @contextmanager

@@ -28,6 +28,7 @@ class Batches:
     equally whichever batch it is in. ``row_weight`` is the mean weight of these rows relative to
     those of all calls. ``counted (n_rows,)`` are the rows that are used, by default the first
     ``n_rows``. ``plan`` says which rows may be in a batch together, if not all.
+    After at most ``most_steps``, a run looks up: tells of its progress, and keeps a snapshot.
     """
 
     n_rows: int
@@ -39,6 +40,7 @@ class Batches:
     row_weight: float = 1.0
     counted: NDArray[np.int64] | None = None
     plan: Plan | None = None
+    most_steps: int = 2**62
 
     def __post_init__(self) -> None:
         if self.steps_per_epoch == 0:
@@ -71,7 +73,9 @@ class Batches:
             First rows and stops of what the next indices are among, if that can be known.
         """
         if self.plan is None:
-            yield self.order(generator), []
+            order, size = self.order(generator), self.most_steps * self.batch_size
+            for first in range(0, len(order), size):
+                yield order[first : first + size], []
             return
         shuffler, weight = generator if self.shuffle else None, None
         if self.counted is not None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.advice import NotConvergedWarning, ScalingWarning, SeparableWarning, warn
+from fastlin.advice import NotConvergedWarning, OrderWarning, ScalingWarning, SeparableWarning, warn
 from fastlin.results.history import History
 from fastlin.rows.interface import Rows
 from fastlin.rows.row_weights import counted_rows
 from fastlin.solvers.cooling import at_rest, cooling_epochs
+from fastlin.solvers.windows import Plan, unevenness
 
 ORDERS_OF_MAGNITUDE = 3
 """Features need scaling if their ranges differ by more than this many powers of 10."""
 
 ROWS_LOOKED_AT = 1000
+
+MOST_UNEVEN = 0.15
+"""Total variation distance of the classes from which on the order of stored rows gets a warning."""
 
 SHARE_OF_LATER_HALF = 0.25
 """Training counts as unconverged if the second half of the epochs contributed more than this
@@ -49,6 +53,19 @@ def look_at_features(rows: Rows, sample_weight: NDArray[np.float64] | None = Non
             f"{wide:.3g}, so gradient descent is slow in the narrow ones; try "
             "input_scale='standard' or 'minmax'",
             ScalingWarning,
+        )
+
+
+def look_at_order(plan: Plan, labels: NDArray[np.int32], n_models: int) -> None:
+    """Warn if the rows of a window, which are shuffled together, have other classes than all."""
+    uneven = unevenness(plan, labels, max(2, n_models))
+    if uneven > MOST_UNEVEN:
+        warn(
+            f"the rows lie in the order of their labels, or nearly: the classes of the rows that "
+            f"are shuffled together differ by {100 * uneven:.0f} % from those of all rows, so "
+            "training will be slower and noisier; write the files in a random order, or use "
+            "solver='lbfgs'",
+            OrderWarning,
         )
 
 

@@ -27,6 +27,12 @@ class Progress:
         The results of the latest check; None before the first one.
     rows_per_second : float
         Speed of the epoch's steps so far.
+    share_of_epoch : float
+        Fraction of the epoch's steps that are done; 1 with L-BFGS.
+    seconds : float
+        Wall-clock time since the run began, that of earlier processes included.
+    most_seconds_left : float
+        Time that the rest would take at this pace if no epoch is saved.
     """
 
     epoch: int
@@ -38,6 +44,9 @@ class Progress:
     val_accuracy: float | None
     train_accuracy: float | None
     rows_per_second: float
+    share_of_epoch: float = 1.0
+    seconds: float = 0.0
+    most_seconds_left: float = 0.0
 
 
 Callback = Callable[[Progress], "bool | None"]

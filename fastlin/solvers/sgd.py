@@ -232,10 +232,12 @@ class _Run:
                     finished = "early_stopping"
             # 3. Tell the callbacks, which may stop the run.
             end_of_epoch = stop == batches.steps_per_epoch
-            if self.problem.callbacks and (check or end_of_epoch):
+            if self.problem.callbacks:
                 seconds = max(self.seconds_of_steps - seconds_before, 1e-9)
                 n_rows = int(batches.rows_of_steps(self.started_at, stop).sum())
                 asked = watch.tell(
+                    is_between=not (check or end_of_epoch),
+                    share_of_epoch=stop / batches.steps_per_epoch,
                     epoch=epoch,
                     step=self.step,
                     end_of_epoch=end_of_epoch,

@@ -61,16 +61,31 @@ class Watch:
         self._seconds_of_checks += time.perf_counter() - started
         return self.problem.early_stopping and self.early.improved(val_loss)
 
-    def tell(self, **so_far: Any) -> bool:
+    def tell(self, *, is_between: bool = False, **so_far: Any) -> bool:
         """Tell every callback the progress; return whether one of them asks to stop.
 
-        ``so_far`` are the fields of :class:`Progress` that only the solver knows.
+        Between checks and ends of epochs (``is_between``), only those are told that have a true
+        attribute ``between_checks``. ``so_far`` are the fields of :class:`Progress` that only the
+        solver knows.
         """
+        callbacks = self.problem.callbacks
+        if is_between:
+            callbacks = [each for each in callbacks if getattr(each, "between_checks", False)]
+            if not callbacks:
+                return False
         latest = self._checks[-1] if self._checks else (None,) * 4
         names = ("val_loss", "val_accuracy", "train_accuracy")
         checked: dict[str, Any] = dict(zip(names, latest[1:], strict=True))
-        progress = Progress(max_epochs=self.problem.max_epochs, **checked, **so_far)
-        answers = [callback(progress) for callback in self.problem.callbacks]
+        seconds, most = self.seconds, self.problem.max_epochs
+        done = (so_far["epoch"] + so_far.get("share_of_epoch", 1.0)) / most
+        progress = Progress(
+            max_epochs=most,
+            seconds=seconds,
+            most_seconds_left=seconds * (1 / done - 1) if done > 0 else np.inf,
+            **checked,
+            **so_far,
+        )
+        answers = [callback(progress) for callback in callbacks]
         return any(map(asks_to_stop, answers))
 
     def history(self, *, seconds_of_steps: float | None = None, **ending: Any) -> History:

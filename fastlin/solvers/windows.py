@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlin.rows.interface import Rows
+
 BYTES_OF_A_BLOCK = 2**22
 """Bytes that are read from one place."""
 
@@ -40,6 +42,13 @@ class Plan:
 
     stretches: Sequence[Block]
     bytes_of_a_row: int
+
+    @classmethod
+    def of(cls, rows: Rows) -> Plan | None:
+        """Return the plan for rows, or None if any of them may be in a batch together."""
+        if rows.lie_in_memory:
+            return None
+        return cls(rows.stretches, rows.dtype.itemsize * rows.shape[1])
 
     @property
     def rows_of_a_block(self) -> int:
@@ -75,6 +84,9 @@ class Plan:
         joined: list[Block] = []
         for window in windows:
             if 8 * _n_rows(window) >= self.rows_of_a_window:
+                if joined:
+                    yield joined
+                    joined = []
                 yield window
                 continue
             if _n_rows(joined) + _n_rows(window) > self.rows_of_a_window:

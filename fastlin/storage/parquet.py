@@ -59,9 +59,7 @@ def open_files(
         for file in files:
             first = 0
             with _reading(file):
-                batches = pq.ParquetFile(file).iter_batches(
-                    ROWS_AT_ONCE, columns=[*names, *([] if label is None else [label])]
-                )
+                batches = pq.ParquetFile(file).iter_batches(ROWS_AT_ONCE, columns=wanted)
                 for batch in batches:
                     columns = [
                         _values(batch.column(name), name, dtype, file, first, lengths)
