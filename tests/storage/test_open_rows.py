@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def saved(folder: Path, X: Any, y: Any, cuts: list[int]) -> tuple[Path, Path]:
     edges = [0, *cuts, len(X)]
     for where, values in zip(folders, (X, y), strict=True):
         where.mkdir(parents=True)
-        for part, (first, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        for part, (first, stop) in enumerate(itertools.pairwise(edges)):
             np.save(where / f"part-{part}.npy", values[first:stop])
     return folders
 
@@ -205,6 +206,7 @@ def test_a_fit_warns_of_labels_in_order(monkeypatch: pytest.MonkeyPatch) -> None
     from fastlin.solvers import windows
 
     monkeypatch.setattr(windows, "BYTES_OF_A_BLOCK", 2**11)
+    monkeypatch.setattr(windows, "BLOCKS_OF_A_WINDOW", 4)
     order = np.argsort(Y_ALL, kind="stable")
     rows = open_rows([X_ALL[order]])
     model = LogisticRegression(max_epochs=1)
