@@ -25,7 +25,7 @@ from fastlin.fitting import Learned, learn, tell_what_was_seen
 from fastlin.kernels import BACKEND_NAMES, find_backend, get_backend
 from fastlin.kernels.blocking import PANEL
 from fastlin.kernels.reference import predicted
-from fastlin.parameter_checks import input_errors, numpys_defaults
+from fastlin.parameter_checks import check_parameters, input_errors, numpys_defaults
 from fastlin.replacement import learner_of
 from fastlin.rows.labels import locate, read_labels
 from fastlin.rows.scaling import InputScale
@@ -639,7 +639,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     # ------------------------------------------------------------------ files
 
     def save(self, path: str | Path) -> None:
-        """Write the trained model to one ``.npz`` file that holds no code.
+        """Write the trained model to one safetensors file, which holds no code.
 
         Parameters
         ----------
@@ -655,6 +655,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         from fastlin.results.model_file import save_model
 
         check_is_fitted(self)
+        check_parameters(self)
         params = self.get_params() | {"callbacks": None}
         if not isinstance(params["random_state"], Integral):
             params["random_state"] = None
@@ -667,7 +668,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             "n_iter_": self.n_iter_,
             "backend_": self.backend_,
             "learning_rate_": self.learning_rate_,
-            "history": self.history_.stored().to_dict(),
+            "history": dict(vars(self.history_.stored())),
             "data_layout": self._data_layout,
         }
         save_model(path, params=params, arrays=arrays, metadata=metadata | numbers)
@@ -697,13 +698,21 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         saved = load_model(path)
         arrays, metadata = saved.arrays, saved.metadata
         with reading(path):
-            model = cls(**saved.params)
+            before = metadata.get("trained_with") or {}
+            known = {name: before[name] for name in cls._get_param_names() if name in before}
+            for params in (saved.params | known, saved.params):
+                model = cls(**params)
+                check_parameters(model)
+            if model.callbacks is not None or metadata["backend_"] not in BACKEND_NAMES:
+                raise ValueError("it has callbacks, or an unknown backend")
             model.history_ = History.from_dict(metadata["history"])
             model.learning_rate_ = float(metadata["learning_rate_"])
             model._state = State.from_plain(arrays, metadata, model.learning_rate_)
         model.classes_ = arrays["classes_"]
         if "feature_names_in_" in arrays:
-            model.feature_names_in_ = arrays["feature_names_in_"].astype(object)
+            names = arrays["feature_names_in_"]
+            # scikit-learn's are objects, which can take twenty times the memory of short names.
+            model.feature_names_in_ = names.astype(object) if len(names) < 2**16 else names
         model.n_features_in_ = model.coef_.shape[1]
         model.n_iter_, model.backend_ = metadata["n_iter_"], metadata["backend_"]
         layout = metadata.get("data_layout")

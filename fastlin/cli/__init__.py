@@ -93,8 +93,8 @@ def _leave_interrupted() -> NoReturn:
 
 EXAMPLES = """\b
 Example:
-  fastlin train --data digits --out model.npz
-  fastlin evaluate model.npz --data digits
+  fastlin train --data digits --out model.safetensors
+  fastlin evaluate model.safetensors --data digits
 
 Each command explains itself: fastlin train --help
 """

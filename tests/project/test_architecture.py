@@ -23,7 +23,13 @@ FLOORS = (
         *("results.array_file", "results.output_file"),
     ),
     ("results.plotting",),
-    ("rows", "results.history", "results.model_file"),
+    (
+        "rows",
+        *(
+            f"results.{name}"
+            for name in ("history", "model_checks", "model_file", "npz_model_file")
+        ),
+    ),
     ("kernels",),
     ("solvers",),
     ("batches", "callbacks", "replacement", "results.scores", "train"),
