@@ -23,6 +23,7 @@ COMMANDS = {
     "train": "Train a model, show its losses, save it.",
     "predict": "Predict labels or probabilities with a saved model.",
     "evaluate": "Measure a saved model: accuracy, loss, confusion matrix.",
+    "export": "Write a saved model as ONNX, for other programs.",
     "report": "Write the whole report: derivations, figures, tables.",
     "bench": "Time fastlin against other libraries, after checking both.",
     "info": "Show versions, processor, backends and the data folder.",

@@ -27,7 +27,7 @@ FLOORS = (
         "rows",
         *(
             f"results.{name}"
-            for name in ("history", "model_checks", "model_file", "npz_model_file")
+            for name in ("history", "model_checks", "model_file", "npz_model_file", "onnx_file")
         ),
     ),
     ("kernels",),
