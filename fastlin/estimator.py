@@ -26,7 +26,7 @@ from fastlin.fitting import Learned, learn, tell_what_was_seen
 from fastlin.kernels import BACKEND_NAMES, find_backend, get_backend
 from fastlin.kernels.blocking import PANEL
 from fastlin.kernels.reference import predicted
-from fastlin.parameter_checks import input_errors, numpys_defaults
+from fastlin.parameter_checks import check_parameters, input_errors, numpys_defaults
 from fastlin.replacement import learner_of
 from fastlin.results.checkpoint import Checkpoint
 from fastlin.results.history import History
@@ -685,7 +685,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     # ------------------------------------------------------------------ files
 
     def save(self, path: str | Path) -> None:
-        """Write the trained model to one ``.npz`` file that holds no code.
+        """Write the trained model to one safetensors file, which holds no code.
 
         Parameters
         ----------
@@ -700,6 +700,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         from fastlin.results.model_file import save_model
 
         check_is_fitted(self)
+        check_parameters(self)
         save_model(path, **vars(self._to_saved()))
 
     def _to_saved(self) -> SavedModel:
@@ -718,7 +719,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             "n_iter_": self.n_iter_,
             "backend_": self.backend_,
             "learning_rate_": self.learning_rate_,
-            "history": self.history_.stored().to_dict(),
+            "history": dict(vars(self.history_.stored())),
             "data_layout": self._data_layout,
         }
         return SavedModel(params, arrays, metadata | numbers)
@@ -748,15 +749,96 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         saved = load_model(path)
         arrays, metadata = saved.arrays, saved.metadata
         with reading(path):
-            model = cls(**saved.params)
+            before = metadata.get("trained_with") or {}
+            known = {name: before[name] for name in cls._get_param_names() if name in before}
+            for params in (saved.params | known, saved.params):
+                model = cls(**params)
+                check_parameters(model)
+            if model.callbacks is not None or metadata["backend_"] not in BACKEND_NAMES:
+                raise ValueError("it has callbacks, or an unknown backend")
             model.history_ = History.from_dict(metadata["history"])
             model.learning_rate_ = float(metadata["learning_rate_"])
             model._state = State.from_plain(arrays, metadata, model.learning_rate_)
         model.classes_ = arrays["classes_"]
         if "feature_names_in_" in arrays:
-            model.feature_names_in_ = arrays["feature_names_in_"].astype(object)
+            names = arrays["feature_names_in_"]
+            # scikit-learn's are objects, which can take twenty times the memory of short names.
+            model.feature_names_in_ = names.astype(object) if len(names) < 2**16 else names
         model.n_features_in_ = model.coef_.shape[1]
         model.n_iter_, model.backend_ = metadata["n_iter_"], metadata["backend_"]
         layout = metadata.get("data_layout")
         model._data_layout = layout if isinstance(layout, dict) else None
         return model
+
+    def to_onnx(self, path: str | Path, *, input_type: str = "float32") -> None:
+        """Write the model as an ONNX graph, which other programs run without fastlin.
+
+        The graph takes rows ``X (n, d)``, as they are given to :meth:`predict`, and returns
+        ``label (n,)`` and ``probabilities (n, k)``, in the order of ``classes_`` and in the
+        weights' type. Needs the package ``onnx``: ``pip install 'fastlin[onnx]'``.
+
+        Parameters
+        ----------
+        path : str or Path
+            Name of the file, used as it is; an existing file is replaced.
+        input_type : {"float32", "float64", "float16", "uint8"}
+            Type of the rows.
+
+        Raises
+        ------
+        InputError
+            An argument or the model cannot be used; also a ValueError.
+        OutputError
+            The file cannot be written, or ``onnx`` is missing.
+        """
+        from fastlin.results.onnx_file import write_onnx
+
+        arrays, scale = self._exported(), self._state.scale
+        coef, intercept, shift = arrays["coef_"], arrays["intercept_"], None
+        if scale is not None and scale.cancels(coef):
+            shift, intercept = scale.shift, scale.shifted_intercept(coef, intercept)
+        write_onnx(path, coef, intercept, arrays["classes_"], shift, input_type)
+
+    def to_sklearn(self) -> Any:
+        """Return the model as a fitted :class:`sklearn.linear_model.LogisticRegression`.
+
+        It predicts the same. If it is fitted again, it does so with its own default parameters.
+
+        Returns
+        -------
+        sklearn.linear_model.LogisticRegression
+
+        Raises
+        ------
+        InputError
+            Assigned weights are not a model; also a ValueError.
+        """
+        from sklearn.linear_model import LogisticRegression as Sklearns
+
+        arrays, scale = self._exported(), self._state.scale
+        model = Sklearns()
+        if scale is not None and scale.cancels(arrays["coef_"]):
+            # The sum with the intercept needs more digits than float32 has.
+            arrays["coef_"] = arrays["coef_"].astype(np.float64)
+        for name, array in arrays.items():
+            setattr(model, name, array.copy())
+        model.n_features_in_ = arrays["coef_"].shape[1]
+        model.n_iter_ = np.array([getattr(self, "n_iter_", 0)], np.int32)
+        if hasattr(self, "feature_names_in_"):
+            model.feature_names_in_ = np.array(self.feature_names_in_, object)
+        return model
+
+    def _exported(self) -> dict[str, NDArray[Any]]:
+        """Return the weights, intercept and labels as arrays, or raise if they are no model."""
+        from fastlin.results.model_checks import defect_of_arrays
+
+        check_is_fitted(self)
+        arrays = {
+            name: np.asarray(getattr(self, name)) for name in ("coef_", "intercept_", "classes_")
+        }
+        if arrays["classes_"].dtype.kind in "OT":
+            arrays["classes_"] = arrays["classes_"].astype(np.str_)
+        defect = defect_of_arrays(arrays)
+        if defect:
+            raise InputError(f"cannot export the model: {defect}")
+        return arrays

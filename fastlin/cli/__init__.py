@@ -23,6 +23,7 @@ COMMANDS = {
     "train": "Train a model, show its losses, save it.",
     "predict": "Predict labels or probabilities with a saved model.",
     "evaluate": "Measure a saved model: accuracy, loss, confusion matrix.",
+    "export": "Write a saved model as ONNX, for other programs.",
     "report": "Write the whole report: derivations, figures, tables.",
     "bench": "Time fastlin against other libraries, after checking both.",
     "info": "Show versions, processor, backends and the data folder.",
@@ -93,8 +94,8 @@ def _leave_interrupted() -> NoReturn:
 
 EXAMPLES = """\b
 Example:
-  fastlin train --data digits --out model.npz
-  fastlin evaluate model.npz --data digits
+  fastlin train --data digits --out model.safetensors
+  fastlin evaluate model.safetensors --data digits
 
 Each command explains itself: fastlin train --help
 """

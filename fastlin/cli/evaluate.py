@@ -21,7 +21,7 @@ Measure MODEL: accuracy, mean cross-entropy, and each class by itself.
 
 EXAMPLES = """\b
 Example:
-  fastlin evaluate digits.npz --data digits
+  fastlin evaluate digits.safetensors --data digits
 """
 
 

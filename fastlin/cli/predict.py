@@ -27,8 +27,8 @@ file are those on which MODEL was trained, unless --label or --drop say otherwis
 
 EXAMPLES = """\b
 Examples:
-  fastlin predict digits.npz --data digits --out labels.csv
-  fastlin predict digits.npz --data digits --probabilities --out probabilities.npy
+  fastlin predict digits.safetensors --data digits --out labels.csv
+  fastlin predict digits.safetensors --data digits --probabilities --out probabilities.npy
 """
 
 

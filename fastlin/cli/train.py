@@ -42,7 +42,7 @@ Validation rows are only used for checks, unless --early-stopping is given.
 
 EXAMPLES = """\b
 Examples:
-  fastlin train --data digits --out digits.npz
+  fastlin train --data digits --out digits.safetensors
   fastlin train --data mnist --classes 2,3 --early-stopping --plot curve.png
 """
 

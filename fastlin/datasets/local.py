@@ -154,7 +154,11 @@ def _layout(trained_on: dict[str, Any] | None) -> Layout | None:
     if trained_on is None or "names" not in trained_on:
         return None
     try:
-        layout = Layout(**trained_on)
+        lists = {  # a model file holds long ones as arrays
+            name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in trained_on.items()
+        }
+        layout = Layout(**lists)
         n = layout.n_columns
         right = len(layout.names or range(n)) == n and 0 <= layout.label < n
         right = right and all(0 <= column < n for column in layout.features)

@@ -188,7 +188,7 @@ def read_open_file(
         if found == kind and version <= newest:
             for name in fields["strings"]:
                 arrays[name] = _strings(arrays[name])
-            content = _decode(dict(fields["content"]), arrays)
+            content = decoded(dict(fields["content"]), arrays)
     except WRONG_VALUES as error:
         raise ModelFileError(damaged(path, kind, str(error) or type(error).__name__)) from error
     if found != kind:
@@ -235,14 +235,14 @@ def _encode(name: str, value: Any, store: Callable[[NDArray[Any]], str]) -> Any:
     )
 
 
-def _decode(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
+def decoded(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
     """Undo :func:`_encode`, in place: a second copy would double the memory."""
     if isinstance(value, list):
         for place, item in enumerate(value):
-            value[place] = _decode(item, arrays)
+            value[place] = decoded(item, arrays)
     elif isinstance(value, dict):
         for key, item in value.items():
-            value[key] = _decode(item, arrays)
+            value[key] = decoded(item, arrays)
         match value:
             case {"__tuple__": items}:
                 return tuple(items)

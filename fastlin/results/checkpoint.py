@@ -16,19 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.advice import CheckpointWarning, warn
-from fastlin.errors import InputError, OutputError, shown
-from fastlin.results.array_file import read_arrays, write_arrays
+from fastlin.errors import FastlinError, InputError, shown
 from fastlin.results.history import History
-from fastlin.results.model_file import SavedModel
-from fastlin.results.output_file import check_writable, replacing
-from fastlin.results.snapshot import Snapshot, prefixed, without_prefix
+from fastlin.results.model_file import SavedModel, load_run, reading, save_model
+from fastlin.results.output_file import check_writable
+from fastlin.results.snapshot import Snapshot
 from fastlin.rows.scaling import InputScale
 from fastlin.solvers.state import State
-
-KIND, VERSION = "checkpoint", 1
-
-RUN = "run_"
-"""Prefix of a snapshot's arrays in the file; the others are those of a model file."""
 
 
 class Checkpoint:
@@ -74,9 +68,10 @@ class Checkpoint:
         self.seed: int | None = None
         self._before: dict[str, Any] = {}
         if self.path.exists():
-            arrays, content, _ = read_arrays(self.path, KIND, VERSION)
-            self.found = without_prefix(RUN, arrays), content["run"]
-            self._before, self.seed = content["identity"], int(content["seed"])
+            arrays, run = load_run(self.path)
+            with reading(self.path):
+                self.found = arrays, run["numbers"]
+                self._before, self.seed = dict(run["identity"]), int(run["seed"])
         self._latest: Snapshot | None = None
         self._written_at, self._has_failed = time.monotonic(), False
 
@@ -119,16 +114,13 @@ class Checkpoint:
         state, history = State(weights, raw, self.scale), _history(run, snapshot.numbers)
         model = self.as_model(state, history)
         content = {
-            "params": model.params,
-            "metadata": model.metadata | {"history": vars(history.stored())},
             "identity": self._before,
             "seed": self.seed,
-            "run": dict(snapshot.numbers),
+            "numbers": dict(snapshot.numbers),
         }
         try:
-            with replacing(self.path) as temporary:
-                write_arrays(temporary, KIND, VERSION, model.arrays | prefixed(RUN, run), content)
-        except (OutputError, OSError) as error:
+            save_model(self.path, **vars(model), run=(run, content))
+        except (FastlinError, OSError) as error:
             if not self._has_failed:
                 warn(
                     f"no checkpoint could be written ({error}); training goes on, and the next one "

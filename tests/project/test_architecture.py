@@ -24,7 +24,13 @@ FLOORS = (
         *("results.loss_log", "results.snapshot"),
     ),
     ("results.plotting",),
-    ("rows", "results.history", "results.model_file"),
+    (
+        "rows",
+        *(
+            f"results.{name}"
+            for name in ("history", "model_checks", "model_file", "npz_model_file", "onnx_file")
+        ),
+    ),
     ("kernels",),
     ("solvers",),
     ("batches", "callbacks", "replacement", "results.checkpoint", "results.scores", "train"),

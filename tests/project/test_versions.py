@@ -48,14 +48,21 @@ def imported(paths: Iterable[Path]) -> Iterator[str]:
                     yield canonicalize_name(name)
 
 
+USED = ("report", "onnx", "docs", "test")
+"""Extras that the tests may use."""
+
+
 @pytest.mark.parametrize(
     ("patterns", "lines"),
     [
-        (["fastlin/**/*.py"], [*PROJECT["dependencies"], *EXTRAS["report"], *EXTRAS["bench"]]),
+        (
+            ["fastlin/**/*.py"],
+            [*PROJECT["dependencies"], *EXTRAS["report"], *EXTRAS["onnx"], *EXTRAS["bench"]],
+        ),
         (["setup.py", "csrc/*.py"], PYPROJECT["build-system"]["requires"]),
         (
             ["tests/**/*.py", "docs/*.py", "docs/gallery/*.py", "conftest.py"],
-            [*PROJECT["dependencies"], *EXTRAS["report"], *EXTRAS["docs"], *EXTRAS["test"]],
+            [*PROJECT["dependencies"], *(one for name in USED for one in EXTRAS[name])],
         ),
     ],
     ids=["fastlin", "its build", "tests and pages"],

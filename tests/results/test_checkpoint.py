@@ -22,7 +22,7 @@ from sklearn.datasets import load_digits
 from fastlin import LogisticRegression
 from fastlin.advice import CheckpointWarning
 from fastlin.errors import InputError, ModelFileError, OutputError
-from fastlin.results import checkpoint as checkpoints
+from fastlin.results import model_file
 
 RUNS: dict[str, dict[str, Any]] = {
     "sgd": {"max_epochs": 8},
@@ -331,7 +331,7 @@ def test_another_file_is_not_overwritten(tmp_path: Path) -> None:
     LogisticRegression(max_epochs=1).fit(*data).save(tmp_path / "model")
     for name in ("note.txt", "model"):
         before = (tmp_path / name).read_bytes()
-        with pytest.raises(ModelFileError, match="is not a checkpoint"):
+        with pytest.raises(ModelFileError, match="is not a (checkpoint|model)"):
             LogisticRegression(max_epochs=1).fit(*data, checkpoint=tmp_path / name)
         assert (tmp_path / name).read_bytes() == before
 
@@ -363,7 +363,7 @@ def test_a_full_disk_ends_no_training(
         file_path.write_bytes(b"half")
         raise OSError(number, "the disk is bad")
 
-    monkeypatch.setattr(checkpoints, "write_arrays", full)
+    monkeypatch.setattr(model_file, "write_arrays", full)
     model = LogisticRegression(**options, random_state=0)
     with pytest.warns(CheckpointWarning, match="training goes on") as told:
         model.fit(*data, checkpoint=path, checkpoint_every=0)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import json
-import zipfile
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_files import FORMS, fields_of, write_model
+from safetensors.numpy import load_file
 
 from fastlin import LogisticRegression
 from fastlin.errors import InputError, ModelFileError, OutputError
-from fastlin.results.history import History
 from fastlin.results.model_file import VERSION, SavedModel, load_model, save_model
 
 METADATA = {"fastlin": "0.1.0", "n_iter_": 7, "backend_": "numpy", "history": {"step": [0, 1]}}
@@ -42,12 +42,13 @@ def save(path: Path, **changes: Any) -> None:
     save_model(path, params=PARAMS, arrays={**fitted_arrays(), **changes}, metadata=METADATA)
 
 
-def rewrite_header(path: Path, **changes: Any) -> None:
-    """Change fields of the header in a file whose checksums are right again afterwards."""
-    members = dict(np.load(path))
-    header = json.loads(members.pop("header").item()) | changes
-    with path.open("wb") as file:
-        np.savez(file, header=np.array(json.dumps(header).encode()), **members)
+def rewrite(path: Path, form: str, part: str, **changes: Any) -> None:
+    """Change fields in a file, whose checksums are right again afterwards; None removes one."""
+    fields = fields_of(path)
+    fields[part] = {
+        name: value for name, value in (fields[part] | changes).items() if value is not None
+    }
+    write_model(path, form, **fields)
 
 
 def assert_same(first: SavedModel, second: SavedModel) -> None:
@@ -78,11 +79,9 @@ def test_labels_are_numbers_or_strings(tmp_path: Path, labels: Any) -> None:
     assert classes.dtype.kind != "O"
 
 
-def test_numpy_opens_the_file_without_pickle(tmp_path: Path) -> None:
-    save(tmp_path / "model.npz")
-    with np.load(tmp_path / "model.npz", allow_pickle=False) as archive:
-        assert json.loads(archive["header"].item())["version"] == VERSION
-        np.testing.assert_array_equal(archive["coef_"], fitted_arrays()["coef_"])
+def test_other_programs_read_the_arrays(tmp_path: Path) -> None:
+    save(tmp_path / "model")
+    np.testing.assert_array_equal(load_file(tmp_path / "model")["coef_"], fitted_arrays()["coef_"])
 
 
 def test_the_path_is_taken_as_it_is(tmp_path: Path) -> None:
@@ -123,7 +122,7 @@ def test_saving_refuses_what_loading_would_refuse(
 
 def test_a_parameter_that_is_no_plain_value_is_named(tmp_path: Path) -> None:
     params = {"random_state": np.random.default_rng(0)}
-    with pytest.raises(InputError, match="parameter random_state is a Generator"):
+    with pytest.raises(InputError, match="random_state is a Generator"):
         save_model(tmp_path / "m.npz", params=params, arrays=fitted_arrays(), metadata=METADATA)
 
 
@@ -159,83 +158,105 @@ def test_an_archive_of_someone_else_is_foreign(tmp_path: Path) -> None:
 
 
 def test_objects_in_an_archive_are_never_unpickled(tmp_path: Path) -> None:
-    save(tmp_path / "model.npz")
-    members = dict(np.load(tmp_path / "model.npz"))
-    members["classes_"] = np.array(["a", "b", 3], dtype=object)
-    np.savez(tmp_path / "model.npz", **members)
-    with pytest.raises(ModelFileError, match="truncated or damaged: Object arrays"):
-        load_model(tmp_path / "model.npz")
+    save(tmp_path / "m")
+    arrays = {"classes_": np.array(["a", "b", 3], dtype=object)}
+    fields = fields_of(tmp_path / "m")
+    write_model(tmp_path / "m", "npz", **fields | {"arrays": fields["arrays"] | arrays})
+    with pytest.raises(ModelFileError, match=r"truncated or damaged: .* or it holds objects"):
+        load_model(tmp_path / "m")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_both_formats_hold_the_same(tmp_path: Path, form: str) -> None:
+    save(tmp_path / "m")
+    write_model(tmp_path / "m", form, **fields_of(tmp_path / "m"))
+    assert_same(load_model(tmp_path / "m"), SavedModel(PARAMS, fitted_arrays(), METADATA))
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"version": VERSION + 1}, "written by a newer fastlin .*pip install --upgrade fastlin"),
-        ({"version": "1"}, "its format version is '1'"),
-        ({"params": None}, "its header has no params"),
+        ({"params": None}, "it has no params"),
+        ({"metadata": [1]}, "it has no metadata"),
         ({"metadata": {}}, "metadata fastlin is None, expected str"),
     ],
 )
-def test_each_field_of_the_header_is_checked(
+def test_each_part_is_checked(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    save(tmp_path / "m")
+    write_model(tmp_path / "m", "safetensors", **fields_of(tmp_path / "m") | changes)
+    with pytest.raises(ModelFileError, match=said):
+        load_model(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"version": "1"}, "its format version is '1'"),
+        ({"version": 2}, "its format version is 2"),
+        ({"params": None}, "it has no params"),
+        ({"metadata": {}}, "metadata fastlin is None, expected str"),
+    ],
+)
+def test_each_part_of_an_archive_is_checked(
     tmp_path: Path, changes: dict[str, Any], said: str
 ) -> None:
-    save(tmp_path / "model.npz")
-    rewrite_header(tmp_path / "model.npz", **changes)
+    save(tmp_path / "m")
+    write_model(tmp_path / "m", "npz", **fields_of(tmp_path / "m") | changes)
     with pytest.raises(ModelFileError, match=said):
-        load_model(tmp_path / "model.npz")
+        load_model(tmp_path / "m")
 
 
-def test_arrays_are_checked_on_loading_too(tmp_path: Path) -> None:
-    save(tmp_path / "model.npz")
-    members = dict(np.load(tmp_path / "model.npz"))
-    del members["intercept_"]
-    np.savez(tmp_path / "model.npz", **members)
+@pytest.mark.parametrize("form", FORMS)
+def test_arrays_are_checked_on_loading_too(tmp_path: Path, form: str) -> None:
+    save(tmp_path / "m")
+    rewrite(tmp_path / "m", form, "arrays", intercept_=None)
     with pytest.raises(ModelFileError, match="array intercept_ is missing"):
-        load_model(tmp_path / "model.npz")
+        load_model(tmp_path / "m")
 
 
-@settings(max_examples=200, deadline=None)
-@given(share=st.floats(0, 1, exclude_max=True))
+def forms(folder: Path) -> Path:
+    """Write a file of each form into a folder."""
+    for form in FORMS:
+        save(folder / form)
+        write_model(folder / form, form, **fields_of(folder / form))
+    return folder
+
+
+@settings(max_examples=400, deadline=None)
+@given(form=st.sampled_from(FORMS), share=st.floats(0, 1, exclude_max=True))
 def test_a_truncated_file_is_never_loaded(
-    share: float, tmp_path_factory: pytest.TempPathFactory
+    form: str, share: float, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    path = tmp_path_factory.mktemp("truncated") / "model.npz"
-    save(path)
+    path = forms(tmp_path_factory.getbasetemp()) / form
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(ModelFileError):
         load_model(path)
 
 
-@settings(max_examples=300, deadline=None)
-@given(share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-def test_a_flipped_bit_never_changes_the_model(
-    share: float, bit: int, tmp_path_factory: pytest.TempPathFactory
+@settings(max_examples=1000, deadline=None)
+@given(
+    form=st.sampled_from(FORMS),
+    flips=st.lists(
+        st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7)), min_size=1, max_size=4
+    ),
+)
+def test_flipped_bits_never_change_the_model(
+    form: str, flips: list[tuple[float, int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    path = tmp_path_factory.mktemp("altered") / "model.npz"
-    save(path)
+    path = forms(tmp_path_factory.getbasetemp()) / form
     saved = load_model(path)
     content = bytearray(path.read_bytes())
-    content[int(share * len(content))] ^= 1 << bit
+    for share, bit in flips:
+        content[int(share * len(content))] ^= 1 << bit
     path.write_bytes(content)
     try:
         loaded = load_model(path)
-    except ModelFileError:
+    except ModelFileError as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017
         return
     assert_same(loaded, saved)  # bytes that no reader looks at, such as a time stamp
-
-
-def test_checksums_are_really_verified(tmp_path: Path) -> None:
-    path = tmp_path / "model.npz"
-    save(path)
-    with zipfile.ZipFile(path) as archive:
-        start = archive.getinfo("coef_.npy").header_offset
-        size = archive.getinfo("coef_.npy").compress_size
-    content = bytearray(path.read_bytes())
-    content[start + 60 + size // 2] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(ModelFileError, match="truncated or damaged"):
-        load_model(path)
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: Any) -> None:
@@ -246,7 +267,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: Any) -> 
     def disk_full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez_compressed", disk_full)
+    monkeypatch.setattr("fastlin.results.model_file.write_arrays", disk_full)
     with pytest.raises(OutputError, match=r"cannot write .*No space left on device"):
         save(path)
     assert path.read_bytes() == before
@@ -310,24 +331,24 @@ def test_training_goes_on_after_loading(
     assert np.abs(loaded.coef_ - model.coef_).max() > 0
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("change", ["shape", "type", "value"])
-def test_where_training_stopped_is_checked(tmp_path: Path, trained: Any, change: str) -> None:
-    path = tmp_path / "model.npz"
+def test_where_training_stopped_is_checked(
+    tmp_path: Path, trained: Any, form: str, change: str
+) -> None:
+    path = tmp_path / "model"
     trained[0].save(path)
-    members = dict(np.load(path))
-    weights = members["position_weights"]
-    members["position_weights"] = {
+    weights = fields_of(path)["arrays"]["position_weights"]
+    altered = {
         "shape": weights[:, 1:],
         "type": weights.astype(np.float32),
         "value": np.full_like(weights, np.nan),
     }[change]
-    with path.open("wb") as file:
-        np.savez(file, **members)
+    rewrite(path, form, "arrays", position_weights=altered)
     with pytest.raises(ModelFileError, match=r"position_weights is not .* finite numbers"):
         LogisticRegression.load(path)
-    del members["position_weights"]
-    with path.open("wb") as file:
-        np.savez(file, **members)
+    trained[0].save(path)
+    rewrite(path, form, "arrays", position_weights=None)
     with pytest.raises(ModelFileError, match=r"a field is missing or wrong .*'weights'"):
         LogisticRegression.load(path)
 
@@ -347,25 +368,83 @@ def test_a_generator_as_random_state_is_not_kept(tmp_path: Path, trained: Any) -
     assert LogisticRegression.load(tmp_path / "model.npz").random_state is None
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
     ("part", "changes", "said"),
     [
         ("params", {"momentun": 0.9}, "momentun"),
-        ("metadata", {"learning_rate_": "fast"}, "fast"),
-        ("metadata", {"history": {"step": [0]}}, "train_loss"),
-        ("metadata", {"history": History().to_dict() | {"best_step": "one"}}, "best_step is 'one'"),
-        ("metadata", {"history": History().to_dict() | {"step": ["a"]}}, "'a'"),
+        ("params", {"momentum": 2.0}, "'momentum' .* must be a float in the range"),
+        ("params", {"solver": "newton"}, "'solver' .* must be a str among"),
+        ("params", {"callbacks": [1]}, "it has callbacks"),
+        ("metadata", {"backend_": "cuda"}, "an unknown backend"),
+        ("metadata", {"learning_rate_": "fast"}, "'fast', expected a number above 0"),
+        ("metadata", {"learning_rate_": 0.0}, r"0.0, expected a number above 0"),
+        ("metadata", {"n_iter_": -1}, "n_iter_ is -1"),
+        ("metadata", {"n_iter_": True}, "n_iter_ is True"),
+        ("metadata", {"position": [3, -1]}, "position is .*expected two counts"),
+        ("metadata", {"seen": {"n_rows": -5}}, "seen is .*expected counts"),
+        ("metadata", {"seen": {"epochs": 2.5}}, "seen is .*expected counts"),
+        ("metadata", {"intercept_gain": -1.0}, "intercept_gain is -1.0"),
+        ("metadata", {"before_centring": [1.0]}, "before_centring is"),
+        ("metadata", {"before_centring": "1"}, "before_centring is '1'"),
+        ("metadata", {"trained_with": {"momentum": -1}}, "'momentum' .* must be a float"),
+        ("metadata", {"history": {"step": [0], "train_loss": [1.0]}}, "objective"),
+        ("arrays", {"input_factor": np.zeros(4)}, "input_factor is not 4 finite numbers above 0"),
+        ("arrays", {"input_factor": -np.ones(4)}, "input_factor is not 4 finite numbers above 0"),
+        ("arrays", {"coef_": np.zeros((1, 4), np.float16)}, "coef_ has type float16"),
     ],
 )
 def test_each_field_of_an_estimator_is_checked(
-    tmp_path: Path, trained: Any, part: str, changes: dict[str, Any], said: str
+    tmp_path: Path, form: str, part: str, changes: dict[str, Any], said: str
 ) -> None:
-    path = tmp_path / "model.npz"
-    trained[0].save(path)
-    before = json.loads(np.load(path)["header"].item())[part]
-    rewrite_header(path, **{part: before | changes})
-    with pytest.raises(ModelFileError, match=f"a field is missing or wrong .*{said}"):
+    X = np.random.default_rng(0).standard_normal((60, 4))
+    path = tmp_path / "model"
+    LogisticRegression(backend="numpy", max_epochs=2).fit(X, X[:, 0] > 0).save(path)
+    rewrite(path, form, part, **changes)
+    with pytest.raises(ModelFileError, match=said):
         LogisticRegression.load(path)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"best_step": "one"}, "best_step is 'one'"),
+        ({"best_step": -2}, "best_step is -2"),
+        ({"stop_reason": 5}, "stop_reason is 5"),
+        ({"steps_per_loss": 0}, "steps_per_loss is 0"),
+        ({"steps_per_epoch": -1}, "steps_per_epoch is -1"),
+        ({"seconds": {"total": "x"}}, "seconds are"),
+        ({"step": ["a"]}, "step is"),
+        ({"step": [0.5]}, "step is"),
+        ({"step": [[0]]}, "step is"),
+        ({"step": [0]}, "step, train_loss disagree"),
+        ({"step": [-1, 0], "train_loss": [1.0, 1.0]}, "step do not increase from 0"),
+        ({"step": [1, 0], "train_loss": [1.0, 1.0]}, "step do not increase from 0"),
+        ({"gap": [1.0]}, "objective, gradient_norm, gap disagree"),
+        ({"val_loss": [1.0] * 9}, "check_step, val_loss, .* disagree"),
+        ({"later": 1}, "later"),
+    ],
+)
+def test_each_field_of_a_history_is_checked(
+    tmp_path: Path, trained: Any, form: str, changes: dict[str, Any], said: str
+) -> None:
+    path = tmp_path / "model"
+    trained[0].save(path)
+    history = trained[0].history_.to_dict()
+    rewrite(path, form, "metadata", history=history)
+    LogisticRegression.load(path)
+    trained[0].save(path)
+    rewrite(path, form, "metadata", history=history | changes)
+    with pytest.raises(ModelFileError, match=said):
+        LogisticRegression.load(path)
+
+
+def test_a_model_that_would_not_load_is_not_saved(tmp_path: Path, trained: Any) -> None:
+    model = copy.deepcopy(trained[0]).set_params(momentum=2.0)
+    with pytest.raises(InputError, match="momentum"):
+        model.save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_history_of_the_first_format_is_read(tmp_path: Path) -> None:
@@ -373,9 +452,37 @@ def test_a_history_of_the_first_format_is_read(tmp_path: Path) -> None:
     model = LogisticRegression(backend="numpy", max_epochs=4, tol=None).fit(X, X[:, 0] > 0)
     path = tmp_path / "model.npz"
     model.save(path)
-    header = json.loads(np.load(path)["header"].item())
-    assert header["metadata"]["history"].pop("steps_per_loss") == 1
-    rewrite_header(path, metadata=header["metadata"])
+    history = model.history_.to_dict()
+    assert history.pop("steps_per_loss") == 1
+    rewrite(path, "npz", "metadata", history=history)
     history = LogisticRegression.load(path).history_
     assert history.steps_per_loss == 1
     np.testing.assert_array_equal(history.train_loss, model.history_.train_loss)
+
+
+def test_long_options_are_kept(tmp_path: Path) -> None:
+    """Whether as arrays, lists or dicts: their text would be too long."""
+    d, rng = 5000, np.random.default_rng(0)
+    X, y = rng.standard_normal((40, d)).astype(np.float32), np.arange(40) % 3
+    options = {
+        "input_scale": ([0.0] * d, np.full(d, 0.5)),
+        "class_weight": {int(label): 1.0 + label for label in range(20_000)},
+        "max_epochs": 2,
+    }
+    model = LogisticRegression(backend="numpy", random_state=0, **options).fit(X, y)
+    model._data_layout = {"names": [f"column {i}" for i in range(d)], "n_columns": d}
+    model.save(tmp_path / "m")
+    loaded = LogisticRegression.load(tmp_path / "m")
+    assert loaded.class_weight == model.class_weight
+    np.testing.assert_array_equal(loaded.input_scale, model.input_scale)
+    np.testing.assert_array_equal(loaded._data_layout["names"], model._data_layout["names"])
+    found, expected = (one.partial_fit(X, y).coef_ for one in (loaded, model))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_private_file_stays_private(tmp_path: Path, trained: Any) -> None:
+    path = tmp_path / "model"
+    trained[0].save(path)
+    path.chmod(0o600)
+    trained[0].save(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -257,7 +257,7 @@ def test_each_writer_replaces_at_once_and_hides_its_temporary_name(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", ".fastlin-0123")
 
-    monkeypatch.setattr(np, "savez_compressed", full)
+    monkeypatch.setattr("fastlin.results.model_file.write_arrays", full)
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
     with pytest.raises(OutputError, match=r"cannot write '.*w.*': No space left on device$"):
         WRITERS[what](tmp_path)
