@@ -75,10 +75,10 @@ class Checkpoint:
         self._latest: Snapshot | None = None
         self._written_at, self._has_failed = time.monotonic(), False
 
-    def begin(self, identity: Mapping[str, Any], seed: int) -> None:
+    def begin(self, identity: Mapping[str, str], seed: int) -> None:
         """Record what the run's bits depend on; refuse to go on if that was another in the file.
 
-        ``identity``: plain values by their names in the message.
+        ``identity``: texts by their names in the message.
 
         Raises
         ------
@@ -89,7 +89,7 @@ class Checkpoint:
             if self.found is not None and self._before.get(name) != value:
                 raise InputError(
                     f"'{self.path}' is a checkpoint of another run: {name} was "
-                    f"{shown(self._before.get(name))} and is {shown(value)}; name another file, or "
+                    f"{str(self._before.get(name))[:60]} and is {value[:60]}; name another file, or "
                     "delete this one to begin anew"
                 )
         self._before, self.seed = dict(identity), seed

@@ -331,7 +331,7 @@ def test_another_file_is_not_overwritten(tmp_path: Path) -> None:
     LogisticRegression(max_epochs=1).fit(*data).save(tmp_path / "model")
     for name in ("note.txt", "model"):
         before = (tmp_path / name).read_bytes()
-        with pytest.raises(ModelFileError, match="is not a (checkpoint|model)"):
+        with pytest.raises(ModelFileError, match=r"is not a (checkpoint|model)"):
             LogisticRegression(max_epochs=1).fit(*data, checkpoint=tmp_path / name)
         assert (tmp_path / name).read_bytes() == before
 
