@@ -158,7 +158,8 @@ def _say_how_rows_are_mixed(dataset: Dataset, training: dict[str, Any]) -> None:
     size = min(plan.rows_of_a_window, len(dataset.y_train))
     say(
         f"{len(dataset.y_train)} training rows in {counted(len(plan.stretches), 'piece')}; "
-        f"shuffled together are {size} rows at a time, from up to {BLOCKS_OF_A_WINDOW} places of a piece"
+        f"shuffled together are {size} rows at a time, from up to {BLOCKS_OF_A_WINDOW} places of "
+        "a piece"
     )
 
 

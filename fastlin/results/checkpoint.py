@@ -86,11 +86,11 @@ class Checkpoint:
             The file is a checkpoint of another run.
         """
         for name, value in identity.items():
-            if self.found is not None and self._before.get(name) != value:
+            before = str(self._before.get(name))
+            if self.found is not None and before != value:
                 raise InputError(
-                    f"'{self.path}' is a checkpoint of another run: {name} was "
-                    f"{str(self._before.get(name))[:60]} and is {value[:60]}; name another file, or "
-                    "delete this one to begin anew"
+                    f"'{self.path}' is a checkpoint of another run: {name} was {before[:60]} and "
+                    f"is {value[:60]}; name another file, or delete this one to begin anew"
                 )
         self._before, self.seed = dict(identity), seed
 
