@@ -87,8 +87,16 @@ def require_same(one: LogisticRegression, other: LogisticRegression) -> None:
             np.testing.assert_array_equal(getattr(other.history_, name), value, err_msg=name)
 
 
-@pytest.mark.parametrize("form", ["dense", "sparse"])
-@pytest.mark.parametrize("backend", ["numba", "c", "numpy"])
+@pytest.mark.parametrize(
+    ("backend", "form"),
+    first_of(
+        2,
+        [
+            *(("numba", "dense"), ("c", "sparse")),
+            *(("c", "dense"), ("numpy", "dense"), ("numba", "sparse"), ("numpy", "sparse")),
+        ],
+    ),
+)
 @pytest.mark.parametrize("name", RUNS)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_an_interrupted_fit_ends_with_the_same_bits(
@@ -103,7 +111,7 @@ def test_an_interrupted_fit_ends_with_the_same_bits(
         n_calls += 1
 
     whole = LogisticRegression(**options, random_state=0, callbacks=[count]).fit(*data)
-    for when in {2, 3, n_calls // 3, n_calls // 2, n_calls - 1, n_calls}:
+    for when in {2, n_calls // 3, n_calls // 2, n_calls}:
         path.unlink(missing_ok=True)
         interrupted(options, path, when, data)
         # Another number of threads changes no bits.
@@ -175,8 +183,8 @@ def start(*arguments: object) -> subprocess.Popen[str]:
     first_of(
         2,
         [
-            *(("numba", "sgd"), ("c", "lbfgs"), ("numpy", "sgd")),
-            *(("c", "sgd"), ("numba", "lbfgs"), ("numpy", "lbfgs")),
+            *(("c", "sgd"), ("numba", "lbfgs"), ("numpy", "sgd")),
+            *(("numba", "sgd"), ("c", "lbfgs"), ("numpy", "lbfgs")),
         ],
     ),
 )
