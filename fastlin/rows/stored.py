@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import mmap
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -306,10 +307,12 @@ class StoredRows(Rows):
     def _gathered(self, rows: NDArray[np.int64]) -> DenseRows:
         rows = np.asarray(rows)
         out = np.empty((len(rows), self.shape[1]), self._arrays[0].dtype)
-        index = np.searchsorted(self._starts, rows, side="right") - 1
-        for place in np.unique(index):
-            here = index == place
-            out[here] = self._arrays[place][rows[here] - self._starts[place]]
+        by_place = np.argsort(rows, kind="stable")
+        edges = np.searchsorted(rows, self._starts, sorter=by_place)
+        for place, (first, stop) in enumerate(itertools.pairwise(edges)):
+            if first < stop:  # in the order of the file
+                here = by_place[first:stop]
+                out[here] = self._arrays[place][rows[here] - self._starts[place]]
         return self._converted(out)
 
     def _like(

@@ -80,10 +80,10 @@ class Plan:
         yield from self._with_small_ones_joined([windows[place] for place in order])
 
     def _with_small_ones_joined(self, windows: list[list[Block]]) -> Iterator[list[Block]]:
-        """Join windows of few rows, which are read as copies."""
+        """Join windows of less than a block, which are read as copies."""
         joined: list[Block] = []
         for window in windows:
-            if 8 * _n_rows(window) >= self.rows_of_a_window:
+            if BLOCKS_OF_A_WINDOW * _n_rows(window) >= self.rows_of_a_window:
                 if joined:
                     yield joined
                     joined = []
