@@ -425,7 +425,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
                 check_rows(self, X)  # raises its own error if they are the reason
                 raise
             # At weights other than 0 an infinity may leave a row without any loss.
-            if not looks_first and (before is not None or not learned.saw_all):
+            if not looks_first and (before is not None or not learned.are_finite(data.rows)):
                 check_rows(self, X)
             self._adopt(learned, data.classes)
         if not options.early_stopping:

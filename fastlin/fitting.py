@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.callbacks import FitTasks
 from fastlin.kernels import Backend, Parameters, Samples
@@ -14,6 +16,7 @@ from fastlin.kernels.reference import predicted
 from fastlin.parameter_checks import require_penalty
 from fastlin.results.checkpoint import Checkpoint
 from fastlin.results.history import History
+from fastlin.rows.interface import Rows
 from fastlin.rows.row_weights import counted_rows
 from fastlin.rows.samples import encode_labels, make_samples, weight_type
 from fastlin.rows.scaling import InputScale
@@ -51,7 +54,8 @@ PRODUCTS_AT_ONCE = 2**37
 class Learned:
     """The result of a run.
 
-    ``saw_all`` says whether every row has had a finite loss, so that none holds nan or infinity.
+    ``saw_all`` says whether every row has had a finite loss, so that none holds nan or infinity,
+    except maybe the few rows ``unseen``.
     """
 
     state: State
@@ -59,6 +63,13 @@ class Learned:
     backend: str
     learning_rate: float
     saw_all: bool = False
+    unseen: NDArray[np.int64] | None = None
+
+    def are_finite(self, rows: Rows) -> bool:
+        """Whether it is known that no row holds nan or infinity."""
+        if not self.saw_all or self.unseen is None:
+            return self.saw_all
+        return bool(np.isfinite(rows.part(self.unseen).largest()).all())
 
 
 @dataclass(frozen=True)
@@ -261,6 +272,10 @@ def _descend(
     )
     if descent.batches.plan is not None and options.shuffle:
         look_at_order(descent.batches.plan, problem.samples.labels, problem.n_models)
+    unseen = None
+    if options.drop_last and descent.batches.plan is None:
+        every_row = replace(descent.batches, drop_last=False).order(copy.deepcopy(generator))
+        unseen = every_row[descent.batches.steps_per_epoch * options.batch_size :]
     if is_part:
         problem = replace(problem, max_epochs=1)
     history = train(problem, descent, start.parameters, generator)
@@ -276,11 +291,12 @@ def _descend(
     )
     saw_all = (
         counted is None
-        and not options.drop_last
+        and (not options.drop_last or unseen is not None)
         and history.stopped_step + 1 >= history.steps_per_epoch
         and history.stop_reason != "divergence"
     )
-    return Learned(state, history, problem.backend.name, step_size.learning_rate, saw_all)
+    rate = step_size.learning_rate
+    return Learned(state, history, problem.backend.name, rate, saw_all, unseen)
 
 
 def _most_steps(problem: Problem, batch_size: int) -> int:
