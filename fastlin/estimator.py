@@ -33,7 +33,7 @@ from fastlin.results.history import History
 from fastlin.results.model_file import SavedModel
 from fastlin.rows.labels import locate, read_labels
 from fastlin.rows.scaling import InputScale
-from fastlin.rows.stored import StoredRows
+from fastlin.rows.stored import StoredRows, views
 from fastlin.rows.validation import (
     check_rows,
     check_rows_and_labels,
@@ -596,7 +596,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         (n,) of the type of ``classes_``
         """
         if isinstance(X, StoredRows) and len(X) > ROWS_PREDICTED:
-            return np.concatenate([self.predict(view) for view in X.views(ROWS_PREDICTED)])
+            return np.concatenate([self.predict(view) for view in views(X, ROWS_PREDICTED)])
         logits = self.decision_function(X)
         return np.asarray(self.classes_[predicted(logits.reshape(len(logits), -1))])
 

@@ -16,7 +16,7 @@ from fastlin.kernels import Backend, get_backend
 from fastlin.parameter_checks import check_parameters, require_callables
 from fastlin.rows.interface import Rows
 from fastlin.rows.labels import classes_of
-from fastlin.rows.stored import StoredRows
+from fastlin.rows.stored import PartedRows
 from fastlin.rows.validation import (
     check_rows_and_labels,
     check_validation_set,
@@ -149,7 +149,7 @@ def split(
     """Split off a validation set; return the rest, and the indices of its rows."""
     rows: Rows
     val_rows: Rows
-    if isinstance(data.rows, StoredRows):
+    if isinstance(data.rows, PartedRows):
         rows, part, val_rows, val_part = data.rows.divided(fraction, generator)
     else:
         part, val_part = split_validation_set(data.labels, fraction, generator, data.weights)

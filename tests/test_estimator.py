@@ -65,7 +65,10 @@ def test_the_options_and_their_defaults() -> None:
 @pytest.mark.parametrize(
     ("method", "arguments"),
     [
-        ("fit", ["X", "y", "sample_weight", "X_val", "y_val"]),
+        (
+            "fit",
+            ["X", "y", "sample_weight", "X_val", "y_val", "checkpoint", "checkpoint_every"],
+        ),
         ("partial_fit", ["X", "y", "classes", "sample_weight"]),
         ("predict", ["X"]),
         ("predict_proba", ["X"]),

@@ -106,6 +106,7 @@ def open_stored(source: Source) -> StoredRows:
 
 def _load_stored(source: Source, validation_fraction: float) -> Dataset:
     from fastlin.datasets import Dataset
+    from fastlin.rows.stored import divided
 
     rows = open_stored(source)
     if rows.labels is None:
@@ -117,8 +118,8 @@ def _load_stored(source: Source, validation_fraction: float) -> Dataset:
         parts: tuple[Any, Any, Any, Any] = rows, rows.labels, nothing, rows.labels[:0]
     else:
         generator = np.random.default_rng(SPLIT_SEED)
-        train, of_train, val, of_val = rows.divided(validation_fraction, generator)
-        parts = train, rows.labels[of_train], val, rows.labels[of_val]
+        train, val = divided(rows, validation_fraction, generator)
+        parts = train, train.labels, val, val.labels
     return Dataset(name, *parts, None, source.data)
 
 

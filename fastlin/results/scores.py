@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fastlin.kernels.reference import predicted
 from fastlin.rows.labels import locate
-from fastlin.rows.stored import StoredRows
+from fastlin.rows.stored import StoredRows, views
 
 ROWS_AT_ONCE = 2**16
 
@@ -49,7 +49,7 @@ def _measured(log_probabilities: NDArray[Any], model: Any, y: NDArray[Any]) -> S
 
 def _measured_in_parts(model: Any, rows: StoredRows, y: NDArray[Any]) -> Scores:
     n_rows, loss, accuracy = 0, 0.0, 0.0
-    for view in rows.views(ROWS_AT_ONCE):
+    for view in views(rows, ROWS_AT_ONCE):
         labels = y[n_rows : n_rows + len(view)]
         part = _measured(model.predict_log_proba(view), model, labels)
         n_rows += part.n_rows

@@ -12,12 +12,15 @@ from fastlin.errors import InputError
 from fastlin.rows.csr import CsrRows
 from fastlin.rows.dense import DenseRows
 from fastlin.rows.interface import Rows
+from fastlin.rows.stored import StoredRows, parted
 
 
 def as_rows(rows: Rows | NDArray[Any] | Any) -> Rows:
     """Return a NumPy array or a SciPy CSR matrix, ``(n, d)``, as rows over its memory."""
     if isinstance(rows, Rows):
         return rows
+    if isinstance(rows, StoredRows):
+        return parted(rows)
     return sparse_rows(rows) if issparse(rows) else DenseRows(np.asarray(rows))
 
 

@@ -21,16 +21,13 @@ MOST_JOINED = 2**28
 """Bytes of rows from several arrays that are copied together; of more there are only views."""
 
 ROWS_OF_A_LOT, LOTS = 4096, 100
-"""Rows that :meth:`StoredRows.divided` keeps together, if there are enough for so many lots."""
+"""Rows that :meth:`PartedRows.divided` keeps together, if there are enough for so many lots."""
 
 PAGE = mmap.PAGESIZE
 
 
-class StoredRows(Rows):
+class PartedRows(Rows):
     """Rows in several arrays, which are read in place wherever possible.
-
-    ``LogisticRegression.fit`` takes it in place of an array. Labels, if the files had any, are in
-    memory.
 
     Parameters
     ----------
@@ -38,37 +35,17 @@ class StoredRows(Rows):
         All of the same type: uint8, int8, float16, float32 or float64.
     names : sequence of str, optional
         Where each array comes from, for messages.
-    labels : (n,) array, optional
-    feature_names : sequence of str, optional
-    close : callable, optional
-        Releases what the arrays lie in; called by :meth:`close`.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        ``(n, d)``.
-    dtype : numpy.dtype
-    labels : (n,) array or None
-    feature_names : list of str or None
 
     Raises
     ------
     InputError
-        There are no rows, or the arrays do not fit together.
+        There are no arrays, or they do not fit together.
     """
 
     can_be_shifted = True
     lie_in_memory = False
 
-    def __init__(
-        self,
-        arrays: Sequence[NDArray[Any]],
-        names: Sequence[str] | None = None,
-        *,
-        labels: NDArray[Any] | None = None,
-        feature_names: Sequence[str] | None = None,
-        close: Callable[[], None] | None = None,
-    ) -> None:
+    def __init__(self, arrays: Sequence[NDArray[Any]], names: Sequence[str] | None = None) -> None:
         self._names = list(names or (f"array {place}" for place in range(len(arrays))))
         self._arrays = [
             _readable(array, name) for array, name in zip(arrays, self._names, strict=True)
@@ -88,11 +65,9 @@ class StoredRows(Rows):
                     )
         self._starts = np.cumsum([0, *map(len, self._arrays)])
         self.values = first[:0]  # the values lie in several arrays
-        self.labels, self._close = labels, close
-        self.feature_names = None if feature_names is None else list(feature_names)
         self._dtype: np.dtype[Any] | None = None
         self._shift: NDArray[np.float64] | None = None
-        self._origin: StoredRows | None = None  # whose files these rows are views of
+        self._origin: object = None  # what the arrays are views of, and must be kept
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -105,35 +80,9 @@ class StoredRows(Rows):
         return int(self._starts[-1]), self._arrays[0].shape[1]
 
     @property
-    def ndim(self) -> int:
-        """2."""
-        return 2
-
-    @property
     def values_of_a_row(self) -> float:
         """See :class:`~fastlin.rows.interface.Rows`."""
         return self.shape[1]
-
-    def __getitem__(self, rows: slice) -> NDArray[Any]:
-        """Return some rows as an array."""
-        return self.part(rows).to_array()
-
-    def __enter__(self) -> StoredRows:
-        """Return the rows, which are closed at the end of the block."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the rows."""
-        self.close()
-
-    def close(self) -> None:
-        """Remove temporary files, if the rows lie in some; there are no rows afterwards."""
-        self._arrays, self._starts = [np.empty((0, self.shape[1]), self.dtype)], np.zeros(2, int)
-        close, self._close = self._close, None
-        if close is not None:
-            close()
-
-    # ------------------------------------------------------------------ rows, for the solvers
 
     def rows_of_a_block(self, dtype: np.dtype[Any]) -> int:
         """Return the same as for rows in one array."""
@@ -162,11 +111,6 @@ class StoredRows(Rows):
         """Iterate over parts that kernels can read."""
         yield from self.blocks(self.rows_of_a_block(np.dtype(np.float32)))
 
-    def views(self, size: int) -> Iterator[StoredRows]:
-        """Iterate over the rows, ``size`` at a time, as rows of the same kind."""
-        for _, block in self.blocks(size):
-            yield StoredRows([block.to_array()], feature_names=self.feature_names)
-
     def near(self, order: NDArray[np.int64]) -> tuple[Rows, slice | None, NDArray[np.int64]]:
         """Return rows that hold those of ``order``; see :class:`~fastlin.rows.interface.Rows`."""
         if len(order):
@@ -189,7 +133,7 @@ class StoredRows(Rows):
             if start < stop and first < end:
                 _advise(array[max(first - start, 0) : stop - start])
 
-    def for_weights(self, dtype: np.dtype[Any]) -> StoredRows:
+    def for_weights(self, dtype: np.dtype[Any]) -> PartedRows:
         """Return rows whose parts kernels can read; each part is converted when it is asked for."""
         if type_name(dtype) in WEIGHT_TYPES[type_name(self.dtype)]:
             return self
@@ -197,7 +141,7 @@ class StoredRows(Rows):
         other._dtype = dtype
         return other
 
-    def minus(self, shift: NDArray[np.float64], dtype: np.dtype[Any]) -> StoredRows:
+    def minus(self, shift: NDArray[np.float64], dtype: np.dtype[Any]) -> PartedRows:
         """Return rows of which each part is shifted when it is asked for."""
         other = self._like(self._arrays)
         other._dtype, other._shift = dtype, shift
@@ -245,7 +189,7 @@ class StoredRows(Rows):
 
     def divided(
         self, fraction: float, generator: np.random.Generator
-    ) -> tuple[StoredRows, NDArray[np.int64], StoredRows, NDArray[np.int64]]:
+    ) -> tuple[PartedRows, NDArray[np.int64], PartedRows, NDArray[np.int64]]:
         """Divide the rows into two lots of whole blocks; the second has about a ``fraction``.
 
         Returns both lots, which are views, each with the indices of its rows.
@@ -275,7 +219,7 @@ class StoredRows(Rows):
         )
         return *first_lot, *second_lot
 
-    def _lot(self, blocks: list[tuple[int, int]]) -> tuple[StoredRows, NDArray[np.int64]]:
+    def _lot(self, blocks: list[tuple[int, int]]) -> tuple[PartedRows, NDArray[np.int64]]:
         """Return some blocks of rows as views, and the indices of the rows."""
         runs: list[list[int]] = []
         for first, stop in blocks:
@@ -317,10 +261,119 @@ class StoredRows(Rows):
 
     def _like(
         self, arrays: Sequence[NDArray[Any]], names: Sequence[str] | None = None
-    ) -> StoredRows:
-        other = StoredRows(arrays, names or (self._names if arrays is self._arrays else None))
+    ) -> PartedRows:
+        other = PartedRows(arrays, names or (self._names if arrays is self._arrays else None))
         other._dtype, other._shift, other._origin = self._dtype, self._shift, self
         return other
+
+
+class StoredRows:
+    """Rows that need not fit in memory, for the estimator's methods in place of an array.
+
+    :func:`fastlin.open_rows` opens them. Labels, if the files had any, are in memory.
+
+    Parameters
+    ----------
+    arrays : sequence of (n_i, d) arrays
+        All of the same type: uint8, int8, float16, float32 or float64; they are read in place.
+    names : sequence of str, optional
+        Where each array comes from, for messages.
+    labels : (n,) array, optional
+    feature_names : sequence of str, optional
+    close : callable, optional
+        Releases what the arrays lie in; called by :meth:`close`.
+
+    Attributes
+    ----------
+    labels : (n,) array or None
+    feature_names : list of str or None
+
+    Raises
+    ------
+    InputError
+        There are no arrays, or they do not fit together.
+    """
+
+    ndim = 2
+
+    def __init__(
+        self,
+        arrays: Sequence[NDArray[Any]] | PartedRows,
+        names: Sequence[str] | None = None,
+        *,
+        labels: NDArray[Any] | None = None,
+        feature_names: Sequence[str] | None = None,
+        close: Callable[[], None] | None = None,
+    ) -> None:
+        parts = arrays if isinstance(arrays, PartedRows) else PartedRows(arrays, names)
+        self._parts: PartedRows | None = parts
+        self.labels, self._close, self._shape = labels, close, parts.shape
+        self.feature_names = None if feature_names is None else list(feature_names)
+        if close is not None:  # views of the rows keep what they lie in
+            parts._origin = close
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(n, d)``."""
+        return self._shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return parted(self).dtype
+
+    def __len__(self) -> int:
+        return self._shape[0]
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        """Return some rows as an array."""
+        return parted(self).part(rows).to_array()
+
+    def __enter__(self) -> StoredRows:
+        """Return the rows, which are closed at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the rows."""
+        self.close()
+
+    def close(self) -> None:
+        """Remove temporary files, if the rows lie in some; they cannot be read afterwards."""
+        self._parts, close, self._close = None, self._close, None
+        if close is not None:
+            close()
+
+
+def parted(rows: StoredRows) -> PartedRows:
+    """Return the rows as the solvers read them.
+
+    Raises
+    ------
+    InputError
+        They have been closed.
+    """
+    if rows._parts is None:
+        raise InputError("the rows have been closed; open them again")
+    return rows._parts
+
+
+def views(rows: StoredRows, size: int) -> Iterator[StoredRows]:
+    """Iterate over the rows, ``size`` at a time, as rows of the same kind."""
+    for _, block in parted(rows).blocks(size):
+        yield StoredRows([block.to_array()], feature_names=rows.feature_names)
+
+
+def divided(
+    rows: StoredRows, fraction: float, generator: np.random.Generator
+) -> tuple[StoredRows, StoredRows]:
+    """Divide labelled rows into two lots, as :meth:`PartedRows.divided` does."""
+    assert rows.labels is not None, "the caller has looked"
+    first, of_first, second, of_second = parted(rows).divided(fraction, generator)
+    names = rows.feature_names
+    return (
+        StoredRows(first, labels=rows.labels[of_first], feature_names=names),
+        StoredRows(second, labels=rows.labels[of_second], feature_names=names),
+    )
 
 
 def _readable(array: Any, name: str) -> NDArray[Any]:

@@ -28,7 +28,7 @@ from fastlin.rows.labels import (
     weights_of_classes,
 )
 from fastlin.rows.row_weights import counted_rows
-from fastlin.rows.stored import StoredRows
+from fastlin.rows.stored import StoredRows, parted
 
 USED_AS_THEY_ARE = tuple(map(np.dtype, ROW_TYPES))
 
@@ -90,12 +90,12 @@ def check_rows(
 
 
 def _check_stored(
-    estimator: BaseEstimator, rows: StoredRows, what: str, reset: bool, finite: bool
-) -> StoredRows:
+    estimator: BaseEstimator, stored: StoredRows, what: str, reset: bool, finite: bool
+) -> Rows:
     """Check stored rows, a block at a time, and the names of their features."""
-    names, n_features = rows.feature_names, rows.shape[1]
+    rows, names, n_features = parted(stored), stored.feature_names, stored.shape[1]
     if len(rows) == 0:
-        raise InputError(f"{what} has no rows, as if it were closed already; open it again")
+        raise InputError(f"{what} has no rows; open files that hold some")
     if reset:
         estimator.n_features_in_ = n_features
         vars(estimator).pop("feature_names_in_", None)

@@ -49,7 +49,8 @@ def test_an_unneeded_backend_is_not_loaded() -> None:
 
 
 def test_the_public_names() -> None:
-    names = {"Backend", "History", "LogisticRegression", "RegularizationPath", "backends", "path"}
+    names = {"Backend", "History", "LogisticRegression", "RegularizationPath", "StoredRows"}
+    names |= {"backends", "open_rows", "path"}
     namespace: dict[str, Any] = {}
     exec("from fastlin import *", namespace)
     assert namespace.keys() - {"__builtins__"} == names | {"__version__"}

@@ -20,6 +20,7 @@ from sklearn.datasets import load_digits
 from fastlin import LogisticRegression, StoredRows, open_rows
 from fastlin.advice import OrderWarning
 from fastlin.errors import InputError, OutputError
+from fastlin.rows.stored import parted
 from fastlin.solvers.windows import Plan, batches_of, unevenness
 
 X_ALL, Y_ALL = load_digits(return_X_y=True)
@@ -253,7 +254,7 @@ def test_parquet_files(tmp_path: Path, words: bool, own_spill_folder: Path) -> N
     assert model.score(rows, rows.labels) > 0.9
     rows.close()
     assert not list(own_spill_folder.iterdir())
-    with pytest.raises(InputError, match="has no rows"):
+    with pytest.raises(InputError, match="have been closed"):
         model.predict(rows)
 
 
@@ -283,7 +284,7 @@ def test_a_function_that_yields_batches(own_spill_folder: Path) -> None:
 
 def test_a_temporary_file_does_not_outlive_its_rows(own_spill_folder: Path) -> None:
     rows = open_rows(lambda: iter([X_ALL]))
-    part = rows.divided(0.1, np.random.default_rng(0))[0]
+    part = parted(rows).divided(0.1, np.random.default_rng(0))[0]
     assert list(own_spill_folder.iterdir())
     del rows
     assert list(own_spill_folder.iterdir())  # the part needs it
