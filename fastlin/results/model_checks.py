@@ -144,11 +144,12 @@ def _defect_of_history(history: Mapping[str, Any]) -> str | None:
         if len(present) > 1 or (names == STEPS[2:] and present - {0, lengths["step"]}):
             return f"its history's {', '.join(names)} disagree in length"
     for name, least in (("steps_per_epoch", 0), ("steps_per_loss", 1)):
-        if history.get(name, least) < least:
-            return f"its history's {name} is {shown(history[name])}"
+        value = history.get(name, least)
+        if not _is_count(value) or value < least:
+            return f"its history's {name} is {shown(value)}"
     for name in ("stopped_epoch", "stopped_step", "best_step"):
         value = history.get(name, -1)
-        if value != -1 and not _is_count(value):
+        if not (_is_count(value) or (_is_number(value) and value == -1)):
             return f"its history's {name} is {shown(value)}"
     seconds = history.get("seconds", {})
     if not isinstance(seconds, dict) or not all(map(_is_size, seconds.values())):

@@ -289,7 +289,11 @@ def _is_mostly_zero(blocks: _Blocks) -> bool:
 
 def _mean(blocks: _Blocks) -> NDArray[np.float64]:
     total = sum(weight.sum() for _, weight in blocks())
-    return np.asarray(sum(weight @ block for block, weight in blocks()) / (total or np.nan))
+    mean = np.asarray(sum(weight @ block for block, weight in blocks()) / (total or np.nan))
+    first = next((block[0].astype(np.float64) for block, _ in blocks()), mean)
+    # Rounded, the mean of equal values would leave a remainder, which is large if they are.
+    is_constant = np.abs(mean - first) <= ROWS_OF_A_MEAN * _epsilon(mean.dtype) * np.abs(first)
+    return np.where(is_constant, first, mean)
 
 
 def _mean_and_deviation(blocks: _Blocks) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

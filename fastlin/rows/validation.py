@@ -151,7 +151,8 @@ def _reading_rows(X: Any, what: str) -> Iterator[tuple[Any, np.dtype[Any]]]:
             rows = np.asarray(rows)
         require_rows(rows, what)
         dtype = row_type(rows, what)
-        with np.errstate(over="ignore"):  # values beyond float64 become infinite, and are refused
+        # Values beyond float64 become infinite, and are refused; a sum of huge ones may be nan.
+        with np.errstate(over="ignore", invalid="ignore"):
             yield rows, dtype
     except InputError:
         raise

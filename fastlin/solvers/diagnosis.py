@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -99,9 +101,13 @@ def look_at_descent(
         )
 
 
-def how_to_scale(rows: Rows, tried: bool = False) -> str:
-    """Return how an error advises to scale such rows; ``tried`` if they are scaled already."""
-    if tried or not rows.can_be_shifted:
+def how_to_scale(rows: Rows, dtype: np.dtype[Any], tried: bool = False) -> str:
+    """Return how an error advises to scale such rows; ``tried`` if they are scaled already.
+
+    ``dtype``, of the weights, may not hold the squares of the scales of huge features.
+    """
+    largest = np.max(rows.largest(), initial=0.0)
+    if tried or not rows.can_be_shifted or largest > 0.5 / np.sqrt(float(np.finfo(dtype).tiny)):
         return "divide the features by their largest values"
     return "scale the features with input_scale='standard'"
 

@@ -101,7 +101,7 @@ class Problem:
     @property
     def how_to_scale(self) -> str:
         """How a message advises to scale these rows."""
-        return how_to_scale(self.samples.rows, bool((self.scale.scale != 1).any()))
+        return how_to_scale(self.samples.rows, self.dtype, bool((self.scale.scale != 1).any()))
 
     def score(self, weights: NDArray[Any], intercept: NDArray[Any]) -> tuple[float, float]:
         """Return mean loss and accuracy on the training rows."""

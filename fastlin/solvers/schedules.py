@@ -135,7 +135,7 @@ def safe_step_size(
     if not (rate >= np.finfo(dtype).tiny and gain <= np.finfo(dtype).max):
         raise InputError(
             f"features as large as {x.largest().max():.3g} have squares that {dtype} cannot hold; "
-            f"{how_to_scale(samples.rows)}"
+            f"{how_to_scale(samples.rows, np.dtype(dtype))}"
         )
     return StepSize(rate, gain)
 

@@ -328,6 +328,64 @@ def test_arrays_can_hold_anything(
     assert_refused(tmp_path / "a")
 
 
+FRAGMENTS = [
+    *(
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        ":",
+        '"',
+        "\\",
+        "null",
+        "true",
+        "NaN",
+        "-",
+        "1e999",
+        "0",
+        "9" * 5000,
+    ),
+    *(
+        '"__tuple__":',
+        '"__items__":',
+        '"__array__":',
+        '"x"',
+        '"version":',
+        "\\u0000",
+        "\\ud800",
+        "é",
+    ),
+]
+
+
+@settings(max_examples=1000, deadline=None)
+@given(
+    cuts=st.lists(
+        st.tuples(st.floats(0, 1), st.integers(0, 30), st.sampled_from(FRAGMENTS)), max_size=4
+    )
+)
+def test_text_that_was_cut_and_pasted(
+    cuts: list[tuple[float, int, str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Whatever it is then, there is one line, or content that is what the text says."""
+    path, x = tmp_path_factory.getbasetemp() / "cut", np.arange(3.0)
+    header = {"x": {"dtype": "F64", "shape": [3], "data_offsets": [0, 24]}}
+    content = {"a": {"__tuple__": [1, {"__items__": [[1, 2.5]]}]}, "b": {"__array__": "x"}}
+    text = json.dumps(FIELDS | {"content": content})
+    for share, length, fragment in cuts:
+        place = int(share * len(text))
+        text = text[:place] + fragment + text[place + length :]
+    forge(path, header, x.tobytes(), entry=entry_of(text, x=x))
+    try:
+        _, found, version = read_arrays(path, "model", 1)
+    except ModelFileError as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017
+        return
+    assert version == 1
+    assert isinstance(found, dict)
+
+
 BOMBS = {
     "lists": "[]," * 80_000,
     "dicts": '{"":0},' * 25_000,

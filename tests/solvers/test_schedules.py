@@ -161,7 +161,7 @@ def test_squares_that_overflow(size: float, dtype: Any) -> None:
     samples = make_problem(20, 3, 1).samples
     for d in (3, DENSE_FEATURES + 1):
         rows = np.resize(samples.rows.values * size, (20, d)).astype(dtype)
-        with pytest.raises(InputError, match=r"squares that .* cannot hold; scale the features"):
+        with pytest.raises(InputError, match=r"squares that .* cannot hold; divide the features"):
             step_of(Samples(rows, samples.labels), unscaled(d), 1, 5, 0.0, True, dtype=dtype)
 
 
