@@ -15,9 +15,10 @@ from fastlin.datasets.csv_cells import Cells, Words
 from fastlin.datasets.csv_layout import ColumnOptions, Found, Layout
 from fastlin.datasets.csv_numbers import is_number, is_plain_integer
 from fastlin.datasets.csv_start import Start, read_start
-from fastlin.errors import InputError
+from fastlin.errors import InputError, shown
 
 SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".data", ".dat")
+_LONGEST_LABEL = 1000  # characters, all of which NumPy stores for each row
 _LONG = 20  # rows; fewer may hold a range of numbers by chance
 
 
@@ -226,8 +227,8 @@ def _table(
 
 def _labels(words: list[str]) -> NDArray[Any]:
     """Return the distinct labels as int64 if all are plain integers, else as they are spelled."""
-    if "" in words:
-        raise InputError("some labels are empty; expected a label in each row")
+    for word in words:
+        _check_label(word)
     missing = [word for word in words if word.lower() in ("nan", "na", "n/a", "null", "none")]
     others = [word for word in words if word not in missing]
     if missing and all(map(is_number, others)):
@@ -240,6 +241,23 @@ def _labels(words: list[str]) -> NDArray[Any]:
         if all(-(2**63) <= number < 2**63 for number in numbers):
             return np.array(numbers, np.int64)
     return np.array(words)
+
+
+def _check_label(word: str) -> None:
+    """Refuse what is no label, but what a file of another kind holds, or a quote too many."""
+    if not word:
+        raise InputError("some labels are empty; expected a label in each row")
+    if "\0" in word:  # NumPy leaves it out at the end of a string
+        raise InputError(f"has a label with a NUL in it ({shown(word)}); is it a text file?")
+    if "\n" in word or "\r" in word:
+        raise InputError(
+            f"has a label of several lines ({shown(word)}); is there a quote too many before it?"
+        )
+    if len(word) > _LONGEST_LABEL:
+        raise InputError(
+            f"has a label of {len(word)} characters; expected at most {_LONGEST_LABEL}: name the "
+            "column of labels with --label"
+        )
 
 
 def _pixels_or_floats(X: NDArray[np.float64]) -> NDArray[Any]:
