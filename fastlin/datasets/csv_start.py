@@ -63,7 +63,8 @@ def read_start(path: Path, separator: str | None) -> Start:
         separator = separator or named
         head = filled.pop(0) + 1
     if not filled:
-        raise InputError("the file is empty")
+        blank = f"begins with {len(first_lines)} blank lines; remove them"
+        raise InputError("the file is empty" if complete else blank)
     for one in _SEPARATORS if separator is None else separator:
         if max(line.count(one) for line in first_lines) >= MOST_COLUMNS:
             raise InputError(

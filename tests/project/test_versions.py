@@ -23,6 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+TESTED = ("report", "docs", "fuzz", "test")
+"""Extras that the tests need."""
+
 NAMES = {"sklearnex": "scikit-learn-intelex"}
 """Distributions whose names differ from the modules that they install, by module."""
 
@@ -34,7 +37,7 @@ def names(lines: Iterable[str]) -> set[str]:
 def imported(paths: Iterable[Path]) -> Iterator[str]:
     """Give the distributions that these files import, also inside functions."""
     distributions = packages_distributions()
-    own = {path.stem for path in (ROOT / "tests").glob("*.py")}
+    own = {path.stem for path in (ROOT / "tests").rglob("*.py")}
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
             modules: list[str] = []
@@ -55,7 +58,7 @@ def imported(paths: Iterable[Path]) -> Iterator[str]:
         (["setup.py", "csrc/*.py"], PYPROJECT["build-system"]["requires"]),
         (
             ["tests/**/*.py", "docs/*.py", "docs/gallery/*.py", "conftest.py"],
-            [*PROJECT["dependencies"], *EXTRAS["report"], *EXTRAS["docs"], *EXTRAS["test"]],
+            [*PROJECT["dependencies"], *(one for name in TESTED for one in EXTRAS[name])],
         ),
     ],
     ids=["fastlin", "its build", "tests and pages"],
