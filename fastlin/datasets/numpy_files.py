@@ -124,7 +124,7 @@ def _read_array(file: IO[bytes], size: int) -> NDArray[Any]:
             raise ValueError(f"its header cannot be read ({str(error)[:100]})") from error
         if dtype.hasobject:
             raise ValueError("it holds a pickle")
-        if dtype.itemsize == 0 or min(shape, default=0) < 0:
+        if dtype.itemsize == 0 or any(type(n) is not int or n < 0 for n in shape):
             raise ValueError(f"its header says type {dtype} and shape {shape}")
         expected = start.tell() + math.prod(shape) * dtype.itemsize
         if expected != size:

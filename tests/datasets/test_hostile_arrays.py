@@ -59,6 +59,7 @@ BAD_HEADERS: dict[str, tuple[bytes, str]] = {
     "a row less": (header(described(shape=(9, 6))), PROMISES),
     "a row more": (header(described(shape=(11, 6))), PROMISES),
     "as many rows as there are": (header(described(shape=(-1, 6))), "shape (-1, 6)"),
+    "true rows": (header(described(shape=(True, 60))), "shape (True, 60)"),
     "both negative": (header(described(shape=(-10, -6))), "shape (-10, -6)"),
     "no rows of 10^30": (header(described(shape=(0, 10**30))), PROMISES),
     "a fraction of a row": (header(described(shape=(10.0, 6))), "damaged"),
