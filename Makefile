@@ -26,8 +26,11 @@ HOURS ?= 1
 SEED ?= 0
 PROBLEMS ?= 2000
 
+# Of `make fuzz`, for each reader.
+RUNS ?= 100000
+
 .DEFAULT_GOAL := help
-.PHONY: help report test test-lowest soak sanitize docs bench clean
+.PHONY: help report test test-lowest soak fuzz sanitize docs bench clean
 .NOTPARALLEL:
 
 help:  ## Show the targets
@@ -63,6 +66,11 @@ soak: $(STAMP)-test  ## Judge PROBLEMS=2000 random fits, then hunt in shared cac
 	@status=0; $(BIN)/python tests/random_fits.py $(SEED) $(PROBLEMS) || status=1; \
 	    echo "==> Hunting for wrong models for $(HOURS) h (stops at the first fault, keeps its cache)"; \
 	    $(BIN)/python tests/hunt.py $(SEED) --hours $(HOURS) || status=1; exit $$status
+
+# Goes on with the next reader after a fault.
+fuzz: $(STAMP)-test  ## Search each reader of files for faults, RUNS=100000 or SECONDS=60; SEED=0
+	@echo "==> Searching the readers of files for faults (keeps what it finds in build/fuzz)"
+	@$(BIN)/python tests/fuzz/search.py $(if $(SECONDS),--seconds $(SECONDS),--runs $(RUNS)) --seed $(SEED)
 
 # The installed library stays as it is. LONG=1 runs random cases, for FASTLIN_TEST_SECONDS seconds on
 # each instruction set, of FASTLIN_TEST_SEED.

@@ -7,6 +7,7 @@ next. The command line prints any of them as one line and exits with code 2.
 
 from __future__ import annotations
 
+import re
 import reprlib
 from typing import Any
 
@@ -17,14 +18,26 @@ LAST_CHARACTERS = 190
 """Characters kept from the end of a longer message, which says what to type next."""
 
 
+CONTROLS = re.compile(r"[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters, among them a terminal's escape, and those that turn the order of letters."""
+
+
 def one_line(message: str) -> str:
-    """Return the message without line breaks, and without its middle if it is too long."""
-    line = " ".join(message.split())
+    """Return the message without line breaks, and without its middle if it is too long.
+
+    Characters that would move a terminal's cursor or change what stands before them are escaped.
+    """
+    line = printable(" ".join(message.split()))
     if len(line) <= MOST_CHARACTERS:
         return line
     gap = " ... "
     first = line[: MOST_CHARACTERS - LAST_CHARACTERS - len(gap)].rstrip()
     return first + gap + line[-LAST_CHARACTERS:].lstrip()
+
+
+def printable(text: str) -> str:
+    """Return text in which characters that control a terminal or a reader's order are escaped."""
+    return CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def shown(value: Any) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 import click
 import numpy as np
 
+from fastlin.errors import CONTROLS, printable
+
 
 def print_json(results: dict[str, Any]) -> None:
     """Print one JSON document on standard output."""
@@ -27,6 +29,7 @@ def to_json(results: dict[str, Any]) -> str:
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows of equal length in columns, the first left-aligned, the others right-aligned."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = [row[0].ljust(widths[0])]
@@ -38,7 +41,7 @@ def print_facts(facts: Sequence[tuple[str, str]]) -> None:
     """Print names and values in two left-aligned columns."""
     width = max(len(name) for name, _ in facts)
     for name, value in facts:
-        click.echo(f"{name.ljust(width)}  {value}".rstrip())
+        click.echo(f"{name.ljust(width)}  {printable(value)}".rstrip())
 
 
 def percent(fraction: float) -> str:
@@ -52,7 +55,8 @@ def counted(number: int, noun: str) -> str:
 
 
 def _compact(value: Any) -> str:
-    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
+    text = json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
+    return CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from fastlin.cli import options
 from fastlin.cli.output import counted
 from fastlin.cli.selection import PARTS, Source, local_file, rows_to_predict
 from fastlin.cli.values import OutputFile
-from fastlin.errors import InputError
+from fastlin.errors import InputError, printable
 from fastlin.results.output_file import replacing
 
 HELP = """\
@@ -71,7 +72,10 @@ def command(
     predicted = model.predict(X)
     table = model.predict_proba(X) if probabilities else None
     if out is None:
-        click.echo(_as_csv(model.classes_, predicted, table), nl=False)
+        text = _as_csv(model.classes_, predicted, table)
+        if sys.stdout.isatty():  # a program gets every label as it is
+            text = "".join(f"{printable(line)}\n" for line in text.splitlines())
+        click.echo(text, nl=False, color=True)  # without it, click takes out what looks like colour
         return
     with replacing(out) as temporary, temporary.open("wb") as file:
         if out.suffix.lower() == ".npy":

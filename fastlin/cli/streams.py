@@ -10,6 +10,8 @@ from typing import Any, TextIO
 
 import click
 
+from fastlin.errors import printable
+
 
 class _Messages(io.FileIO):
     """Standard error: text that cannot be written is lost, since nobody can be told."""
@@ -43,8 +45,8 @@ class _Results(io.FileIO):
 
 
 def say(message: str) -> None:
-    """Print a message on standard error as one line, without its line breaks."""
-    click.echo(f"fastlin: {' '.join(message.split())}", err=True)
+    """Print a message on standard error as one line, without line breaks or control characters."""
+    click.echo(f"fastlin: {printable(' '.join(message.split()))}", err=True)
 
 
 @contextmanager

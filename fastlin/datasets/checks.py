@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -96,8 +97,17 @@ def check_labels(labels: NDArray[Any], n: int) -> NDArray[Any]:
                 f"labels are bytes, but not UTF-8 ({error.object[:20]!r}); save them as strings"
             ) from error
     if labels.dtype.kind == "U":
+        _check_characters(labels)
         return labels.astype(np.str_)
     raise InputError(f"labels have the type {labels.dtype}; expected whole numbers or strings")
+
+
+def _check_characters(labels: NDArray[Any]) -> None:
+    """Raise InputError unless each string can be written as UTF-8; a damaged file's may not."""
+    codes = np.ascontiguousarray(labels.astype(labels.dtype.newbyteorder("="))).view(np.uint32)
+    halves = (codes >= 0xD800) & (codes <= 0xDFFF)
+    if halves.any() or codes.max(initial=0) > sys.maxunicode:
+        raise InputError("some labels hold numbers that are no characters; save them as strings")
 
 
 def _float_labels(labels: NDArray[Any]) -> NDArray[Any]:

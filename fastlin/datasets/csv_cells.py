@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlin.datasets.compressed import open_bytes
 from fastlin.datasets.csv_numbers import is_number
 from fastlin.datasets.csv_start import Start, is_header
-from fastlin.datasets.text_file import open_bytes, open_text
+from fastlin.datasets.text_file import lines, open_text
 from fastlin.errors import InputError
 
 _BLOCK = 1 << 24  # bytes that Arrow parses at a time, each of which must hold a whole row
@@ -154,7 +155,7 @@ class Cells:
         first_row = self.start.first_row
         n_skipped = self.start.n_lines if self.header else self.start.n_before
         with open_text(self.path) as file:
-            reader = csv.reader(file, delimiter=self.start.separator)
+            reader = csv.reader(lines(file), delimiter=self.start.separator)
             for row in reader:
                 if not row or reader.line_num <= n_skipped:
                     continue

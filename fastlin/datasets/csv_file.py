@@ -15,9 +15,10 @@ from fastlin.datasets.csv_cells import Cells, Words
 from fastlin.datasets.csv_layout import ColumnOptions, Found, Layout
 from fastlin.datasets.csv_numbers import is_number, is_plain_integer
 from fastlin.datasets.csv_start import Start, read_start
-from fastlin.errors import InputError
+from fastlin.errors import InputError, shown
 
 SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".data", ".dat")
+_LONGEST_LABEL = 1000  # characters, all of which NumPy stores for each row
 _LONG = 20  # rows; fewer may hold a range of numbers by chance
 
 
@@ -208,7 +209,7 @@ def _table(
     """Put together what was read; `words` holds the labels, or is None if nobody needs them."""
     first_row = cells.start.first_row
     names = [cell.strip() for cell in first_row] if cells.header else None
-    labels = None if words is None else _labels(words.distinct)[words.codes]
+    labels = None if words is None else _labels(words.distinct, cells.start)[words.codes]
     said = None
     if label is not None:
         said = f"{layout.described(label, names)} of {len(first_row)}"
@@ -224,10 +225,10 @@ def _table(
     )
 
 
-def _labels(words: list[str]) -> NDArray[Any]:
+def _labels(words: list[str], start: Start) -> NDArray[Any]:
     """Return the distinct labels as int64 if all are plain integers, else as they are spelled."""
-    if "" in words:
-        raise InputError("some labels are empty; expected a label in each row")
+    for word in words:
+        _check_label(word, start)
     missing = [word for word in words if word.lower() in ("nan", "na", "n/a", "null", "none")]
     others = [word for word in words if word not in missing]
     if missing and all(map(is_number, others)):
@@ -240,6 +241,25 @@ def _labels(words: list[str]) -> NDArray[Any]:
         if all(-(2**63) <= number < 2**63 for number in numbers):
             return np.array(numbers, np.int64)
     return np.array(words)
+
+
+def _check_label(word: str, start: Start) -> None:
+    """Refuse what is no label, but what a file of another kind holds, or a quote too many."""
+    if not word:
+        raise InputError("some labels are empty; expected a label in each row")
+    if "\0" in word:  # NumPy leaves it out at the end of a string
+        raise InputError(f"has a label with a NUL in it ({shown(word)}); is it a text file?")
+    if any(
+        line.count(start.separator) >= len(start.first_row) - 1 for line in word.splitlines()[1:]
+    ):
+        raise InputError(
+            f"has a label that takes up other rows ({shown(word)}); is there a quote too many?"
+        )
+    if len(word) > _LONGEST_LABEL:
+        raise InputError(
+            f"has a label of {len(word)} characters; expected at most {_LONGEST_LABEL}: name the "
+            "column of labels with --label"
+        )
 
 
 def _pixels_or_floats(X: NDArray[np.float64]) -> NDArray[Any]:

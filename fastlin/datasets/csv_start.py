@@ -11,16 +11,19 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from fastlin.datasets.csv_layout import LABEL_NAMES, nameless
 from fastlin.datasets.csv_numbers import is_number, is_plain_integer, number
-from fastlin.datasets.text_file import open_text
+from fastlin.datasets.text_file import lines, open_text
 from fastlin.errors import InputError
 
 _SAMPLE = 64  # lines that decide about the separator and the header
 _SAMPLE_SIZE = 1 << 20  # characters after which long lines are no longer read for that
+MOST_COLUMNS = 1 << 16
+"""Columns of a text file; each of them takes some kilobytes, however few rows there are."""
+
 _LONG_COUNT = 5  # cells that count up and are not a coincidence: they name columns
+_SEPARATORS = (";", "\t", ",", "|", " ")
 _MISSING = {"", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "?", "-", "true", "false"}
 
 
@@ -51,17 +54,25 @@ class Start:
 def read_start(path: Path, separator: str | None) -> Start:
     """Read the first lines of a file; `separator` None: find it there."""
     with open_text(path) as file:
-        lines = list(_first_lines(file))
-        complete = next(file, None) is None
-    filled = [index for index, line in enumerate(lines) if line.strip()]
+        every_line = lines(file)
+        first_lines = list(_first_lines(every_line))
+        complete = next(every_line, None) is None
+    filled = [index for index, line in enumerate(first_lines) if line.strip()]
     head = 0
-    if filled and (named := _separator_line(lines[filled[0]])):
+    if filled and (named := _separator_line(first_lines[filled[0]])):
         separator = separator or named
         head = filled.pop(0) + 1
     if not filled:
-        raise InputError("the file is empty")
-    separator = separator or find_separator(lines[head:], complete)
-    reader = csv.reader(lines[head:], delimiter=separator)
+        blank = f"begins with {len(first_lines)} blank lines; remove them"
+        raise InputError("the file is empty" if complete else blank)
+    for one in _SEPARATORS if separator is None else separator:
+        if max(line.count(one) for line in first_lines) >= MOST_COLUMNS:
+            raise InputError(
+                f"has a line of more than {MOST_COLUMNS} columns; save such rows as .npz, or as "
+                ".svmlight if they are sparse"
+            )
+    separator = separator or find_separator(first_lines[head:], complete)
+    reader = csv.reader(first_lines[head:], delimiter=separator)
     n_before, first_row = head, []
     for first_row in reader:
         if any(cell.strip() for cell in first_row):
@@ -80,13 +91,13 @@ def read_start(path: Path, separator: str | None) -> Start:
         [row for row in others if len(row) == len(first_row)],
         n_before,
         n_lines,
-        n_bytes=len("".join(lines[:n_lines]).encode()),
+        n_bytes=len("".join(first_lines[:n_lines]).encode()),
     )
 
 
-def _first_lines(file: TextIO) -> Iterator[str]:
+def _first_lines(every_line: Iterator[str]) -> Iterator[str]:
     size = 0
-    for index, line in enumerate(itertools.islice(file, _SAMPLE)):
+    for index, line in enumerate(itertools.islice(every_line, _SAMPLE)):
         yield line
         size += len(line)
         if size > _SAMPLE_SIZE and index > 2:
@@ -116,7 +127,7 @@ def find_separator(lines: list[str], complete: bool) -> str:
     comma, 2,5 is a number. `complete`: the file has no more lines.
     """
     best, best_score = ",", (False, 0.0, 0)
-    for separator in (";", "\t", ",", "|", " "):
+    for separator in _SEPARATORS:
         try:
             rows = _whole(list(_filled(csv.reader(lines, delimiter=separator))), complete)
         except csv.Error:

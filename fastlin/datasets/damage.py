@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-import tokenize
 import zipfile
-
-from fastlin.datasets import text_file
+import zlib
 
 DAMAGE = (
-    *(ValueError, OverflowError, SyntaxError, MemoryError, RuntimeError),
-    *(csv.Error, tokenize.TokenError, zipfile.BadZipFile, *text_file.DAMAGE),
+    *(ValueError, OverflowError, MemoryError, RuntimeError, EOFError),
+    *(csv.Error, zipfile.BadZipFile, zlib.error),
 )
 """What the readers of the standard library and of NumPy raise on a damaged file."""
 
@@ -22,5 +20,9 @@ def explain_damage(error: Exception) -> str:
         return (
             "is damaged, or holds Python objects: those are not read, because reading them "
             "could run code; save arrays of numbers or strings instead"
+        )
+    if isinstance(error, MemoryError):
+        return (
+            f"needs more memory than there is ({error or 'allocation failed'}); take a part of it"
         )
     return f"is damaged, or not what its name says: {error}"

@@ -8,40 +8,52 @@ Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digit
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import struct
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlin.datasets.compressed import open_sized
+from fastlin.errors import listed, shown
+
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _CODES = {np.dtype(name): code for code, name in _TYPES.items()}
-_GZIP_MAGIC = b"\x1f\x8b"
 
 
 def decode(data: bytes) -> NDArray[Any]:
     """Read the array from the bytes of an uncompressed idx file.
 
-    Returns a read-only view of ``data`` if the type is one byte wide, else
-    a copy in native byte order. Raises ValueError, which says what is wrong with the bytes.
+    Returns an array in native byte order, which is read-only if the type is one byte wide. Raises
+    ValueError, which says what is wrong with the bytes.
     """
-    if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _TYPES or data[3] == 0:
-        raise ValueError(f"not an idx file (it begins with the bytes {data[:4].hex(' ')})")
-    n_dimensions = data[3]
-    start = 4 + 4 * n_dimensions
-    if len(data) < start:
+    return _read(io.BytesIO(data), len(data))
+
+
+def _read(file: BinaryIO, most: int) -> NDArray[Any]:
+    """Read the array in a file that has at most `most` bytes, and no byte after the array."""
+    start = file.read(4)
+    if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in _TYPES or start[3] == 0:
+        raise ValueError(f"not an idx file (it begins with the bytes {start.hex(' ')})")
+    sizes = file.read(4 * start[3])
+    if len(sizes) < 4 * start[3]:
         raise ValueError("idx header is cut off")
-    shape = struct.unpack_from(f">{n_dimensions}I", data, 4)
-    dtype = np.dtype(_TYPES[data[2]])
-    expected = start + dtype.itemsize * math.prod(shape)
-    if len(data) != expected:
-        raise ValueError(
-            f"idx header promises {expected} bytes (shape {shape}), the file has {len(data)}"
-        )
-    values = np.frombuffer(data, dtype, offset=start).reshape(shape)
+    shape = struct.unpack(f">{start[3]}I", sizes)
+    dtype = np.dtype(_TYPES[start[2]])
+    n_header, n_values = len(start) + len(sizes), dtype.itemsize * math.prod(shape)
+    promise = f"idx header promises {shown(n_header + n_values)} bytes (shape {listed(shape)})"
+    if n_header + n_values > most:
+        raise ValueError(f"{promise}, the file has at most {most}")
+    data = file.read(n_values)
+    if len(data) < n_values:
+        raise ValueError(f"{promise}, the file has {n_header + len(data)}")
+    if file.read(1):
+        raise ValueError(f"{promise}, the file has more")
+    values = np.frombuffer(data, dtype).reshape(shape)
     return values.astype(dtype.newbyteorder("="), copy=False)
 
 
@@ -55,14 +67,15 @@ def encode(values: NDArray[Any]) -> bytes:
 
 
 def read(path: Path) -> NDArray[Any]:
-    """Read an idx file, compressed by gzip or not, as its first bytes tell.
+    """Read an idx file, compressed or not, as its first bytes tell.
 
-    Raises ValueError for a damaged file, OSError for one that cannot be read.
+    No more memory is taken than the header promises, and none if the file cannot have as much.
+    Raises ValueError for a damaged file, InputError if it is no regular file, OSError if it cannot
+    be read.
     """
-    data = path.read_bytes()
-    if data[:2] == _GZIP_MAGIC:
-        data = gunzip(data)
-    return decode(data)
+    file, most = open_sized(path)
+    with file:
+        return _read(file, most)
 
 
 def gunzip(data: bytes) -> bytes:

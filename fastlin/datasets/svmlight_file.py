@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
+from array import array
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.datasets.text_file import open_bytes
+from fastlin.datasets.compressed import open_bytes
+from fastlin.datasets.text_file import lines
 from fastlin.errors import InputError
 
 SUFFIXES = (".svm", ".svmlight", ".libsvm")
 _ROW = re.compile(rb"\s*[^\s#:]+(\s+(qid|\d+):[^\s:]+)+\s*(#.*)?$")
-_INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+_INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
+_LONGEST_LABEL = 1000  # characters; Python reads whole numbers of up to 4300
 
 
 def looks_like_it(path: Path) -> bool:
     """Whether the first row of a file is a label and pairs INDEX:VALUE."""
     with open_bytes(path) as file:
-        for line in itertools.islice(file, 100):
+        for line in itertools.islice(lines(file), 100):
             if line.strip() and not line.lstrip().startswith(b"#"):
                 return _ROW.match(line) is not None
     return False
@@ -40,7 +45,7 @@ def read(
     -------
     rows : csr_array of float64, shape (n, d)
     labels : ndarray, shape (n,)
-        int64, or float64 if some are not whole.
+        int64, or float64 if some are not whole, or words if they are whole and beyond int64.
     first_index : int
         0 or 1.
 
@@ -75,19 +80,45 @@ def read(
 
 def _labels(path: Path) -> NDArray[Any]:
     """Read the first word of each row, a number; whole numbers are read exactly."""
-    words = []
+    codes = array("q")
+    place: dict[bytes, int] = {}
     with open_bytes(path) as file:
-        for line in file:
-            word = line.partition(b"#")[0].split(None, 1)[:1]
-            if word:
-                words.append(word[0].decode("ascii", "replace"))
-    if not words:
+        for line in lines(file):
+            content = line.partition(b"#")[0]
+            for word in content.split(None, 1)[:1]:
+                codes.append(place.setdefault(word, len(place)))
+            if b"_" in content:  # Python reads 1_0 as 10, and other readers as 1
+                wrong = next(word for word in content.split() if b"_" in word)
+                raise InputError(f"has {_shown(wrong)!r}, which is no number")
+    if not codes:
         raise InputError("the file is empty")
-    several = next((word for word in words if "," in word), None)
-    if several is not None:
-        raise InputError(
-            f"has rows with several labels ({several[:40]!r}); expected one in each row"
-        )
+    for word in place:
+        if b"," in word:
+            raise InputError(
+                f"has rows with several labels ({_shown(word)!r}); expected one in each row"
+            )
+        if len(word) > _LONGEST_LABEL:
+            raise InputError(f"has a label of {len(word)} characters ({_shown(word)}...)")
+    distinct = _values([word.decode("ascii", "replace") for word in place])
+    return np.take(distinct, np.frombuffer(codes, "q"))
+
+
+def _values(words: list[str]) -> NDArray[Any]:
+    """Return the numbers that different words spell; raise an error if rounding makes two one.
+
+    They are int64 if they are whole and int64 holds them, words if they are whole and larger, and
+    else float64.
+    """
     if all(map(_INTEGER.fullmatch, words)):
-        return np.array(list(map(int, words)), np.int64)
-    return np.array(list(map(float, words)))
+        numbers = [int(word) for word in words]
+        inside = all(-(2**63) <= number < 2**63 for number in numbers)
+        return np.array(numbers, np.int64) if inside else np.array([str(one) for one in numbers])
+    rounded = np.array([float(word) for word in words])
+    exact = [Decimal(word) for word in words if math.isfinite(float(word))]
+    if np.isfinite(rounded).all() and len(set(exact)) > len(set(rounded.tolist())):
+        raise InputError("has different labels that are the same in float64; use whole numbers")
+    return rounded
+
+
+def _shown(word: bytes) -> str:
+    return word[:40].decode("ascii", "backslashreplace")

@@ -1,39 +1,36 @@
-"""Files of text, compressed or not, as bytes and as lines."""
+"""Lines of text files, compressed or not."""
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
-import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO, cast
+from typing import IO, AnyStr, TextIO
+
+from fastlin.datasets import compressed
+from fastlin.errors import InputError
 
 ENCODING = "utf-8-sig"  # UTF-8, with or without the mark that spreadsheets put in front
-COMPRESSED = (".gz", ".bz2", ".xz")
-DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError)
-"""Errors besides OSError that readers of compressed files raise for a damaged file."""
-
-_OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-
-
-def open_bytes(path: Path) -> BinaryIO:
-    """Open a file for reading its uncompressed content; its first bytes tell the compression."""
-    with path.open("rb") as file:
-        start = file.read(5)
-    for magic, opener in _OPENERS.items():
-        if start.startswith(magic):
-            return cast("BinaryIO", opener(path, "rb"))
-    return path.open("rb")
+LONGEST_LINE = 1 << 24
+"""Characters or bytes of a line; a million columns have about as many."""
 
 
 def open_text(path: Path) -> TextIO:
     """Open a file for reading its lines, with their own line ends."""
-    return io.TextIOWrapper(open_bytes(path), encoding=ENCODING, newline="")
+    return io.TextIOWrapper(compressed.open_bytes(path), encoding=ENCODING, newline="")
+
+
+def lines(file: IO[AnyStr]) -> Iterator[AnyStr]:
+    """Return the lines of a file; raise InputError for one that is longer than any row."""
+    while line := file.readline(LONGEST_LINE + 1):
+        if len(line) > LONGEST_LINE:
+            raise InputError(
+                f"has a line of more than {LONGEST_LINE} characters; expected one row in each line"
+            )
+        yield line
 
 
 def bare_suffix(path: Path) -> str:
     """Return the suffix in lower case, without that of a compression."""
     suffix = path.suffix.lower()
-    return Path(path.stem).suffix.lower() if suffix in COMPRESSED else suffix
+    return Path(path.stem).suffix.lower() if suffix in compressed.SUFFIXES else suffix

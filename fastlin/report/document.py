@@ -67,7 +67,9 @@ def make_content(
 ) -> dict[str, Any]:
     """Return what ``report.typ`` reads as ``report.json``: strings, numbers, lists and tables."""
     problem = results.problem
-    name, source = KNOWN_DATA.get(problem.name, (problem.name, problem.source))
+    name, source = problem.name, problem.source
+    if not Path(source).exists():  # a file may be called mnist, too
+        name, source = KNOWN_DATA.get(name, (name, source))
     everything = problem.everything
     return {
         "title": f"Single-layer networks on {name}",

@@ -46,7 +46,7 @@ def weight_figure(results: Results) -> Drawing:
         bar.set_label("weight", fontsize=17)
         bar.ax.tick_params(labelsize=16)
     for axes, name in zip(grid[0], names, strict=True):
-        axes.set_title(name, fontsize=20)
+        axes.set_title(name, fontsize=20, parse_math=False)
     return Drawing(
         "4b_weights",
         figure,
@@ -66,7 +66,7 @@ def _weight_map(runs: Sequence[Run], names: Sequence[str]) -> Drawing:
         shown = axes.imshow(
             weights, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest"
         )
-        axes.set_yticks(range(len(names)), names)
+        axes.set_yticks(range(len(names)), names, parse_math=False)
         axes.set_ylabel("class")
         axes.set_title(f"λ = {run.penalty:g}", loc="left")
         axes.grid(False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.errors import InputError
+from fastlin.errors import InputError, printable
 from fastlin.report.wording import listing
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def make_problem(data: Dataset, settings: Settings) -> Problem:
             " needs; use a file with a validation part, or --data digits"
         )
     classes, y_train = np.unique(labels, return_inverse=True)
-    class_names = tuple(str(label) for label in classes.tolist())
+    class_names = tuple(_as_text(label) for label in classes.tolist())
     if len(class_names) < 3:
         raise InputError(
             f"the data set {data.name!r} has {len(class_names)} class(es) in its training rows;"
@@ -143,13 +143,19 @@ def make_problem(data: Dataset, settings: Settings) -> Problem:
     )
     everything = _with_steps_for_checks(everything, settings, data.name)
     return Problem(
-        name=data.name,
-        source=data.source,
+        name=_as_text(data.name),
+        source=_as_text(data.source, most=200),
         everything=everything,
         pair=_pair(everything, settings, data.name),
         input_range=(low, high),
         image_shape=data.image_shape,
     )
+
+
+def _as_text(value: object, most: int = 40) -> str:
+    """Return a label or a name as text that pages and figures can hold, of `most` characters."""
+    text = printable(str(value)).encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _encode(labels: NDArray[Any], classes: NDArray[Any], name: str) -> NDArray[np.int64]:
@@ -170,23 +176,23 @@ def _pair(everything: Split, settings: Settings, name: str) -> Split:
     The target is 1 for the class named first: a 2, or the first class.
     """
     names = everything.class_names
-    positive, negative = ("2", "3") if {"2", "3"} <= set(names) else names[:2]
-    train = np.isin(everything.y_train, [names.index(positive), names.index(negative)])
-    val = np.isin(everything.y_val, [names.index(positive), names.index(negative)])
+    pair = [names.index("2"), names.index("3")] if {"2", "3"} <= set(names) else [0, 1]
+    positive, negative = (names[label] for label in pair)
+    train, val = np.isin(everything.y_train, pair), np.isin(everything.y_val, pair)
     if not val.any():
         raise InputError(
             f"the data set {name!r} has no validation rows of the classes {positive} and"
             f" {negative}, which the report's logistic tasks need; use a larger validation part"
         )
-    pair = Split(
+    split = Split(
         everything.X_train[train],
-        (everything.y_train[train] == names.index(positive)).astype(np.int64),
+        (everything.y_train[train] == pair[0]).astype(np.int64),
         everything.X_val[val],
-        (everything.y_val[val] == names.index(positive)).astype(np.int64),
+        (everything.y_val[val] == pair[0]).astype(np.int64),
         (negative, positive),
         settings.batch_size,
     )
-    return _with_steps_for_checks(pair, settings, name)
+    return _with_steps_for_checks(split, settings, name)
 
 
 def _with_steps_for_checks(split: Split, settings: Settings, name: str) -> Split:

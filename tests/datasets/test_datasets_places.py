@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import socket
 import subprocess
 import sys
 import zipfile
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import assert_mistake, run
+from hostile import refusal
 
 from fastlin import datasets
 from fastlin.datasets import idx
@@ -47,6 +49,79 @@ def test_what_is_no_file_is_refused(no_file: str, arguments: list[str]) -> None:
     assert done.returncode == 2, done.stderr
     assert "not a regular file" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def socket_at(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+NO_FILES = {
+    "pipe": os.mkfifo,
+    "socket": socket_at,
+    "folder": Path.mkdir,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_labels_that_are_no_file(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("X.npy", np.eye(4))
+    NO_FILES[kind](Path("y.npy"))
+    assert f"not a regular file but a {kind}" in refusal(Path("X.npy"))
+    images = tmp_path / "train-images-idx3-ubyte"
+    images.write_bytes(idx.encode(np.zeros((4, 2, 2), np.uint8)))
+    NO_FILES[kind](tmp_path / "train-labels-idx1-ubyte")
+    assert "no labels beside it" in refusal(images)
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+@pytest.mark.parametrize("name", ["a.csv", "a.svm", "a.npz", "a.npy", "a-images", "a.csv.gz", "a"])
+def test_a_file_that_changes_its_kind(
+    name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something else takes its place after it was looked at."""
+    path = tmp_path / name
+    monkeypatch.chdir(tmp_path)  # a socket's path must be short
+    (tmp_path / "a_labels.npy").touch()
+    path.touch()
+    before = path.stat()
+    path.unlink()
+    NO_FILES[kind](Path(name))
+    monkeypatch.setattr(Path, "stat", lambda self, **_: before)
+    refusal(path)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.svm", "a.npz", "a.npy", "a-images"])
+def test_a_file_that_vanishes(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / name
+    path.touch()
+    before = path.stat()
+    path.unlink()
+    monkeypatch.setattr(Path, "stat", lambda self, **_: before)
+    assert "No such file" in refusal(path)
+
+
+def test_a_folder_of_links_to_themselves(tmp_path: Path) -> None:
+    for name in ("train-images-idx3-ubyte", "train-images"):
+        (tmp_path / name).symlink_to(name)
+    assert "without train-images-idx3-ubyte" in refusal(tmp_path)
+
+
+def test_the_home_of_nobody() -> None:
+    with pytest.raises(InputError, match="cannot read '~nobody-of-this-name"):
+        datasets.load("~nobody-of-this-name/a.csv")
+
+
+def test_a_name_that_controls_a_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "\x1b[31m\u202ered\x9b.csv"
+    path.write_text("1,2\n3\n")
+    with pytest.raises(InputError) as caught:
+        datasets.load(path)
+    assert r"\x1b[31m\u202ered\x9b.csv: line 2 has 1 columns" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "a\0b", "x/" * 3000, "file.csv/x.csv", "loop.csv"])

@@ -23,6 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+TESTED = ("report", "onnx", "docs", "fuzz", "test")
+"""Extras that the tests need."""
+
 NAMES = {"sklearnex": "scikit-learn-intelex"}
 """Distributions whose names differ from the modules that they install, by module."""
 
@@ -34,7 +37,7 @@ def names(lines: Iterable[str]) -> set[str]:
 def imported(paths: Iterable[Path]) -> Iterator[str]:
     """Give the distributions that these files import, also inside functions."""
     distributions = packages_distributions()
-    own = {path.stem for path in (ROOT / "tests").glob("*.py")}
+    own = {path.stem for path in (ROOT / "tests").rglob("*.py")}
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
             modules: list[str] = []
@@ -48,10 +51,6 @@ def imported(paths: Iterable[Path]) -> Iterator[str]:
                     yield canonicalize_name(name)
 
 
-USED = ("report", "onnx", "docs", "test")
-"""Extras that the tests may use."""
-
-
 @pytest.mark.parametrize(
     ("patterns", "lines"),
     [
@@ -62,7 +61,7 @@ USED = ("report", "onnx", "docs", "test")
         (["setup.py", "csrc/*.py"], PYPROJECT["build-system"]["requires"]),
         (
             ["tests/**/*.py", "docs/*.py", "docs/gallery/*.py", "conftest.py"],
-            [*PROJECT["dependencies"], *(one for name in USED for one in EXTRAS[name])],
+            [*PROJECT["dependencies"], *(one for name in TESTED for one in EXTRAS[name])],
         ),
     ],
     ids=["fastlin", "its build", "tests and pages"],
