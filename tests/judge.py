@@ -291,7 +291,8 @@ def rounding(objective: Objective, model: Any, shares: NDArray[Any], losses: NDA
 
     Each weight is off by half an epsilon of itself, each logit by a few epsilons of the sum of its
     terms, once where it is trained and once where it is recorded; a row's loss by twice that times
-    its residual, and by a half of its square; the sums of the losses by an epsilon of themselves.
+    its residual, and by a half of its square; the sums of the losses by an epsilon of themselves,
+    and by a random walk of half an epsilon of float64 for each row.
     """
     epsilon = EPSILON[model.coef_.dtype.name]
     size = np.abs(objective.rows) @ np.abs(model.coef_.astype(float).T)
@@ -302,7 +303,8 @@ def rounding(objective: Objective, model: Any, shares: NDArray[Any], losses: NDA
         )
     off = 2 * epsilon * size
     wrong = -np.expm1(-losses.astype(float))
-    return float(shares.astype(float) @ (2 * wrong * off + off**2)) + 4 * epsilon * float(
+    of_sum = 4 * epsilon + np.sqrt(len(losses)) * EPSILON["float64"]
+    return float(shares.astype(float) @ (2 * wrong * off + off**2)) + of_sum * float(
         shares @ losses
     )
 

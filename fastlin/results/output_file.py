@@ -44,8 +44,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     final = _file_behind(path)
     try:
-        temporary = _new_file_beside(final)
+        temporary = _free_name_beside(final)
         try:
+            _make(temporary, final)
             yield temporary
             _to_disk(temporary)
             move_over(temporary, final)
@@ -105,7 +106,11 @@ def check_writable(path: str | Path) -> None:
     final = _file_behind(path)
     try:
         # By trying: permission bits say little for root or on a full disk.
-        _new_file_beside(final).unlink()
+        temporary = _free_name_beside(final)
+        try:
+            _make(temporary, final)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(_refusal(path, error.strerror or str(error))) from error
     if final.exists() and not os.access(final, os.W_OK):
@@ -143,17 +148,20 @@ def _stands_for_a_stream(path: Path) -> bool:
     return str(path.parent) in folders and path.is_symlink()
 
 
-def _new_file_beside(final: Path) -> Path:
-    """Make an empty file in the folder of `final`, under a unique name that cannot be guessed.
+def _free_name_beside(final: Path) -> Path:
+    """Return a unique name in the folder of `final`, which cannot be guessed."""
+    suffix = final.suffix if len(os.fsencode(final.suffix)) <= LONGEST_SUFFIX else ""
+    return final.with_name(f".fastlin-{secrets.token_hex(8)}{suffix}")
+
+
+def _make(temporary: Path, final: Path) -> None:
+    """Make an empty file, whose name the caller knows already, and so can remove at any signal.
 
     If `final` is new, the file has the mode of any new file, which ``tempfile`` would not give it.
     Otherwise only the user can read it until it takes over the mode of `final`.
     """
-    suffix = final.suffix if len(os.fsencode(final.suffix)) <= LONGEST_SUFFIX else ""
-    temporary = final.with_name(f".fastlin-{secrets.token_hex(8)}{suffix}")
     mode = 0o600 if final.exists() else 0o666
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
-    return temporary
 
 
 def _refusal(path: str | Path, reason: str) -> str:

@@ -72,6 +72,16 @@ class Certificate:
         cheap = objective.n_rows * d * d <= CHEAP or d <= PRODUCTS_OF_A_PASS * objective.n_passes
         return d <= MOST_UNKNOWNS and cheap
 
+    @property
+    def has_one_class(self) -> bool:
+        """Whether all rows of positive weight are of one class, and a free intercept has no limit.
+
+        Then the infimum of the objective is 0, from which every point is as far as its objective.
+        """
+        objective = self.objective
+        free = objective.trains_intercept and objective.decay[-1] == 0
+        return bool(free and np.count_nonzero(self._share) == 1)
+
     @one_blas_thread()
     @np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")
     def at(self, point: NDArray[np.float64], enough: float = np.inf) -> Certified:

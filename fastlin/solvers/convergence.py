@@ -156,8 +156,11 @@ class Convergence:
         iterations: the decrement is too small if L-BFGS's Hessian is wrong, the decrease if later
         steps are better. If the objective is no longer ``falling``, it is the decrement alone.
         Short early steps in poor directions make the decrement too small, so in the first
-        iterations the decrement of the sampled curvature counts too. It is at least epsilon.
+        iterations the decrement of the sampled curvature counts too. It is at least epsilon. If all
+        rows are of one class, it is 1, since the curvature vanishes with the objective.
         """
+        if self._certificate.has_one_class:
+            return 1.0
         size = max(value.objective, self.epsilon)
         decrement = -float(np.vdot(value.gradient, direction)) / 2
         latest = self.objectives[-LATEST:] if falling else []

@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -263,3 +263,19 @@ def test_each_writer_replaces_at_once_and_hides_its_temporary_name(
         WRITERS[what](tmp_path)
     assert written.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["m.npz", written.name])
+
+
+@pytest.mark.parametrize("work", [check_writable, lambda path: replacing(path).__enter__()])
+def test_a_signal_right_after_the_temporary_file_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: Callable[[Path], object]
+) -> None:
+    def interrupted(descriptor: int) -> None:
+        real(descriptor)
+        raise KeyboardInterrupt
+
+    real = os.close
+    monkeypatch.setattr(os, "close", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        work(tmp_path / "file")
+    monkeypatch.undo()
+    assert not list(tmp_path.iterdir())

@@ -355,3 +355,16 @@ def test_the_fall_is_the_maximum_of_its_formula() -> None:
         assert _fall(decrement, reach) == pytest.approx(most, rel=1e-3)
         assert _fall(decrement, reach) >= most * (1 - 1e-9)
     assert _fall(1.0, 1.0) == np.inf
+
+
+@pytest.mark.parametrize("backend", ["numba", "c", "numpy"])
+def test_one_class_with_all_the_weight_is_trained_to_the_end(backend: str) -> None:
+    """The optimum is 0, so no point is within ``tol`` of it, however flat the objective there."""
+    generator = np.random.default_rng(0)
+    y = np.arange(187) % 13
+    X = (generator.integers(0, 40, (187, 50)) + 10 * (y[:, np.newaxis] == 5)).astype(np.uint8)
+    model = LogisticRegression(
+        solver="lbfgs", backend=backend, l2=6e-4, input_scale="standard", tol=1e-4
+    ).fit(X, y, sample_weight=(y == 5).astype(float))
+    assert model.history_.stop_reason == "precision"
+    assert model.history_.objective[-1] < 1e-6
