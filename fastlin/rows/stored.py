@@ -7,6 +7,7 @@ import functools
 import itertools
 import mmap
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -24,6 +25,9 @@ ROWS_OF_A_LOT, LOTS = 4096, 100
 """Rows that :meth:`PartedRows.divided` keeps together, if there are enough for so many lots."""
 
 PAGE = mmap.PAGESIZE
+
+SLOW = 30_000
+"""Nanoseconds after which a value must have come from a disk."""
 
 
 class PartedRows(Rows):
@@ -131,7 +135,9 @@ class PartedRows(Rows):
         """Ask the system to read some rows into memory while others are computed with."""
         for array, start, end in self._places():
             if start < stop and first < end:
-                _advise(array[max(first - start, 0) : stop - start])
+                rows = array[max(first - start, 0) : stop - start]
+                if not _is_in_memory(rows):
+                    _advise(rows)
 
     def for_weights(self, dtype: np.dtype[Any]) -> PartedRows:
         """Return rows whose parts kernels can read; each part is converted when it is asked for."""
@@ -399,6 +405,16 @@ def _readable(array: Any, name: str) -> NDArray[Any]:
 
 
 # ------------------------------------------------------------------ advice to the system
+
+
+def _is_in_memory(rows: NDArray[Any]) -> bool:
+    """Whether the last value is there at once, and so probably all of them.
+
+    If they are, asking the system to read them would cost more than reading them.
+    """
+    started = time.perf_counter_ns()
+    _ = rows[-1, -1]
+    return time.perf_counter_ns() - started < SLOW
 
 
 @functools.cache
