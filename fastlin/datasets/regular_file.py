@@ -20,7 +20,8 @@ def open_regular(path: Path) -> BinaryIO:
     file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115  (Path's has no opener)
     try:
         check_regular(path, os.fstat(file.fileno()).st_mode)
-    except InputError:
+        os.pread(file.fileno(), 1, 0)  # raises OSError if it waits for more, as /proc/kmsg does
+    except (InputError, OSError):
         file.close()
         raise
     return file

@@ -25,12 +25,16 @@ X = np.arange(60, dtype=np.uint8).reshape(10, 6)
 Y = np.arange(10) % 3
 
 
+class Hanging(BaseException):
+    """No Exception, which a reader could take for one of a file."""
+
+
 @contextmanager
 def bounded() -> Iterator[None]:
-    """Raise MemoryError or TimeoutError if the block takes too much."""
+    """Raise MemoryError or Hanging if the block takes too much."""
 
     def stop(*_: Any) -> None:
-        raise TimeoutError(f"not done after {SECONDS} s")
+        raise Hanging(f"not done after {SECONDS} s")
 
     before = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text().split()[0])

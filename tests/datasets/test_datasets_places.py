@@ -105,6 +105,11 @@ def test_a_file_that_vanishes(name: str, tmp_path: Path, monkeypatch: pytest.Mon
     assert "No such file" in refusal(path)
 
 
+@pytest.mark.skipif(not Path("/proc/kmsg").exists(), reason="this system has no such file")
+def test_a_file_that_waits_for_more() -> None:
+    refusal(Path("/proc/kmsg"))
+
+
 def test_a_folder_of_links_to_themselves(tmp_path: Path) -> None:
     for name in ("train-images-idx3-ubyte", "train-images"):
         (tmp_path / name).symlink_to(name)
