@@ -89,6 +89,10 @@ def _is_seen(value: Any) -> bool:
     )
 
 
+def _is_options(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("weights", ""), str)
+
+
 def _is_rate(value: Any) -> bool:
     return _is_number(value) and (bool(0 < value < np.inf) or bool(np.isnan(value)))
 
@@ -102,7 +106,7 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "position": (_is_counts, "two counts"),
     "seen": (_is_seen, "counts by name"),
     "intercept_gain": (_is_size, "a number, 0 or more"),
-    "trained_with": (lambda value: isinstance(value, dict), "dict"),
+    "trained_with": (_is_options, "options by name, and the weights' type"),
 }
 """What each field of the metadata must be; the first four must be there."""
 

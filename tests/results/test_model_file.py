@@ -388,6 +388,7 @@ def test_a_generator_as_random_state_is_not_kept(tmp_path: Path, trained: Any) -
         ("metadata", {"before_centring": [1.0]}, "before_centring is"),
         ("metadata", {"before_centring": "1"}, "before_centring is '1'"),
         ("metadata", {"trained_with": {"momentum": -1}}, "'momentum' .* must be a float"),
+        ("metadata", {"trained_with": {"weights": [1]}}, "trained_with is .*the weights' type"),
         ("metadata", {"history": {"step": [0], "train_loss": [1.0]}}, "objective"),
         ("arrays", {"input_factor": np.zeros(4)}, "input_factor is not 4 finite numbers above 0"),
         ("arrays", {"input_factor": -np.ones(4)}, "input_factor is not 4 finite numbers above 0"),
