@@ -127,25 +127,23 @@ def _cost_of_text(text: bytearray) -> int:
 def _array(content: bytearray) -> NDArray[Any]:
     """Return the array in the bytes of a ``.npy`` file."""
     start = HEADER.match(content[:MOST_OF_HEADER])
-    if start is None:
+    data = 10 if content[6:7] == b"\x01" else 12
+    data += int.from_bytes(content[8:data], "little")
+    if start is None or start.end() != data:
         raise ValueError("the header of an array is wrong, or it holds objects")
     dtype = np.dtype(start[1].decode())
     shape = tuple(int(length) for length in (start[3] or b"").replace(b",", b" ").split())
     n_elements = 1
     for length in shape:
         n_elements *= length
-    if n_elements * dtype.itemsize != len(content) - start.end():
+    if n_elements * dtype.itemsize != len(content) - data:
         raise ValueError(f"an array of shape {shown(shape)} has {len(content)} bytes")
     in_columns = start[2] == b"True"
-    array: NDArray[Any] = np.ndarray(
-        shape, dtype, content, start.end(), order="F" if in_columns else "C"
-    )
+    array: NDArray[Any] = np.ndarray(shape, dtype, content, data, order="F" if in_columns else "C")
     if dtype.kind == "b" and array.view(np.uint8).max(initial=0) > 1:
         raise ValueError("a boolean is neither 0 nor 1")
     if dtype.kind == "U" and dtype.itemsize:
-        codes = np.ndarray(
-            (len(content) - start.end()) // 4, f"{start[1].decode()[0]}u4", content, start.end()
-        )
+        codes = np.ndarray((len(content) - data) // 4, f"{start[1].decode()[0]}u4", content, data)
         if codes.max(initial=0) > 0x10FFFF:
             raise ValueError("a string has a code point that Unicode does not have")
     return array.astype(dtype.newbyteorder("="), copy=False)

@@ -162,6 +162,7 @@ def npy_header(shape: str, descr: str = "'<f8'", order: str = "False") -> bytes:
         ),
         *(npy_header("(3,)", descr) + bytes(24) for descr in ("'<f9'", "'<U0'", "[('a', '<f8')]")),
         npy_header("(3,)", f"'<U{10**9}'") + bytes(24),
+        npy(np.ones((1, 3))).replace(b"   \n", b"\n"),  # its length is given as before
         npy_header("(3,)", "'<f8'", "__import__('os').abort()") + bytes(24),
         *(b"", b"\x93NUMPY", b"\x93NUMPY\x01\x00\xff\xff", b"\x93NUMPY\x03\x00\xff\xff\xff\xff{"),
     ],
