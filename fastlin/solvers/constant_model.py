@@ -25,6 +25,9 @@ ABSENT = (1e-16, 1e-8, 1e-4, 1e-2)
 """Frequencies tried for a class without weight, whose best logit is minus infinity or, with a
 penalty, finite."""
 
+NEWTON_STEPS, SHORTEST = 50, 1e-6
+"""Steps towards the best penalised intercept, and their shortest fraction."""
+
 TRIALS = 20
 """Bisections of the line; they narrow the minimum down to a millionth of it."""
 
@@ -34,8 +37,8 @@ def constant_model(
 ) -> tuple[NDArray[np.float64], float]:
     """Return the intercept ``(k,)`` of a model without features, and its objective.
 
-    Each class gets its fraction of the sample weights, or all get the same if a penalty on the
-    intercept makes that better. A class without any weight gets one of :data:`ABSENT`.
+    Each class gets its fraction of the sample weights; a class without any weight gets one of
+    :data:`ABSENT`. With a penalty on the intercept it is the best one under that penalty.
     """
     counts = np.bincount(samples.labels, samples.sample_weight, max(2, n_models))
     shares = counts / counts.sum()
@@ -47,13 +50,41 @@ def constant_model(
         value = loss + intercept_decay / 2 * float(np.sum(intercept**2))
         if value < least:
             best, least = intercept, value
+    return _penalised(shares, best, intercept_decay) if intercept_decay > 0 else (best, least)
+
+
+def _penalised(
+    shares: NDArray[np.float64], start: NDArray[np.float64], decay: float
+) -> tuple[NDArray[np.float64], float]:
+    """Return the best intercept ``(k,)`` under a penalty, and its objective, by Newton's method."""
+    of_two = len(start) == 1
+
+    def at(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        logits = np.append(0.0, point) if of_two else point
+        likely = np.exp(logits - logits.max())
+        loss = float(np.log(likely.sum()) + logits.max() - shares @ logits)
+        return loss + decay / 2 * float(point @ point), likely / likely.sum()
+
+    best, (least, likely) = start, at(start)
+    for _ in range(NEWTON_STEPS):
+        kept = slice(1, None) if of_two else slice(None)
+        p = likely[kept]
+        gradient = p - shares[kept] + decay * best
+        step = np.linalg.solve(np.diag(p + decay) - np.outer(p, p), gradient)
+        length = 1.0
+        while (found := at(best - length * step))[0] > least and length > SHORTEST:
+            length /= 2
+        if not found[0] < least:
+            break
+        best, (least, likely) = best - length * step, found
     return best, least
 
 
 def draw_to_constant(problem: Problem, parameters: Parameters, latest_loss: float) -> None:
     """Move parameters that are worse than the constant model to the best point on the line to it.
 
-    The objective over all training rows decides; with a penalty the loss does not get worse either.
+    The objective over all training rows decides; unless the intercept is penalised, the loss does
+    not get worse either.
     ``latest_loss`` is that of the latest steps: if it is far below the constant model's, the pass
     over many rows is skipped.
     """

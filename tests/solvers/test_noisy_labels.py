@@ -171,12 +171,31 @@ def test_one_class_with_all_the_weight(decay: float) -> None:
     before = parameters.intercept.copy()
     problem = problem_of(samples, l2=decay / 2, regularize_intercept=True)
     draw_to_constant(problem, parameters, 1.0)
-    loss_of = [
-        get_backend("numpy").score(problem.samples, np.zeros((1, 3)), b, 1)[0]
+    objective_of = [
+        get_backend("numpy").score(problem.samples, np.zeros((1, 3)), b, 1)[0] / 100
+        + decay / 2 * float(b @ b)
         for b in (before, parameters.intercept)
     ]
-    assert loss_of[1] < loss_of[0] + 1e-4
+    assert objective_of[1] < objective_of[0] + 1e-6
     assert np.isfinite(parameters.weights).all()
+
+
+@pytest.mark.parametrize("k", [2, 3, 7])
+@pytest.mark.parametrize("decay", [1e-8, 1e-4, 0.3])
+def test_the_best_constant_under_a_penalty(k: int, decay: float) -> None:
+    generator = np.random.default_rng(k)
+    labels = generator.integers(0, k, 60).astype(np.int32)
+    for weight in (None, (labels == 1) * 1.0, generator.exponential(size=60)):
+        samples = Samples(np.zeros((60, 1)), labels, weight)
+        n_models = 1 if k == 2 else k
+        intercept, value = constant_model(samples, n_models, decay)
+        shares = np.bincount(labels, weight, k) / (60 if weight is None else weight.sum())
+        logits = np.append(0.0, intercept) if k == 2 else intercept
+        p = np.exp(logits - logits.max())
+        gradient = (p / p.sum() - shares)[k - n_models :] + decay * intercept
+        assert np.abs(gradient).max() < 1e-7
+        loss = np.log(p.sum()) + logits.max() - shares @ logits
+        assert value == pytest.approx(loss + decay / 2 * intercept @ intercept, rel=1e-9)
 
 
 def problem_of(samples: Samples, k: int = 1, **changes: Any) -> Problem:
@@ -199,7 +218,7 @@ def test_worse_parameters_become_the_best_on_the_way(k: int, changes: dict[str, 
     )
 
     def objective(part: float) -> float:
-        constant = (constant_model(problem.samples, k)[0]) * trained
+        constant = constant_model(problem.samples, k, problem.intercept_decay)[0] * trained
         w, b = part * weights, constant + part * (intercept - constant)
         mean = get_backend("numpy").score(problem.samples, w, b, 1)[0] / 200
         penalty = 0.01 * (w**2 / gain).sum()
