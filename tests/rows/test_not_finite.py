@@ -94,8 +94,16 @@ def test_rows_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         trained = model(backend="numpy", **options).fit(rows, labels)
         trained.predict(rows)
         assert looked == [], options
-    model(backend="numpy", drop_last=True).fit(rows, labels)
-    assert len(looked) == 1
+    # Of the rows that drop_last leaves out only those are looked at.
+    model(backend="numpy", drop_last=True, batch_size=N - 3, max_epochs=1).fit(rows, labels)
+    assert looked == []
+    rows[7, 1] = np.nan
+    for seed in range(20):
+        fit = model(
+            backend="numpy", drop_last=True, batch_size=N - 3, max_epochs=1, random_state=seed
+        ).fit
+        with pytest.raises(InputError, match="NaN"):
+            fit(rows, labels)
 
 
 def test_rows_that_need_no_check_are_predicted_as_others_are() -> None:
