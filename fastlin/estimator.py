@@ -800,7 +800,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         write_onnx(path, coef, intercept, arrays["classes_"], shift, input_type)
 
     def to_sklearn(self) -> Any:
-        """Return the model as a fitted :class:`sklearn.linear_model.LogisticRegression`.
+        """Return the model as a fitted ``sklearn.linear_model.LogisticRegression``.
 
         It predicts the same. If it is fitted again, it does so with its own default parameters.
 
