@@ -24,7 +24,8 @@ _data = click.option(
     show_default=True,
     metavar="NAME|PATH",
     help="digits, mnist, fashion-mnist, or a local .npz, .npy, idx, CSV or svmlight file; or, if "
-    "the rows need not fit in memory, a Parquet file, a folder or a pattern such as 'rows/part-?.npy'.",
+    "the rows need not fit in memory, a Parquet file, a folder, or a pattern such as "
+    "'rows/part-?.npy'.",
 )
 _labels = click.option(
     "--labels",
