@@ -522,9 +522,12 @@ def test_memory_stays_below_a_quarter_of_the_rows(tmp_path: Path, solver: str, d
     del rows
     np.save(tmp_path / "labels.npy", labels)
     group = Path(f"/sys/fs/cgroup/memory/fastlin-test-{os.getpid()}")
-    group.mkdir()
     try:
+        group.mkdir()
         (group / "memory.limit_in_bytes").write_text(str(size // 4))
+    except OSError as error:
+        pytest.skip(f"control groups cannot be made here: {error}")
+    try:
         enter = f"import os; open('{group}/tasks', 'w').write(str(os.getpid()))\n"
         done = subprocess.run(
             [sys.executable, "-c", enter + LIMITED, solver],
