@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,9 +28,6 @@ from fastlin.kernels.blocking import PANEL
 from fastlin.kernels.reference import predicted
 from fastlin.parameter_checks import check_parameters, input_errors, numpys_defaults
 from fastlin.replacement import learner_of
-from fastlin.results.checkpoint import Checkpoint
-from fastlin.results.history import History
-from fastlin.results.model_file import SavedModel
 from fastlin.rows.labels import locate, read_labels
 from fastlin.rows.scaling import InputScale
 from fastlin.rows.stored import StoredRows, views
@@ -42,13 +39,17 @@ from fastlin.rows.validation import (
     require_same_model,
     require_two_classes,
 )
-from fastlin.run_identity import identity_of
 from fastlin.solvers.continuing import known_classes
 from fastlin.solvers.diagnosis import look_at_features
 from fastlin.solvers.prediction import logits
 from fastlin.solvers.schedules import SCHEDULES
 from fastlin.solvers.state import State
 from fastlin.training_set import Options, TrainingSet, check_options, read, split
+
+if TYPE_CHECKING:  # what a file needs is imported when there is one
+    from fastlin.results.checkpoint import Checkpoint
+    from fastlin.results.history import History
+    from fastlin.results.model_file import SavedModel
 
 ROWS_PREDICTED = 2**16
 """Stored rows whose logits are in memory at a time."""
@@ -353,7 +354,11 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             The loss became nan or infinite.
         """
         with learner_of(self) as learner:
-            kept = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)
+            kept = None
+            if checkpoint is not None:
+                from fastlin.results.checkpoint import Checkpoint
+
+                kept = Checkpoint(checkpoint, checkpoint_every)
             learner._fit(self, X, y, sample_weight, X_val, y_val, kept)
         return self
 
@@ -397,6 +402,8 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
                     generator = options.generator(epochs)  # draws new orders
                 before = self._state.begun_anew(epochs)
             if checkpoint is not None:
+                from fastlin.run_identity import identity_of
+
                 checkpoint.begin(identity_of(options, backend, data, before), seed)
                 checkpoint.as_model = partial(self._so_far, data.classes, backend.name)
             names = ("n_features_in_", "feature_names_in_")
@@ -706,6 +713,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     def _to_saved(self) -> SavedModel:
         """Return what a model file holds."""
         from fastlin import __version__
+        from fastlin.results.model_file import SavedModel
 
         params = self.get_params() | {"callbacks": None}
         if not isinstance(params["random_state"], Integral):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from fastlin.callbacks import FitTasks
 from fastlin.kernels import Backend, Parameters, Samples
 from fastlin.kernels.reference import predicted
 from fastlin.parameter_checks import require_penalty
-from fastlin.results.checkpoint import Checkpoint
 from fastlin.results.history import History
 from fastlin.rows.interface import Rows
 from fastlin.rows.row_weights import counted_rows
@@ -41,6 +40,9 @@ from fastlin.solvers.state import State, new_parameters
 from fastlin.solvers.stream import BATCHES_OF_A_WHOLE
 from fastlin.solvers.windows import Plan
 from fastlin.training_set import Options, TrainingSet
+
+if TYPE_CHECKING:
+    from fastlin.results.checkpoint import Checkpoint
 
 LEAST_ROWS_LOOKED_AT, MOST_ROWS_LOOKED_AT = 256, 65536
 """Rows of the first and of the largest block in which a wrong row is looked for."""
@@ -273,7 +275,7 @@ def _descend(
     if descent.batches.plan is not None and options.shuffle:
         look_at_order(descent.batches.plan, problem.samples.labels, problem.n_models)
     unseen = None
-    if options.drop_last and descent.batches.plan is None:
+    if options.drop_last and descent.batches.plan is None and not is_part:
         every_row = replace(descent.batches, drop_last=False).order(copy.deepcopy(generator))
         unseen = every_row[descent.batches.steps_per_epoch * options.batch_size :]
     if is_part:

@@ -169,7 +169,7 @@ def read_open_file(
     try:
         file.seek(0)
         whole = file.read(os.fstat(file.fileno()).st_size)
-        members = safetensors.deserialize(whole)  # type: ignore[no-untyped-call]
+        members = safetensors.deserialize(whole)  # type: ignore[no-untyped-call]  # safetensors is
         metadata = json.loads(whole[8 : 8 + header_size]).get("__metadata__") or {}
         del whole
     except (safetensors.SafetensorError, OSError, *WRONG_VALUES) as error:

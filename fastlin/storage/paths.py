@@ -42,7 +42,7 @@ def found(source: Any, suffixes: Sequence[str], what: str = "rows") -> list[Path
     if isinstance(source, str | os.PathLike):
         path = Path(source).expanduser()
         if is_pattern(str(path)):
-            names = [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207
+            names = [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207  (absolute too)
             files = [name for name in names if name.suffix.lower() in suffixes]
             if not files:
                 raise InputError(f"no {expected} file matches {shown(str(source))}")

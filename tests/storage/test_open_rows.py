@@ -96,6 +96,25 @@ def test_rows_of_one_window_are_shuffled_as_well_as_in_memory(backend: str, dtyp
         assert len(model.history_.train_loss) == len(in_memory.history_.train_loss)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32", "float64"])
+@pytest.mark.parametrize("backend", ["numba", "c", "numpy"])
+def test_descent_in_the_order_of_the_files_has_the_bits_of_rows_in_memory(
+    backend: str, dtype: str
+) -> None:
+    """Labels and weights of a batch are those of its rows, wherever the files end."""
+    X, y = digits(dtype)
+    weight = np.random.default_rng(0).exponential(size=len(y))
+    options: dict[str, Any] = {"shuffle": False, "max_epochs": 3, "tol": None, "momentum": 0.5}
+    options |= {"backend": backend, "learning_rate": 0.003, "average": True, "batch_size": 50}
+    for some in (None, weight):
+        in_memory = LogisticRegression(**options).fit(X, y, sample_weight=some)
+        for cuts in CUTS.values():
+            rows = open_rows(np.split(X, cuts))
+            model = LogisticRegression(**options).fit(rows, y, sample_weight=some)
+            assert model.coef_.tobytes() == in_memory.coef_.tobytes(), cuts
+            np.testing.assert_array_equal(model.history_.train_loss, in_memory.history_.train_loss)
+
+
 def test_the_same_seed_gives_the_same_bits() -> None:
     X, y = digits()
     rows = open_rows([X[:1000], X[1000:]])
