@@ -320,14 +320,14 @@ def test_a_checkpoint_of_other_code_is_refused(
     data, options = digits(), {"max_epochs": 10, "backend": "numpy"}
     interrupted(options, tmp_path / "run", 5, data)
     import fastlin
-    from fastlin import estimator
+    from fastlin import run_identity
 
     if what == "fastlin's version":
         monkeypatch.setattr(fastlin, "__version__", "99.0")
     else:
-        real = estimator.identity_of
+        real = run_identity.identity_of
         monkeypatch.setattr(
-            estimator, "identity_of", lambda *args: real(*args) | {what: "something else"}
+            run_identity, "identity_of", lambda *args: real(*args) | {what: "something else"}
         )
     with pytest.raises(InputError, match=f"of another run: {what} was .* and is "):
         LogisticRegression(**options, random_state=0).fit(*data, checkpoint=tmp_path / "run")
