@@ -57,9 +57,11 @@ def test_the_columns_of_a_table_share_a_type(given: str) -> None:
     frame = pandas.DataFrame(columns)
     if given == "bool":
         frame["c"] = frame["c"].astype("uint8")
-    for table in (frame, polars.DataFrame(columns)):
+    # Polars 1.0 widens float16, a type that it did not yet have.
+    widened = "float32" if given == "float16" and not hasattr(polars, "Float16") else kept
+    for table, expected in ((frame, kept), (polars.DataFrame(columns), widened)):
         rows, _ = check_rows_and_labels(model(), table, Y, reset=True)
-        assert rows.dtype == kept
+        assert rows.dtype == expected
         np.testing.assert_array_equal(rows, rows_of(given))
     mixed = pandas.DataFrame({**columns, "d": X[:, 0].astype("float16")})
     held = check_rows_and_labels(model(), mixed, Y, reset=True)[0].dtype
