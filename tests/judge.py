@@ -46,7 +46,7 @@ from tolerances import EPSILON, of_sum
 FACTOR = 10
 """Times ``tol`` that an objective may be above the optimum if L-BFGS says ``"tol"``."""
 
-CERTIFIED, ESTIMATED = 256, 1000
+CERTIFIED, ESTIMATED = 512, 1000
 """Up to so many weights, and beyond them the factor: there ``"tol"`` may rest on an estimate."""
 
 ROUNDING = 32
@@ -134,11 +134,15 @@ class Judge:
     # ------------------------------------------------------------------ predictions
 
     def _look_at_predictions(self, model: Any) -> None:
+        shift: Any = 0
+        if model.intercept_.dtype != model.coef_.dtype:
+            # Rows are shifted before they are multiplied, because the intercept would lose digits.
+            shift = np.abs(np.asarray(objective_of(self.problem, self.data).shift, float))
         for rows in (self.data.rows, self.data.val_rows):
             values = dense(rows)
             coef, intercept = model.coef_.astype(Long), model.intercept_.astype(Long)
             right = values.astype(Long) @ coef.T + intercept
-            size = np.abs(values) @ np.abs(coef.T) + np.abs(intercept)
+            size = (np.abs(values) + shift) @ np.abs(coef.T) + np.abs(intercept)
             allowed = 2 * of_sum(model.coef_.dtype.name, values.shape[1] + 1, size)
             decisions = model.decision_function(rows)
             got = decisions[:, np.newaxis] if decisions.ndim == 1 else decisions

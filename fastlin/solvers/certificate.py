@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from fastlin.blas import one_blas_thread
 from fastlin.solvers.exact import cross_entropy, entropy, logits, scaled_blocks
-from fastlin.solvers.newton_bound import newton_bound
+from fastlin.solvers.newton_bound import most_columns, newton_bound
 from fastlin.solvers.objective import Objective, dual_bound
 
-MOST_UNKNOWNS = 256
+MOST_UNKNOWNS = 512
 """Most weights and intercepts, over all classes, for which the Hessian is worth its cost."""
 
 CHEAP = 1e8
@@ -35,6 +35,9 @@ PRODUCTS_OF_A_PASS = 8
 
 MANY = 2e6
 """A pass of more products than this is left to the backend's kernel."""
+
+ROWS_OF_TERMS = 1024
+"""Rows that tell how much larger the sums' terms are than the sums."""
 
 ROUNDING = float(np.finfo(np.float64).eps)
 
@@ -68,7 +71,8 @@ class Certificate:
     @property
     def takes_hessian(self) -> bool:
         """Whether the Hessian costs less than the passes so far, or little."""
-        objective, d = self.objective, self._unknowns
+        objective = self.objective
+        d = objective.n_models * most_columns(objective)
         cheap = objective.n_rows * d * d <= CHEAP or d <= PRODUCTS_OF_A_PASS * objective.n_passes
         return d <= MOST_UNKNOWNS and cheap
 
@@ -105,7 +109,7 @@ class Certificate:
                 return Certified(value, value)
             point, classes = point[present], np.cumsum(present) - 1
             sums = self._sums(point, classes)
-        gap = value - self._dual_bound(point, sums)
+        gap = value - self._dual_bound(point, sums, classes)
         if gap > enough * value and self.takes_hessian:
             gradient = sums.gradient + objective.decay * point
             if not objective.trains_intercept:
@@ -128,7 +132,9 @@ class Certificate:
         samples, k = self.objective.samples, max(self.objective.n_models, 2)
         return np.bincount(samples.labels, samples.sample_weight, minlength=k).astype(np.float64)
 
-    def _dual_bound(self, point: NDArray[np.float64], sums: _Sums) -> float:
+    def _dual_bound(
+        self, point: NDArray[np.float64], sums: _Sums, classes: NDArray[np.int64] | None
+    ) -> float:
         """Return the bound of weak duality, less what rounding may have added to it."""
         objective = self.objective
         moments = None
@@ -140,9 +146,30 @@ class Certificate:
             sums.entropy, sums.gradient, point, objective.decay, objective.trains_intercept, moments
         )
         # The sums are rounded, and so is the intercept's optimality, which the bound assumes exact.
-        size = sums.loss + self._penalty(point) + float(np.abs(sums.gradient * point).sum())
+        size = sums.loss + self._penalty(point) + self._size_of_terms(point, classes)
         size += float(np.abs(point[:, -1]).max(initial=0.0)) + (1 if self._has_many else 0)
         return bound - 8 * ROUNDING * size
+
+    def _size_of_terms(
+        self, point: NDArray[np.float64], classes: NDArray[np.int64] | None
+    ) -> float:
+        """Return how much larger the rounding of the sums is than an epsilon.
+
+        It is the mean over rows of the products of weights and features that make up the logits, in
+        absolute values, times what the loss and the entropy change with a logit. Some of the rows
+        tell it.
+        """
+        n = self.objective.n_rows
+        some = np.zeros(n, np.bool_)
+        some[:: -(-n // ROWS_OF_TERMS)] = True
+        size = share = 0.0
+        for x, labels, weight, _ in scaled_blocks(self.objective, some):
+            z = logits(x, point)
+            _, residual, p = cross_entropy(z, labels if classes is None else classes[labels])
+            terms = abs(x.matrix) @ np.abs(point[:, :-1]).T + np.abs(point[:, -1])
+            size += float(weight @ ((np.abs(residual) + p * (1 - p)) * terms).sum(axis=1))
+            share += float(weight.sum())
+        return size * float(self._share.sum()) / n / share if share else 0.0
 
     @property
     def _has_many(self) -> bool:

@@ -11,6 +11,11 @@ maximum over ``t`` of ``l t - (e^-Lt + L t - 1) / L^2``, which is ``(a + (1 - a)
 if ``a = l L < 1``: about ``l^2 / 2``. Rows may be left out of ``H`` and ``L``, because a convex
 loss is above its tangent. Rows that are certain and far away are left out: they add nothing to
 ``H`` and make ``L`` large.
+
+If there are fewer rows than features, the loss depends only on the part of the weights that the
+rows span (the representer theorem: Kimeldorf and Wahba, "Some results on Tchebycheffian spline
+functions", 1971). The bound is computed there, where it has as many unknowns a class as there are
+rows; the penalty of the other part comes on top.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlin.rows.interface import Rows
 from fastlin.solvers.exact import cross_entropy, dense_rows, logits, scaled_blocks
 from fastlin.solvers.objective import Objective
 
@@ -53,23 +59,79 @@ def newton_bound(
     classes : (all classes,) or None
         The row of ``point`` for each label, if some labels have none.
     """
+    unknowns = _Unknowns.of(objective)
+    columns, basis = unknowns.n_trained, unknowns.basis
+    weights, decay, gradient = point[:, :columns], objective.decay[:columns], gradient[:, :columns]
+    outside, of_outside = np.zeros(weights.shape), 0.0
+    if basis is not None:
+        outside = weights - weights @ basis @ basis.T
+        of_outside = float(np.sum(decay * outside**2)) / 2
+        gradient, decay = gradient @ basis, basis.T**2 @ decay
     counting = np.ones(objective.n_rows, np.bool_)
-    best, step = np.inf, None
+    best, first_step = np.inf, None
     for _ in range(ROUNDS):
-        hessian, size, variance = _hessian(objective, point, counting, classes)
-        inverse = _inverse(objective, hessian, size, gradient)
+        hessian = _hessian(unknowns, point, counting, classes)
+        inverse = _inverse(decay, hessian, gradient)
         if inverse is None:
             break
-        step = inverse.step if step is None else step
-        reach = _reach(objective, inverse.half, counting)
+        if first_step is None:
+            first_step = inverse.step
+        reach = _reach(unknowns, inverse.half, counting)
         objective.n_passes += 2
         best = min(best, _fall(inverse.decrement, float(reach.max(initial=0.0))))
         far = reach * inverse.decrement > WITHIN
         if not far.any():
             break
-        idle = far & (variance * reach**2 < IDLE)
+        idle = far & (hessian.variance * reach**2 < IDLE)
         counting &= ~(idle if idle.any() else far)
-    return best, step
+    if first_step is None:
+        return best, None
+    step = np.zeros(point.shape)
+    step[:, :columns] = (first_step if basis is None else first_step @ basis.T) - outside
+    return best + of_outside, step
+
+
+def most_columns(objective: Objective) -> int:
+    """Return the largest number of unknowns of a class for which the bound is computed."""
+    d = len(objective.scale) - 1
+    return min(d, objective.n_rows) + objective.trains_intercept
+
+
+@dataclass(frozen=True)
+class _Unknowns:
+    """All weights and intercepts, or only what the rows span of them.
+
+    The columns of ``basis (d, m)``, or ``(d + 1, m)`` with the intercept's, are orthonormal.
+    """
+
+    objective: Objective
+    basis: NDArray[np.float64] | None
+
+    @classmethod
+    def of(cls, objective: Objective) -> _Unknowns:
+        """Return fewer unknowns than there are weights if there are fewer rows than features."""
+        if objective.n_rows >= len(objective.scale) - 1:
+            return cls(objective, None)
+        from scipy.linalg import block_diag
+
+        rows = np.concatenate([x.to_array() for x, *_ in scaled_blocks(objective)])
+        basis = np.linalg.qr(rows.T)[0]
+        return cls(objective, block_diag(basis, 1.0) if objective.trains_intercept else basis)
+
+    @property
+    def n_trained(self) -> int:
+        """Number of weights of a class, with the intercept if it is trained."""
+        return len(self.objective.scale) - (not self.objective.trains_intercept)
+
+    @property
+    def n_columns(self) -> int:
+        """Number of unknowns of a class."""
+        return self.n_trained if self.basis is None else self.basis.shape[1]
+
+    def rows(self, x: Rows) -> NDArray[np.float64]:
+        """Return what the unknowns are multiplied by."""
+        rows = dense_rows(x, self.objective.trains_intercept)
+        return rows if self.basis is None else rows @ self.basis
 
 
 def _fall(decrement: float, reach: float) -> float:
@@ -82,35 +144,53 @@ def _fall(decrement: float, reach: float) -> float:
     return (product + (1 - product) * float(np.log1p(-product))) / reach**2
 
 
+@dataclass(frozen=True)
+class _Hessian:
+    """The Hessian of the loss, and what tells how it and the gradient are rounded.
+
+    Attributes
+    ----------
+    matrix : (k, d, k, d)
+    size : (k, d)
+        Sum of the absolute values of the gradient's terms.
+    variance : (n,)
+        Largest second derivative of each row's weighted loss by its logits.
+    largest : float
+        Largest sum of the absolute values of a logit's terms.
+    """
+
+    matrix: NDArray[np.float64]
+    size: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    largest: float
+
+
 def _hessian(
-    objective: Objective,
+    unknowns: _Unknowns,
     point: NDArray[np.float64],
     counting: NDArray[np.bool_],
     classes: NDArray[np.int64] | None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the Hessian of the loss, the size of the gradient's terms, and each row's variance.
-
-    The Hessian is ``(k, d, k, d)``, the size ``(k, d)``. The variance ``(n,)`` is the largest
-    second derivative of each row's weighted loss by its logits.
-    """
-    k = len(point)
-    d = point.shape[1] if objective.trains_intercept else point.shape[1] - 1
-    hessian, size, largest = np.zeros((k, d, k, d)), np.zeros((k, d)), np.zeros(objective.n_rows)
+) -> _Hessian:
+    objective, k, d = unknowns.objective, len(point), unknowns.n_columns
+    matrix, size, largest = np.zeros((k, d, k, d)), np.zeros((k, d)), 0.0
+    variances = np.zeros(objective.n_rows)
     for x, labels, weight, places in scaled_blocks(objective, counting):
         _, residual, p = cross_entropy(
             logits(x, point), labels if classes is None else classes[labels]
         )
-        rows = dense_rows(x, objective.trains_intercept)
+        rows = unknowns.rows(x)
         size += (weight[:, np.newaxis] * np.abs(residual)).T @ np.abs(rows)
-        largest[places] = weight * (p * (1 - p)).max(axis=1)
+        sizes = abs(x.matrix) @ np.abs(point[:, :-1]).T + np.abs(point[:, -1])
+        largest = max(largest, float(sizes.max()))
+        variances[places] = weight * (p * (1 - p)).max(axis=1)
         for a in range(k):
             for b in range(a, k):
                 variance = p[:, a] * (1 - p[:, a]) if a == b else -p[:, a] * p[:, b]
                 block = (rows * (weight * variance)[:, np.newaxis]).T @ rows
-                hessian[a, :, b] += block
+                matrix[a, :, b] += block
                 if a != b:
-                    hessian[b, :, a] += block.T
-    return hessian, size, largest
+                    matrix[b, :, a] += block.T
+    return _Hessian(matrix, size, variances, largest)
 
 
 @dataclass(frozen=True)
@@ -123,49 +203,80 @@ class _Inverse:
 
 
 def _inverse(
-    objective: Objective,
-    hessian: NDArray[np.float64],
-    size: NDArray[np.float64],
-    gradient: NDArray[np.float64],
+    decay: NDArray[np.float64], hessian: _Hessian, gradient: NDArray[np.float64]
 ) -> _Inverse | None:
-    """Invert the smallest Hessian consistent with rounding; None if it is singular."""
-    k, d = size.shape
-    decay, g = objective.decay[:d], gradient[:, :d]
+    """Invert the smallest Hessian consistent with rounding; None if it is singular.
+
+    The decrement is the largest consistent with the gradient's rounding.
+    """
+    (k, d), n, matrix = gradient.shape, gradient.size, hessian.matrix
     # Adding a constant to the weights of all classes changes nothing if they are not penalised, so
     # the gradient has nothing but rounding in that direction, and a positive curvature there does
     # no harm.
     if k > 1:
         for i in np.flatnonzero(decay == 0):
-            hessian[:, i, :, i] += np.einsum("cc->c", hessian[:, i, :, i]).mean()
-    matrix = hessian.reshape(g.size, g.size) + np.diag(np.tile(decay, k))
+            matrix[:, i, :, i] += np.einsum("cc->c", matrix[:, i, :, i]).mean()
+    matrix = matrix.reshape(n, n) + np.diag(np.tile(decay, k))
     root = np.sqrt(np.diag(matrix))
     if not (np.isfinite(root).all() and (root > 0).all()):
         return None
-    values, vectors = np.linalg.eigh(matrix / root / root[:, np.newaxis])
-    noise = 8 * ROUNDING * g.size
-    of_decay = np.einsum("ij,i->j", vectors**2, np.tile(decay, k) / root**2)
-    least = np.maximum(values - noise, of_decay / 2)
-    along = vectors.T @ (g.ravel() / root)
-    # Linearly dependent features leave directions in which the objective does not change.
-    unseen = 1e3 * noise * np.abs(size.ravel() / root).max()
-    null = (least <= 0) & (np.abs(along) <= unseen)
-    least, along, vectors = least[~null], along[~null], vectors[:, ~null]
-    if (least <= 0).any():
+    scaled, along = matrix / root / root[:, np.newaxis], gradient.ravel() / root
+    noise = 8 * ROUNDING * n
+    half = _root_by_cholesky(scaled, noise)
+    if half is None:
+        unseen = 1e3 * noise * np.abs(hessian.size.ravel() / root).max()
+        half = _root_by_eigenvalues(scaled, noise, np.tile(decay, k) / root**2, along, unseen)
+    if half is None:
         return None
-    half, along = vectors / root[:, np.newaxis] / np.sqrt(least), along / np.sqrt(least)
-    step = np.zeros(gradient.shape)
-    step[:, :d] = -(half @ along).reshape(k, d)
-    return _Inverse(half.reshape(k, d, -1), float(np.linalg.norm(along)), step)
+    along, half = half.T @ along, half / root[:, np.newaxis]
+    step = -(half @ along).reshape(k, d)
+    rounding = ROUNDING * (1 + hessian.largest) * (hessian.size.ravel() @ np.abs(half))
+    decrement = float(np.linalg.norm(along) + np.linalg.norm(rounding))
+    return _Inverse(half.reshape(k, d, -1), decrement, step)
+
+
+def _root_by_cholesky(matrix: NDArray[np.float64], noise: float) -> NDArray[np.float64] | None:
+    """Return a root of the inverse of ``matrix - noise``, or None if that is not positive.
+
+    It takes a tenth of the time of eigenvalues.
+    """
+    from scipy.linalg.lapack import dpotrf, dtrtri
+
+    factor, failed = dpotrf(matrix - noise * np.eye(len(matrix)), lower=True, clean=True)
+    if failed:
+        return None
+    inverse, failed = dtrtri(factor, lower=True)
+    return None if failed else inverse.T
+
+
+def _root_by_eigenvalues(
+    matrix: NDArray[np.float64],
+    noise: float,
+    decay: NDArray[np.float64],
+    gradient: NDArray[np.float64],
+    unseen: float,
+) -> NDArray[np.float64] | None:
+    """Return a root of the inverse in the directions in which the objective changes.
+
+    Linearly dependent features leave directions in which it does not: there the ``gradient`` is at
+    most ``unseen``. None if the curvature of another direction may be zero.
+    """
+    values, vectors = np.linalg.eigh(matrix)
+    least = np.maximum(values - noise, np.einsum("ij,i->j", vectors**2, decay) / 2)
+    null = (least <= 0) & (np.abs(vectors.T @ gradient) <= unseen)
+    least, vectors = least[~null], vectors[:, ~null]
+    return None if (least <= 0).any() else vectors / np.sqrt(least)
 
 
 def _reach(
-    objective: Objective, half: NDArray[np.float64], counting: NDArray[np.bool_]
+    unknowns: _Unknowns, half: NDArray[np.float64], counting: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """Return the largest change of each row's logits by a step of length 1, ``(n,)``."""
     centred = half - half.mean(axis=0) if len(half) > 1 else half
+    objective = unknowns.objective
     reach = np.zeros(objective.n_rows)
     for x, _, _, places in scaled_blocks(objective, counting):
-        rows = dense_rows(x, objective.trains_intercept)
+        rows = unknowns.rows(x)
         for of_class in centred:
             lengths = np.linalg.norm(rows @ of_class, axis=1)
             reach[places] = np.maximum(reach[places], lengths)

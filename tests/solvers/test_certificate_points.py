@@ -14,6 +14,7 @@ from fastlin.rows.samples import make_samples
 from fastlin.rows.scaling import InputScale
 from fastlin.solvers import certificate
 from fastlin.solvers.certificate import Certificate
+from fastlin.solvers.newton_bound import _Unknowns, most_columns
 from fastlin.solvers.objective import Objective
 from fastlin.solvers.problem import Problem
 
@@ -88,6 +89,32 @@ def test_nor_does_it_if_the_optimum_is_nearly_zero(
         labels = np.arange(n) % k
         rows = 10 * np.eye(k, 3)[labels] + generator.standard_normal((n, 3))
         assert gap_at_the_optimum(rows, labels, k, 1e-8, intercept) < 1e-5
+
+
+@pytest.mark.parametrize("intercept", INTERCEPTS)
+def test_of_fewer_rows_than_features_only_the_weights_that_they_span_are_unknown(
+    intercept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = np.random.default_rng(0)
+    rows, labels = generator.standard_normal((9, 40)), np.arange(9) % 3
+    weight = np.ones(9)
+    weight[4] = 0
+    objective = objective_of(rows, labels, 3, 1e-3, intercept, weight)
+    point = 0.1 * generator.standard_normal((3, 41))
+    if intercept == "none":
+        point[:, -1] = 0
+    assert most_columns(objective) == 9 + objective.trains_intercept
+    gap, step = np.inf, None
+    for of_all in (False, True):
+        if of_all:
+            monkeypatch.setattr(_Unknowns, "of", lambda objective: _Unknowns(objective, None))
+        found = Certificate(objective).at(point, 0.0)
+        assert found.step is not None
+        assert 1e-3 < found.gap < 10
+        if step is not None:
+            assert found.gap == pytest.approx(gap, rel=1e-6)
+            np.testing.assert_allclose(step, found.step, rtol=1e-6, atol=1e-9)
+        gap, step = found.gap, found.step
 
 
 @by_both_sums
