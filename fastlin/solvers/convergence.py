@@ -54,10 +54,12 @@ class Convergence:
         self._next_certificate, self._wait = 0, 1
         # Whether a certificate has shown that the estimate is too optimistic.
         self._misled = False
+        self._at_start: float | None = None  # the objective
 
     def to_plain(self) -> dict[str, Any]:
         """Return what decides about the next certificates."""
-        return {name: getattr(self, f"_{name}") for name in ("next_certificate", "wait", "misled")}
+        names = "next_certificate", "wait", "misled", "at_start"
+        return {name: getattr(self, f"_{name}") for name in names}
 
     def restore(self, plain: Mapping[str, Any]) -> None:
         """Continue from what :meth:`to_plain` returned."""
@@ -69,6 +71,8 @@ class Convergence:
     ) -> str:
         """Return the reason to stop before the next iteration, or an empty string."""
         made = len(self.objectives)
+        if not made:
+            self._at_start = value.objective
         near = self._misled or self._estimate(value, direction) <= self.tol
         if near and self._tol_is_true(point):
             return "tol"
@@ -164,6 +168,8 @@ class Convergence:
         size = max(value.objective, self.epsilon)
         decrement = -float(np.vdot(value.gradient, direction)) / 2
         latest = self.objectives[-LATEST:] if falling else []
+        if len(latest) == 1 and self._at_start is not None:
+            latest = [self._at_start]
         decrease = latest[0] - value.objective if latest else 0.0
         estimate = max(decrement, decrease)
         if len(self.objectives) < LATEST and estimate <= self.tol * size:

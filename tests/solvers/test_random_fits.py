@@ -46,8 +46,11 @@ ONCE_OFF = [
     "lbfgs,numpy,csrfloat64int64,n=16,d=61,k=16,seed=566082,separation=0.0,l2=5.8e-07,epochs=1000",
     "lbfgs,numpy,float32,n=366,d=10,k=12,seed=878322,balance=one,separation=20.0,flipped=0.3,"
     "l2=0.0,intercept=none,dtype=float64,tol=1e-06",
+    "lbfgs,numpy,csrfloat64int64,n=107,d=54,k=18,seed=211587,features=correlated,separation=5.0,"
+    "flipped=0.3,weights=zeros,l2=0.0,dtype=float64,threads=2",
 ]
-"""Few rows and many weights, whose certificate was too costly; and a gap that was too small."""
+"""Few rows and many weights, whose certificate was too costly; a gap that was too small; and a first
+step to a ten-millionth of the objective, after which little seemed to be left."""
 
 
 @pytest.mark.parametrize("word", ONCE_OFF)
