@@ -17,6 +17,7 @@ and whoever changes one number should see the others.
 
 from __future__ import annotations
 
+import functools
 import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -278,6 +279,7 @@ def uses_matrix_unit(
     return registers.matrix_unit and suits_matrix_unit(*types, batch_size, n_classes)
 
 
+@functools.lru_cache(maxsize=256)  # ten microseconds, of sixty for the prediction of a row
 def dense_blocking(
     n_features: int,
     n_classes: int,

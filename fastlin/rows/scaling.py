@@ -183,7 +183,7 @@ class InputScale:
             return False
         with np.errstate(over="ignore"):
             # A bound that needs no product decides nearly always, in half the time.
-            bound = max(weights.max(), -weights.min()) * np.abs(self.shift).max()
+            bound = _largest(weights) * _largest(self.shift)
             return bool(bound > most and np.abs(weights * self.shift).max() > most)
 
     def gain(self, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -302,3 +302,8 @@ def _mean_and_deviation(blocks: _Blocks) -> tuple[NDArray[np.float64], NDArray[n
     mean = _mean(blocks)
     variance = sum(weight @ np.square(block - mean) for block, weight in blocks())
     return mean, np.sqrt(variance / total)
+
+
+def _largest(values: NDArray[Any]) -> Any:
+    """Return the largest absolute value, in half the time of the arrays' own methods."""
+    return max(np.maximum.reduce(values, None), -np.minimum.reduce(values, None))

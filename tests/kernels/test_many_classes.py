@@ -114,10 +114,12 @@ def test_the_chosen_path_is_taken(
     found = []
     for least in (blocking.MANY_CLASSES, FILLED_UP + 1):
         monkeypatch.setattr(blocking, "MANY_CLASSES", least)
+        blocking.dense_blocking.cache_clear()
         _, gradient, _ = backend.loss_gradient(problem.samples, *problem.model, 1)
         parameters, _ = run_steps(backend, problem, order, 300, "plain")
         logits = backend.logits(problem.samples, *problem.model, 1)
         found.append((gradient, parameters.weights, logits))
+    blocking.dense_blocking.cache_clear()
     for one, other in zip(*found, strict=True):
         assert (one != other).any()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from typing import Any
 
@@ -45,7 +46,7 @@ class Memory:
         """
         block = aligned((size,), np.dtype(np.uint8))
         self._kept.append(block)
-        self._next = int(block.ctypes.data)
+        self._next = address_of_array(block)
         self._stop = self._next + block.size
 
     def address(self, array: NDArray[Any] | None, dtype: Any = None) -> int:
@@ -59,12 +60,21 @@ class Memory:
         if not (flags.c_contiguous and flags.aligned and dtype in (None, array.dtype)):
             array = np.require(array, dtype, ["C", "A"])
         self._kept.append(array)
-        return int(array.ctypes.data)
+        return address_of_array(array)
 
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return zeros that start on a cache line."""
     size = math.prod(shape) * dtype.itemsize
     block = np.zeros(size + LINE, np.uint8)
-    start = -block.ctypes.data % LINE
-    return block[start : start + size].view(dtype).reshape(shape)
+    return np.ndarray(shape, dtype, block, -address_of_array(block) % LINE)
+
+
+def address_of_array(array: NDArray[Any]) -> int:
+    """Return where a C-ordered array lies.
+
+    NumPy's own way takes five times as long, which counts in a prediction of one row.
+    """
+    if array.size and array.flags.writeable:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array.data))
+    return int(array.ctypes.data)

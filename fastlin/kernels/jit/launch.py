@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numba
 
 from fastlin.kernels.jit import compiled, processor, team
+from fastlin.kernels.jit.call_memory import address_of_array
 from fastlin.kernels.jit.kind import Kind
 from fastlin.kernels.jit.matrix_unit import detection
 from fastlin.kernels.threads import note_started_threads
@@ -64,7 +65,7 @@ def start(body: Any, kind: Kind, arguments: NDArray[np.int64], n_threads: int) -
     """Run a kernel on that many threads; ``arguments``: the words that it reads."""
     kernel = compiled.address_of(body, kind)
     if n_threads == 1:  # nothing is launched: right also in a forked child
-        _CODE(kernel)(arguments.ctypes.data, 0, 1)
+        _CODE(kernel)(address_of_array(arguments), 0, 1)
         return
     launch = compiled.address_of(team.launch)
     with _threads(n_threads):

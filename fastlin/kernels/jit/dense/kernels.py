@@ -12,6 +12,7 @@ the end.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +104,21 @@ def _begin_pass(
 score, logits = score_and_logits(_begin_pass, dense_run.one_pass, PANEL)
 
 
+@functools.lru_cache(maxsize=256)
+def _features(d: int, n_vectors: int, lanes: int, integers: bool) -> NDArray[np.int64]:
+    """Return for each packed lane the feature that it holds, or -1, ``(n_vectors, lanes)``."""
+    features = np.arange(n_vectors * lanes).reshape(-1, lanes)
+    if integers:
+        features[features >= d] = -1
+    elif d % lanes:
+        last = features[-1].copy()
+        if d > lanes:
+            features[-1] = np.arange(d - lanes, d)
+        features[-1][(features[-1] < last[0]) | (features[-1] >= d)] = -1
+    features.flags.writeable = False
+    return features
+
+
 class _Call(Call):
     """Shapes and memory of one call on dense rows."""
 
@@ -140,16 +156,7 @@ class _Call(Call):
         unit = "integers" if self.integers else "vectors"
         self.product_kind = Kind(*types, self.block, self.lanes, unit, streamed=not steps)
         self.kind = self.product_kind.without_rows
-        # For each packed lane the feature it holds, or -1: (n_vectors, lanes).
-        features = np.arange(self.n_vectors * self.lanes).reshape(-1, self.lanes)
-        if self.integers:
-            features[features >= self.d] = -1
-        elif self.d % self.lanes:
-            last = features[-1].copy()
-            if self.d > self.lanes:
-                features[-1] = np.arange(self.d - self.lanes, self.d)
-            features[-1][(features[-1] < last[0]) | (features[-1] >= self.d)] = -1
-        self.features = features
+        self.features = _features(self.d, self.n_vectors, self.lanes, self.integers)
 
     def shape(self, updates: bool) -> Shape:
         """Return the sizes that the loops need."""
@@ -204,9 +211,9 @@ class _Call(Call):
         n_parts = shape.n_slices * (2 if self.steps else copies)
         n_packed = k_padded * self.n_vectors * self.lanes
         features = aligned((2, self.n_vectors * self.lanes), self.dtype)
-        held = self.features.ravel() >= 0
         for row, values in zip(features, (self.samples.shift, gain), strict=True):
             if values is not None:
+                held = self.features.ravel() >= 0
                 row[held] = values[self.features.ravel()[held]]
         if residual_total is None:
             residual_total = np.zeros((copies, k_padded))
