@@ -179,6 +179,8 @@ class _Search:
         size = np.sqrt(shares @ along**2)
         # Without a penalty, a weight of any size might serve to fit a rounding error.
         used = size > size.max() * (1e-19 if objective.l2 > 0 else 1e-13)
+        # Constant features differ from their mean by its rounding.
+        used &= size > 64 * np.finfo(Long).eps * np.linalg.norm(self.mean.astype(float))
         self.axes, self.size = axes[used], size[used]
         design = (along[:, used] / self.size).astype(float)
         decay = (2 * Long(objective.l2) / self.size**2).astype(float)
