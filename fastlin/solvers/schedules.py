@@ -123,9 +123,10 @@ def safe_step_size(
     bound = 0.25 if n_models == 1 else 0.5
     with np.errstate(over="ignore", invalid="ignore"):
         x, weight, repeats = _some_scaled_rows(samples, scale, np.random.default_rng(seed))
-        largest = _largest_eigenvalue(x)
+        squared_norms = x.squared_norms()
+        largest = _largest_eigenvalue(x, squared_norms)
         gain = (INTERCEPT_SHARE * largest or 1.0) if fit_intercept else 0.0
-        squared_norms = x.squared_norms() + gain * weight
+        squared_norms = squared_norms + gain * weight
         of_all = bound * (largest + gain)
         mean_norm = squared_norms @ (squared_norms * repeats / (squared_norms.sum() or 1.0))
         of_rows = bound * float(mean_norm)
@@ -175,12 +176,12 @@ def _some_scaled_rows(
     return rows.scaled(np.dtype(np.float64), shift, scales, factors), weight, repeats
 
 
-def _largest_eigenvalue(rows: Rows) -> float:
+def _largest_eigenvalue(rows: Rows, squared_norms: NDArray[np.float64]) -> float:
     """Return the largest eigenvalue of ``x.T @ x / n`` within a few percent (Lanczos)."""
     from scipy.sparse.linalg import LinearOperator, eigsh
 
     n, d = rows.shape
-    trace = float(rows.squared_norms().sum()) / n
+    trace = float(squared_norms.sum()) / n
     if trace == 0 or not np.isfinite(trace):
         return trace
     if d <= DENSE_FEATURES:
@@ -188,9 +189,14 @@ def _largest_eigenvalue(rows: Rows) -> float:
         eigenvalues = np.linalg.eigvalsh(x.T @ x / n)
     else:
         # Rows of size 1, which float32 can hold: of many, reading them is what takes time.
-        x = rows.matrix * (1 / np.sqrt(trace))
-        if n * d > FEW_NUMBERS:
-            x = x.astype(np.float32)
+        size = np.float64(1 / np.sqrt(trace))
+        x = rows.matrix
+        if n * d <= FEW_NUMBERS:
+            x = x * size
+        elif isinstance(x, np.ndarray):  # at once, without a second copy in float64
+            x = np.multiply(x, size, out=np.empty(x.shape, np.float32), casting="same_kind")
+        else:
+            x = (x * size).astype(np.float32)
         start = np.random.default_rng(0).standard_normal((d,))
 
         def multiply(v: NDArray[np.float64]) -> NDArray[Any]:

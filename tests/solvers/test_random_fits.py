@@ -49,8 +49,8 @@ ONCE_OFF = [
     "lbfgs,numpy,csrfloat64int64,n=107,d=54,k=18,seed=211587,features=correlated,separation=5.0,"
     "flipped=0.3,weights=zeros,l2=0.0,dtype=float64,threads=2",
 ]
-"""Few rows and many weights, whose certificate was too costly; a gap that was too small; and a first
-step to a ten-millionth of the objective, after which little seemed to be left."""
+"""Few rows and many weights, whose certificate was too costly; a gap that was too small; and a
+first step to a ten-millionth of the objective, after which little seemed to be left."""
 
 
 @pytest.mark.parametrize("word", ONCE_OFF)
