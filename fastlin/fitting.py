@@ -15,9 +15,10 @@ from fastlin.kernels import Backend, Parameters, Samples
 from fastlin.kernels.reference import predicted
 from fastlin.parameter_checks import require_penalty
 from fastlin.results.history import History
+from fastlin.rows.binding import encode_labels, make_samples, weight_type
 from fastlin.rows.interface import Rows
+from fastlin.rows.passes import passes
 from fastlin.rows.row_weights import counted_rows
-from fastlin.rows.samples import encode_labels, make_samples, weight_type
 from fastlin.rows.scaling import InputScale
 from fastlin.rows.validation import require_representable
 from fastlin.solvers.batches import Batches
@@ -30,6 +31,7 @@ from fastlin.solvers.continuing import (
     unchanged,
 )
 from fastlin.solvers.diagnosis import look_at_descent, look_at_order, tell_of_separation
+from fastlin.solvers.full_pass import Kernels
 from fastlin.solvers.lbfgs import minimize
 from fastlin.solvers.prediction import logits
 from fastlin.solvers.problem import Problem
@@ -363,21 +365,35 @@ def _separates(options: Options, backend: Backend, data: TrainingSet, state: Sta
     Most models are wrong about one of the first rows, so reading begins with a small block, and
     ends with the first block that holds a wrong row.
     """
-    n_threads, model, scale = options.threads(backend), (state.coef, state.intercept), state.scale
-    assert scale is not None, "it was trained"
-    index = encode_labels(data.labels, data.classes)
-    cancels = scale.cancels(state.coef)
+    assert state.scale is not None, "it was trained"
+    samples = Samples(data.rows, encode_labels(data.labels, data.classes), data.weights)
+    kernels = Kernels(backend, options.threads(backend))
+    found = passes(samples, state.coef.dtype, as_stored=True).map(
+        all_right_of, kernels, state.coef, state.intercept, state.scale
+    )
+    return all(found)
+
+
+def all_right_of(
+    block: Samples,
+    kernels: Kernels,
+    weights: NDArray[Any],
+    intercept: NDArray[Any],
+    scale: InputScale,
+) -> bool:
+    """Whether a model is right about one block's rows of positive weight: a step."""
+    backend, n_threads, cancels = kernels.backend, kernels.n_threads, scale.cancels(weights)
     first, size = 0, LEAST_ROWS_LOOKED_AT
-    while first < len(index):
-        place = slice(first, first + size)
-        rows = data.rows.part(place)
+    while first < len(block.rows):
+        some = block.part(slice(first, first + size))
         if cancels:
-            z = logits(backend, rows, *model, scale, n_threads)
+            z = logits(backend, some.rows, weights, intercept, scale, n_threads)
         else:
-            z = backend.logits(Samples(rows.for_weights(state.coef.dtype)), *model, n_threads)
-        wrong = predicted(z) != index[place]
-        if data.weights is not None:
-            wrong &= data.weights[place] > 0
+            rows = Samples(some.rows.for_weights(weights.dtype))
+            z = backend.logits(rows, weights, intercept, n_threads)
+        wrong = predicted(z) != some.labels
+        if some.sample_weight is not None:
+            wrong &= some.sample_weight > 0
         if wrong.any():
             return False
         first, size = first + size, min(2 * size, MOST_ROWS_LOOKED_AT)

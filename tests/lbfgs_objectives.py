@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastlin.kernels import CsrRows, get_backend
+from fastlin.rows.binding import make_samples
 from fastlin.rows.conversion import as_rows
-from fastlin.rows.samples import make_samples
 from fastlin.rows.scaling import InputScale
 from fastlin.solvers.objective import Objective
 from fastlin.solvers.problem import Problem

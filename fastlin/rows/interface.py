@@ -5,13 +5,10 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    pass
 
 FloatArray: TypeAlias = "NDArray[np.float32] | NDArray[np.float64]"
 
@@ -35,6 +32,13 @@ def type_name(dtype: np.dtype[Any]) -> str:
     return dtype.name
 
 
+class Executor(Protocol):
+    """Runs steps where the rows are, if that is in other processes."""
+
+    def passes(self, samples: Any, cut: Any) -> Any:
+        """Return the passes over samples that are cut into blocks; see ``fastlin.rows.passes``."""
+
+
 class Rows(ABC):
     """``n`` rows of ``d`` features, which are read and never written.
 
@@ -48,10 +52,13 @@ class Rows(ABC):
     can_be_shifted : bool
         Whether numbers may be subtracted from the features. Sparse rows cannot be shifted, because
         that would fill in their zeros.
+    executor : Executor or None
+        What runs passes over all rows; None if this process does.
     """
 
     values: NDArray[Any]
     can_be_shifted: ClassVar[bool]
+    executor: Executor | None = None
 
     @property
     @abstractmethod
@@ -123,6 +130,14 @@ class Rows(ABC):
             The places of the rows in ``rows``.
         """
         return self, slice(0, len(self)), order
+
+    def here(self) -> Rows:
+        """Return the rows in this process, for problems so small that it does everything."""
+        return self
+
+    def kept(self, rows: NDArray[np.int64]) -> tuple[Rows, NDArray[np.int64]]:
+        """Return rows that can be read many times, and the places of some ``rows`` there."""
+        return self, rows
 
     def prefetch(self, first: int, stop: int) -> None:  # noqa: B027  # memory needs none
         """Begin to read some rows that will be needed soon."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,9 @@ from fastlin.blas import one_blas_thread
 from fastlin.errors import InputError, shown
 from fastlin.rows.conversion import as_rows
 from fastlin.rows.interface import Rows
+from fastlin.rows.passes import FLOAT64, Passes, passes
 from fastlin.rows.row_weights import evenly_by_weight
+from fastlin.rows.samples import Samples
 
 ROWS_AT_ONCE = 1024
 
@@ -72,14 +75,15 @@ class InputScale:
                 "sparse rows; pass input_scale=(0, scale), for example with "
                 "scale = 1 / abs(X).max(axis=0).toarray().ravel() if no feature is all zero"
             )
-        blocks = _weighted_blocks(rows, sample_weight)
-        low = np.min([block.min(axis=0) for block, _ in blocks()], axis=0).astype(np.float64)
-        high = np.max([block.max(axis=0) for block, _ in blocks()], axis=0).astype(np.float64)
+        everywhere = passes(Samples(rows, sample_weight=sample_weight), FLOAT64, as_stored=True)
+        found = [block for block in everywhere.map(extremes_of) if block is not None]
+        low = np.min([lowest for lowest, _ in found], axis=0).astype(np.float64)
+        high = np.max([highest for _, highest in found], axis=0).astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
             if option == "minmax":
                 shift, spread = low, high - low
             else:
-                shift, spread = _mean_and_deviation(blocks)
+                shift, spread = _mean_and_deviation(everywhere)
         # The spread of a constant feature is only rounding.
         spread = np.where(_is_constant(low, high, rows.dtype), 0.0, spread)
         if not (np.isfinite(spread).all() and np.isfinite(shift).all()):
@@ -119,11 +123,11 @@ class InputScale:
         cannot be shifted, and for their dense form.
         """
         some, weight = _spaced_rows(as_rows(rows), sample_weight)
-        blocks = _weighted_blocks(some, weight)
-        if some.dtype.kind == "f" and _is_mostly_zero(blocks):
+        some = some.here()
+        if some.dtype.kind == "f" and _is_mostly_zero(_weighted_blocks(some, weight)):
             return self
         with np.errstate(over="ignore", invalid="ignore"):
-            mean = _mean(blocks)
+            mean = _mean([sums_of(Samples(some, sample_weight=weight))])
         if not np.isfinite(mean).all():
             return self
         return replace(self, shift=mean, before_centring=self.shift)
@@ -287,10 +291,51 @@ def _is_mostly_zero(blocks: _Blocks) -> bool:
     )
 
 
-def _mean(blocks: _Blocks) -> NDArray[np.float64]:
-    total = sum(weight.sum() for _, weight in blocks())
-    mean = np.asarray(sum(_sum(block, weight) for block, weight in blocks()) / (total or np.nan))
-    first = next((block[0].astype(np.float64) for block, _ in blocks()), mean)
+_Sums = list[tuple[float, NDArray[np.float64], NDArray[np.float64]]]
+
+
+@one_blas_thread()
+def extremes_of(block: Samples) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Return the least and the largest values of one block, if its rows have weight: a step."""
+    found = [
+        (some.min(axis=0), some.max(axis=0))
+        for some, _ in _weighted_blocks(block.rows, block.sample_weight)()
+    ]
+    if not found:
+        return None
+    return np.min([low for low, _ in found], axis=0), np.max([high for _, high in found], axis=0)
+
+
+@one_blas_thread()
+def sums_of(block: Samples) -> _Sums:
+    """Return sum of weights, sum of rows and first row, for 1024 rows at a time: a step.
+
+    They are not added up, because one after another, in the order of all rows, is how they are.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return [
+            (weight.sum(), _sum(some, weight), some[0].astype(np.float64))
+            for some, weight in _weighted_blocks(block.rows, block.sample_weight)()
+        ]
+
+
+@one_blas_thread()
+def squares_of(block: Samples, mean: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """Return sums of squared distances from the mean, for 1024 rows at a time: a step."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return [
+            weight @ np.square(some - mean)
+            for some, weight in _weighted_blocks(block.rows, block.sample_weight)()
+        ]
+
+
+def _mean(found: Iterable[_Sums]) -> NDArray[np.float64]:
+    """Return the mean of rows, from what :func:`sums_of` returned for their blocks."""
+    parts = list(itertools.chain.from_iterable(found))
+    if not parts:
+        return np.asarray(np.nan)
+    total = sum(weight for weight, _, _ in parts)
+    mean, first = np.asarray(sum(row for _, row, _ in parts) / (total or np.nan)), parts[0][2]
     # Rounded, the mean of equal values would leave a remainder, which is large if they are.
     is_constant = np.abs(mean - first) <= ROWS_OF_A_MEAN * _epsilon(mean.dtype) * np.abs(first)
     return np.where(is_constant, first, mean)
@@ -300,16 +345,17 @@ def _sum(block: NDArray[Any], weight: NDArray[np.float64]) -> NDArray[Any]:
     """Return the weighted sum of at most :data:`ROWS_AT_ONCE` rows."""
     if block.dtype.itemsize == 1 and (weight == 1).all():
         # Sums of 1024 bytes are exact in float32, in a third of the time.
-        return np.asarray(weight.astype(np.float32) @ block.astype(np.float32))
+        return (weight.astype(np.float32) @ block.astype(np.float32)).astype(np.float64)
     return np.asarray(weight @ block)
 
 
-def _mean_and_deviation(blocks: _Blocks) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _mean_and_deviation(everywhere: Passes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and deviation by two passes in blocks, without a float64 copy of the data."""
-    total = sum(weight.sum() for _, weight in blocks())
-    mean = _mean(blocks)
-    variance = sum(weight @ np.square(block - mean) for block, weight in blocks())
-    return mean, np.sqrt(variance / total)
+    sums = list(everywhere.map(sums_of))
+    mean = _mean(sums)
+    total = sum(weight for weight, _, _ in itertools.chain.from_iterable(sums))
+    parts = itertools.chain.from_iterable(everywhere.map(squares_of, mean))
+    return mean, np.sqrt(sum(parts) / total)
 
 
 def _largest(values: NDArray[Any]) -> Any:

@@ -27,7 +27,9 @@ from fastlin.rows.labels import (
     require_whole,
     weights_of_classes,
 )
+from fastlin.rows.passes import FLOAT64, passes
 from fastlin.rows.row_weights import counted_rows
+from fastlin.rows.samples import Samples
 from fastlin.rows.stored import StoredRows, parted
 
 USED_AS_THEY_ARE = tuple(map(np.dtype, ROW_TYPES))
@@ -300,12 +302,17 @@ def require_representable(rows: Rows, dtype: np.dtype[Any]) -> None:
     """Raise if the weights' type cannot hold a value of the validation rows."""
     if rows.dtype != np.float64 or dtype == np.float64 or not len(rows):
         return
-    largest = max(block.largest().max() for _, block in rows.pieces())
+    largest = max(passes(Samples(rows), FLOAT64, as_stored=True).map(largest_of))
     if largest > np.finfo(dtype).max:
         raise InputError(
             f"X_val holds {largest:.3g}, which {dtype}, the type of the weights, cannot hold; "
             "scale X and X_val, or pass dtype='float64'"
         )
+
+
+def largest_of(block: Samples) -> float:
+    """Return the largest absolute value of one block: a step."""
+    return float(max((part.largest().max(initial=0.0) for _, part in block.rows.pieces())))
 
 
 def split_validation_set(

@@ -159,11 +159,10 @@ class Certificate:
         absolute values, times what the loss and the entropy change with a logit. Some of the rows
         tell it.
         """
-        n = self.objective.n_rows
-        some = np.zeros(n, np.bool_)
-        some[:: -(-n // ROWS_OF_TERMS)] = True
+        objective, n = self.objective, self.objective.n_rows
+        some = objective.samples.part(np.arange(0, n, -(-n // ROWS_OF_TERMS)))
         size = share = 0.0
-        for x, labels, weight, _ in scaled_blocks(self.objective, some):
+        for x, labels, weight, _ in scaled_blocks(some, objective.scale[:-1], n):
             z = logits(x, point)
             _, residual, p = cross_entropy(z, labels if classes is None else classes[labels])
             terms = abs(x.matrix) @ np.abs(point[:, :-1]).T + np.abs(point[:, -1])
@@ -182,7 +181,9 @@ class Certificate:
         self.objective.n_passes += 1
         loss = mean_entropy = 0.0
         gradient = np.zeros(point.shape)
-        for x, labels, weight, _ in scaled_blocks(self.objective):
+        objective = self.objective
+        samples = replace(objective.samples, rows=objective.samples.rows.here())
+        for x, labels, weight, _ in scaled_blocks(samples, objective.scale[:-1], objective.n_rows):
             z = logits(x, point)
             losses, residual, _ = cross_entropy(z, labels if classes is None else classes[labels])
             loss += float(weight @ losses)
@@ -200,13 +201,10 @@ class Certificate:
         samples = objective.samples
         folded = point * objective.scale
         model = np.ascontiguousarray(folded[:, :-1]), np.ascontiguousarray(folded[:, -1])
-        labels = samples.labels
-        samples = replace(
-            samples,
-            # A row without weight may have any label.
-            labels=labels if classes is None else classes[labels].clip(0).astype(np.int32),
-            shift=None if samples.shift is None else samples.shift.astype(np.float64),
-        )
+        if classes is not None:  # a row without weight may have any label
+            samples = samples.renumbered(classes.clip(0).astype(np.int32))
+        shift = None if samples.shift is None else samples.shift.astype(np.float64)
+        samples = replace(samples, shift=shift)
         loss, gradient = objective.mean_loss(samples, *model)
         return _Sums(loss, loss - float(np.sum(gradient * point)), gradient)
 

@@ -18,15 +18,17 @@ are applied to what is left of a gradient after subtracting its mean over the cl
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.blas import one_blas_thread
+from fastlin.kernels import Samples
 from fastlin.kernels.threads import map_in_threads
 from fastlin.rows.dense import DenseRows
-from fastlin.solvers.covariance import SATURATED, inverse_of, seen
+from fastlin.solvers.covariance import SATURATED, countable, inverse_of, seen
 from fastlin.solvers.objective import Objective
 
 ROWS_A_FEATURE = 3
@@ -52,12 +54,12 @@ class ClassBlocks:
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
         self._n_features = len(objective.scale) - 1
-        weight = objective.samples.sample_weight
-        counting = np.arange(objective.n_rows) if weight is None else np.flatnonzero(weight)
-        n_counting = len(counting)
+        counting, n_counting = countable(objective)
         if n_counting > MOST_ROWS_LOOKED_AT:
             generator = np.random.default_rng(1)
             counting = np.sort(generator.choice(counting, MOST_ROWS_LOOKED_AT, replace=False))
+        elif isinstance(counting, int):
+            counting = np.arange(counting)
         self._looked_at = counting
         # Divides a sum over these rows, so that it estimates the mean over all rows.
         self._divisor = objective.n_rows * len(counting) / n_counting
@@ -89,7 +91,7 @@ class ClassBlocks:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
                 places, weight = drawn(curvature[:, c], self._n_drawn, starts[c])
                 weight = weight / self._divisor
-                rows = self._rows(self._looked_at[places])
+                rows = self._rows(places)
                 self._total[c] = weight.sum()
                 n_effective[c] = weight.sum() ** 2 / (weight**2).sum()
                 self._mean_row[c] = weight.astype(dtype) @ rows / weight.sum()
@@ -111,6 +113,7 @@ class ClassBlocks:
                 np.fill_diagonal(matrix, variance + decay[:-1])
                 self._inverse[c] = inverse_of(matrix, dtype)
 
+        _ = self._kept  # read once, before the threads do
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             map_in_threads(scatter, range(k), n_threads)
             mean_block = self._inverse.mean(axis=0, dtype=np.float64)
@@ -134,22 +137,34 @@ class ClassBlocks:
         of_rest += (of_mean - of_rest).mean(axis=1, keepdims=True)
         return of_rest.reshape(gradients.shape)
 
-    def _rows(self, places: NDArray[np.int64]) -> NDArray[Any]:
-        """Return scaled rows as an array that may be written to."""
-        objective = self.objective
-        rows = DenseRows(objective.samples.rows.part(places).to_array())
+    @cached_property
+    def _kept(self) -> tuple[Samples, NDArray[np.int64]]:
+        """Samples that hold the rows looked at, and the places of these there."""
+        samples, looked_at = self.objective.samples, self._looked_at
+        rows, places = samples.rows.kept(looked_at)
+        if rows is samples.rows:
+            return samples, looked_at
+        weight = samples.sample_weight
+        weight = None if weight is None else weight[looked_at]
+        labels = samples.labels[looked_at]
+        return replace(samples, rows=rows, labels=labels, sample_weight=weight), places
+
+    def _rows(self, chosen: NDArray[np.int64]) -> NDArray[Any]:
+        """Return some of the rows looked at, scaled, as an array that may be written to."""
+        objective, (samples, places) = self.objective, self._kept
+        rows = DenseRows(samples.rows.part(places[chosen]).to_array())
         shift, scale = objective.samples.shift, objective.scale[:-1]
         return np.array(rows.scaled(objective.problem.dtype, shift, scale).matrix, order="C")
 
     def _curvature(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``p (1 - p)`` times each row's weight, ``(m, k)``, of the rows looked at."""
-        objective, rows = self.objective, self._looked_at
-        samples, problem = objective.samples, objective.problem
+        objective, (samples, rows) = self.objective, self._kept
+        problem = objective.problem
         model = objective.fold(point)
         out = np.empty((len(rows), len(point)))
         for first in range(0, len(rows), ROWS_AT_ONCE):
             some: Any = rows[first : first + ROWS_AT_ONCE]
-            if len(rows) == objective.n_rows:
+            if len(rows) == len(samples.rows):
                 some = slice(first, first + ROWS_AT_ONCE)
             block = samples.part(some)
             block = replace(block, rows=block.rows.for_weights(problem.dtype))

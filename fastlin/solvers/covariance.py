@@ -8,9 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.blas import one_blas_thread
+from fastlin.solvers.objective import Objective
 
 SATURATED = 1e-10
 """Lower limit of ``p (1 - p)``, which is 0 if a probability is 0 or 1."""
+
+
+def countable(objective: Objective) -> tuple[Any, int]:
+    """Return the rows of positive weight to draw from, and their number.
+
+    If those are all rows, the number stands for the rows too, whose list would take memory; NumPy
+    draws the same.
+    """
+    weight = objective.samples.sample_weight
+    if weight is None:
+        return objective.n_rows, objective.n_rows
+    counting = np.flatnonzero(weight)
+    return counting, len(counting)
 
 
 def seen(

@@ -25,7 +25,7 @@ from fastlin.rows.dense import DenseRows
 from fastlin.rows.interface import Rows
 from fastlin.solvers.class_blocks import ClassBlocks
 from fastlin.solvers.class_diagonals import ClassDiagonals
-from fastlin.solvers.covariance import SATURATED, inverse_of, seen
+from fastlin.solvers.covariance import SATURATED, countable, inverse_of, seen
 from fastlin.solvers.objective import Objective
 
 ROWS_A_FEATURE = 10
@@ -67,12 +67,12 @@ class Curvature:
         samples, d = objective.samples, len(objective.scale) - 1
         self.diagonal_only = d > MOST_FEATURES
         weight = samples.sample_weight
-        counting = np.arange(objective.n_rows) if weight is None else np.flatnonzero(weight)
-        n_sampled = min(len(counting), max(LEAST_ROWS, ROWS_A_FEATURE * min(d, MOST_FEATURES)))
+        counting, n_counting = countable(objective)
+        n_sampled = min(n_counting, max(LEAST_ROWS, ROWS_A_FEATURE * min(d, MOST_FEATURES)))
         chosen = np.sort(np.random.default_rng(0).choice(counting, n_sampled, replace=False))
         self._weight = np.ones(n_sampled)
         if weight is not None:  # so that the sample's mean estimates the mean over all rows
-            self._weight = weight[chosen] * (len(counting) / objective.n_rows)
+            self._weight = weight[chosen] * (n_counting / objective.n_rows)
         rows: Rows = samples.rows.part(chosen)
         if not self.diagonal_only:
             rows = DenseRows(rows.to_array())

@@ -8,28 +8,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlin.kernels import Samples
 from fastlin.rows.interface import Rows
-from fastlin.solvers.objective import Objective
 
 ROWS_AT_ONCE = 1024
 
 
 def scaled_blocks(
-    objective: Objective, counting: NDArray[np.bool_] | None = None
+    samples: Samples,
+    scale: NDArray[np.float64],
+    n_rows: int,
+    counting: NDArray[np.bool_] | None = None,
 ) -> Iterator[tuple[Rows, NDArray[np.int32], NDArray[np.float64], NDArray[np.int64]]]:
-    """Iterate over blocks of the rows of positive weight, if given only those ``counting (n,)``.
+    """Iterate over ``m`` samples of positive weight, if given only those ``counting (m,)``.
 
-    Yields the scaled rows ``(b, d)``, their labels ``(b,)``, their weights divided by the number of
-    all rows ``(b,)``, and their indices among all rows ``(b,)``.
+    Yields blocks: the rows ``(b, d)``, shifted and multiplied by ``scale (d,)``, their labels
+    ``(b,)``, their weights divided by the number of all rows, ``n_rows``, ``(b,)``, and their
+    indices among the samples ``(b,)``.
     """
-    samples, scale, n = objective.samples, objective.scale[:-1], objective.n_rows
     wide = np.dtype(np.float64)
-    weight = np.ones(n) if samples.sample_weight is None else samples.sample_weight
+    weight = samples.sample_weight
+    if weight is None:
+        weight = np.ones(len(samples.rows))
     places = np.flatnonzero(weight > 0 if counting is None else counting & (weight > 0))
     for first in range(0, len(places), ROWS_AT_ONCE):
         part = places[first : first + ROWS_AT_ONCE]
         x = samples.rows.part(part).scaled(wide, samples.shift, scale)
-        yield x, samples.labels[part], weight[part] / n, part
+        yield x, samples.labels[part], weight[part] / n_rows, part
 
 
 def cross_entropy(

@@ -20,12 +20,16 @@ rows; the penalty of the other part comes on top.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlin.kernels import Samples
 from fastlin.rows.interface import Rows
+from fastlin.rows.passes import FLOAT64, Step, Tree, cut_of, passes
 from fastlin.solvers.exact import cross_entropy, dense_rows, logits, scaled_blocks
 from fastlin.solvers.objective import Objective
 
@@ -59,7 +63,7 @@ def newton_bound(
     classes : (all classes,) or None
         The row of ``point`` for each label, if some labels have none.
     """
-    unknowns = _Unknowns.of(objective)
+    unknowns = Unknowns.of(objective)
     columns, basis = unknowns.n_trained, unknowns.basis
     weights, decay, gradient = point[:, :columns], objective.decay[:columns], gradient[:, :columns]
     outside, of_outside = np.zeros(weights.shape), 0.0
@@ -70,13 +74,13 @@ def newton_bound(
     counting = np.ones(objective.n_rows, np.bool_)
     best, first_step = np.inf, None
     for _ in range(ROUNDS):
-        hessian = _hessian(unknowns, point, counting, classes)
+        hessian = _hessian(objective, unknowns, point, counting, classes)
         inverse = _inverse(decay, hessian, gradient)
         if inverse is None:
             break
         if first_step is None:
             first_step = inverse.step
-        reach = _reach(unknowns, inverse.half, counting)
+        reach = _reach(objective, unknowns, inverse.half, counting)
         objective.n_passes += 2
         best = min(best, _fall(inverse.decrement, float(reach.max(initial=0.0))))
         far = reach * inverse.decrement > WITHIN
@@ -98,30 +102,40 @@ def most_columns(objective: Objective) -> int:
 
 
 @dataclass(frozen=True)
-class _Unknowns:
+class Unknowns:
     """All weights and intercepts, or only what the rows span of them.
 
-    The columns of ``basis (d, m)``, or ``(d + 1, m)`` with the intercept's, are orthonormal.
+    Attributes
+    ----------
+    n_features : int
+    trains_intercept : bool
+    basis : (d, m), or (d + 1, m) with the intercept's; or None
+        Its columns are orthonormal.
     """
 
-    objective: Objective
-    basis: NDArray[np.float64] | None
+    n_features: int
+    trains_intercept: bool
+    basis: NDArray[np.float64] | None = None
 
     @classmethod
-    def of(cls, objective: Objective) -> _Unknowns:
+    def of(cls, objective: Objective) -> Unknowns:
         """Return fewer unknowns than there are weights if there are fewer rows than features."""
-        if objective.n_rows >= len(objective.scale) - 1:
-            return cls(objective, None)
+        d, samples = len(objective.scale) - 1, objective.samples
+        if objective.n_rows >= d:
+            return cls(d, objective.trains_intercept)
         from scipy.linalg import block_diag
 
-        rows = np.concatenate([x.to_array() for x, *_ in scaled_blocks(objective)])
-        basis = np.linalg.qr(rows.T)[0]
-        return cls(objective, block_diag(basis, 1.0) if objective.trains_intercept else basis)
+        samples = replace(samples, rows=samples.rows.here())
+        blocks = scaled_blocks(samples, objective.scale[:-1], objective.n_rows)
+        basis = np.linalg.qr(np.concatenate([x.to_array() for x, *_ in blocks]).T)[0]
+        if objective.trains_intercept:
+            basis = block_diag(basis, 1.0)
+        return cls(d, objective.trains_intercept, basis)
 
     @property
     def n_trained(self) -> int:
         """Number of weights of a class, with the intercept if it is trained."""
-        return len(self.objective.scale) - (not self.objective.trains_intercept)
+        return self.n_features + self.trains_intercept
 
     @property
     def n_columns(self) -> int:
@@ -130,7 +144,7 @@ class _Unknowns:
 
     def rows(self, x: Rows) -> NDArray[np.float64]:
         """Return what the unknowns are multiplied by."""
-        rows = dense_rows(x, self.objective.trains_intercept)
+        rows = dense_rows(x, self.trains_intercept)
         return rows if self.basis is None else rows @ self.basis
 
 
@@ -166,30 +180,62 @@ class _Hessian:
 
 
 def _hessian(
-    unknowns: _Unknowns,
+    objective: Objective,
+    unknowns: Unknowns,
     point: NDArray[np.float64],
     counting: NDArray[np.bool_],
     classes: NDArray[np.int64] | None,
 ) -> _Hessian:
-    objective, k, d = unknowns.objective, len(point), unknowns.n_columns
+    variance, largest, tree = np.zeros(objective.n_rows), 0.0, Tree()
+    found = _map(objective, hessian_of, counting, unknowns, point, classes)
+    for index, (place, block) in enumerate(found):
+        tree.add(0, index, (block.matrix, block.size))
+        variance[place], largest = block.variance, max(largest, block.largest)
+    matrix, size = tree.total()
+    return _Hessian(matrix, size, variance, largest)
+
+
+def _map(
+    objective: Objective, step: Step, counting: NDArray[np.bool_], *arguments: Any
+) -> Iterator[tuple[slice, Any]]:
+    """Run a step on each block of the rows; yields the block's place and what it returned."""
+    n, samples = objective.n_rows, objective.samples
+    places = cut_of(samples.rows, FLOAT64).slices(n)
+    found = passes(samples, FLOAT64, as_stored=True).map(
+        step, objective.scale[:-1], n, *arguments, own=[counting[place] for place in places]
+    )
+    yield from zip(places, found, strict=True)
+
+
+def hessian_of(
+    block: Samples,
+    scale: NDArray[np.float64],
+    n_rows: int,
+    unknowns: Unknowns,
+    point: NDArray[np.float64],
+    classes: NDArray[np.int64] | None,
+    counting: NDArray[np.bool_],
+) -> _Hessian:
+    """Return one block's part of the Hessian: a step."""
+    k, d = len(point), unknowns.n_columns
     matrix, size, largest = np.zeros((k, d, k, d)), np.zeros((k, d)), 0.0
-    variances = np.zeros(objective.n_rows)
-    for x, labels, weight, places in scaled_blocks(objective, counting):
+    variances = np.zeros(len(block.rows))
+    for x, labels, weight, places in scaled_blocks(block, scale, n_rows, counting):
         _, residual, p = cross_entropy(
             logits(x, point), labels if classes is None else classes[labels]
         )
         rows = unknowns.rows(x)
         size += (weight[:, np.newaxis] * np.abs(residual)).T @ np.abs(rows)
-        sizes = abs(x.matrix) @ np.abs(point[:, :-1]).T + np.abs(point[:, -1])
-        largest = max(largest, float(sizes.max()))
+        terms = abs(x.matrix) @ np.abs(point[:, :-1]).T + np.abs(point[:, -1])
+        largest = max(largest, float(terms.max()))
         variances[places] = weight * (p * (1 - p)).max(axis=1)
         for a in range(k):
             for b in range(a, k):
                 variance = p[:, a] * (1 - p[:, a]) if a == b else -p[:, a] * p[:, b]
-                block = (rows * (weight * variance)[:, np.newaxis]).T @ rows
-                matrix[a, :, b] += block
+                part = (rows * (weight * variance)[:, np.newaxis]).T @ rows
+                matrix[a, :, b] += part
                 if a != b:
-                    matrix[b, :, a] += block.T
+                    matrix[b, :, a] += part.T
     return _Hessian(matrix, size, variances, largest)
 
 
@@ -269,15 +315,32 @@ def _root_by_eigenvalues(
 
 
 def _reach(
-    unknowns: _Unknowns, half: NDArray[np.float64], counting: NDArray[np.bool_]
+    objective: Objective,
+    unknowns: Unknowns,
+    half: NDArray[np.float64],
+    counting: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
     """Return the largest change of each row's logits by a step of length 1, ``(n,)``."""
     centred = half - half.mean(axis=0) if len(half) > 1 else half
-    objective = unknowns.objective
     reach = np.zeros(objective.n_rows)
-    for x, _, _, places in scaled_blocks(objective, counting):
+    for place, of_rows in _map(objective, reach_of, counting, unknowns, centred):
+        reach[place] = of_rows
+    return reach if len(half) == 1 else 2 * reach
+
+
+def reach_of(
+    block: Samples,
+    scale: NDArray[np.float64],
+    n_rows: int,
+    unknowns: Unknowns,
+    centred: NDArray[np.float64],
+    counting: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Return the largest change of a class's logit for each row of one block: a step."""
+    reach = np.zeros(len(block.rows))
+    for x, _, _, places in scaled_blocks(block, scale, n_rows, counting):
         rows = unknowns.rows(x)
         for of_class in centred:
             lengths = np.linalg.norm(rows @ of_class, axis=1)
             reach[places] = np.maximum(reach[places], lengths)
-    return reach if len(half) == 1 else 2 * reach
+    return reach

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -142,7 +142,7 @@ class Objective:
         k, d = self.n_models, len(self.scale) - 1
         dtype = self.problem.dtype
         labels, weight = self.samples.labels, self.samples.sample_weight
-        of_nobody = replace(self.samples, labels=np.zeros(self.n_rows, np.int32))
+        of_nobody = self.samples.renumbered(np.zeros(max(k, 2), np.int32))
         _, half = self.mean_loss(of_nobody, np.zeros((1, d), dtype), np.zeros(1, dtype))
         mean_row = 2 * half[0, :-1]
         if self._at_zero is None:  # no run began there

@@ -13,8 +13,8 @@ from scipy.sparse import csr_array
 
 from fastlin import LogisticRegression
 from fastlin.kernels import BACKEND_NAMES, backends
+from fastlin.rows.binding import make_samples
 from fastlin.rows.dense import DenseRows
-from fastlin.rows.samples import make_samples
 from fastlin.rows.scaling import InputScale
 
 N = 300

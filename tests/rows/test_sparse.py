@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from fastlin import LogisticRegression
 from fastlin.errors import InputError
 from fastlin.kernels import BACKEND_NAMES, CsrRows, backends
+from fastlin.rows.binding import make_samples
 from fastlin.rows.conversion import as_rows
-from fastlin.rows.samples import make_samples
 from fastlin.rows.scaling import InputScale
 from fastlin.rows.validation import check_rows_and_labels
 from fastlin.solvers.schedules import safe_step_size

@@ -9,12 +9,12 @@ import optimum
 import pytest
 
 from fastlin.kernels import get_backend
+from fastlin.rows.binding import make_samples
 from fastlin.rows.conversion import as_rows
-from fastlin.rows.samples import make_samples
 from fastlin.rows.scaling import InputScale
 from fastlin.solvers import certificate
 from fastlin.solvers.certificate import Certificate
-from fastlin.solvers.newton_bound import _Unknowns, most_columns
+from fastlin.solvers.newton_bound import Unknowns, most_columns
 from fastlin.solvers.objective import Objective
 from fastlin.solvers.problem import Problem
 
@@ -104,10 +104,11 @@ def test_of_fewer_rows_than_features_only_the_weights_that_they_span_are_unknown
     if intercept == "none":
         point[:, -1] = 0
     assert most_columns(objective) == 9 + objective.trains_intercept
+    every = Unknowns(40, objective.trains_intercept)
     gap, step = np.inf, None
     for of_all in (False, True):
         if of_all:
-            monkeypatch.setattr(_Unknowns, "of", lambda objective: _Unknowns(objective, None))
+            monkeypatch.setattr(Unknowns, "of", lambda objective: every)
         found = Certificate(objective).at(point, 0.0)
         assert found.step is not None
         assert 1e-3 < found.gap < 10

@@ -21,7 +21,7 @@ from fastlin.rows.conversion import sparse_rows
 from fastlin.solvers import certificate, curvature
 from fastlin.solvers.curvature import Curvature
 from fastlin.solvers.lbfgs import minimize
-from fastlin.solvers.newton_bound import _reach, _Unknowns
+from fastlin.solvers.newton_bound import Unknowns, _reach
 from fastlin.solvers.objective import Objective
 from fastlin.solvers.progress import Progress
 
@@ -108,7 +108,7 @@ def test_no_step_changes_two_logits_by_more_than_the_reach(k: int) -> None:
     objective, rows, _, _ = objective_of(k, "free")
     x = np.column_stack([rows, np.ones(len(rows))])
     half = np.random.default_rng(0).standard_normal((objective.n_models, x.shape[1], 7))
-    reach = _reach(_Unknowns.of(objective), half, np.ones(len(rows), bool))
+    reach = _reach(objective, Unknowns.of(objective), half, np.ones(len(rows), bool))
     changes = np.einsum("nd,kdm->nkm", x, half)
     if k == 2:
         np.testing.assert_allclose(reach, np.linalg.norm(changes[:, 0], axis=1), rtol=1e-12)
