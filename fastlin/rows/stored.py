@@ -143,15 +143,32 @@ class PartedRows(Rows):
         """Return rows whose parts kernels can read; each part is converted when it is asked for."""
         if type_name(dtype) in WEIGHT_TYPES[type_name(self.dtype)]:
             return self
-        other = self._like(self._arrays)
-        other._dtype = dtype
-        return other
+        return self.seen_as(dtype, self._shift)
 
     def minus(self, shift: NDArray[np.float64], dtype: np.dtype[Any]) -> PartedRows:
         """Return rows of which each part is shifted when it is asked for."""
+        return self.seen_as(dtype, shift)
+
+    def seen_as(self, dtype: np.dtype[Any] | None, shift: NDArray[np.float64] | None) -> PartedRows:
+        """Return rows whose parts are shifted, and of a type, when they are asked for."""
         other = self._like(self._arrays)
         other._dtype, other._shift = dtype, shift
         return other
+
+    @property
+    def view(self) -> tuple[np.dtype[Any] | None, NDArray[np.float64] | None]:
+        """Type and shift of :meth:`seen_as`."""
+        return self._dtype, self._shift
+
+    @property
+    def arrays(self) -> Sequence[NDArray[Any]]:
+        """The arrays, one after another."""
+        return self._arrays
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Where each array comes from."""
+        return self._names
 
     @property
     def matrix(self) -> NDArray[Any]:
@@ -270,6 +287,7 @@ class PartedRows(Rows):
     ) -> PartedRows:
         other = PartedRows(arrays, names or (self._names if arrays is self._arrays else None))
         other._dtype, other._shift, other._origin = self._dtype, self._shift, self
+        other.executor = self.executor
         return other
 
 

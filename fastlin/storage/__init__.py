@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastlin.errors import InputError, shown
 from fastlin.rows.labels import read_labels
-from fastlin.rows.stored import StoredRows
+from fastlin.rows.stored import StoredRows, parted
 from fastlin.storage import npy, paths, spilling
 from fastlin.storage.spilling import Said, to_log
 
@@ -29,6 +30,7 @@ def open_rows(
     drop: Sequence[str] = (),
     spill: str | Path | None = None,
     said: Said = to_log,
+    executor: Executor | None = None,
 ) -> StoredRows:
     """Open rows that need not fit in memory, for ``LogisticRegression``'s methods.
 
@@ -55,6 +57,9 @@ def open_rows(
         folder.
     said : callable, optional
         Gets a line about the temporary file; by default it goes to the log ``fastlin``.
+    executor : concurrent.futures.Executor, optional
+        Runs each pass of ``solver="lbfgs"`` over the files, which its processes open by themselves;
+        the result has the same bits.
 
     Returns
     -------
@@ -83,6 +88,22 @@ def open_rows(
     ...     bool(model.score(rows, rows.labels) > 0.95)
     True
     """
+    rows = _opened(source, labels, label, drop, spill, said)
+    if executor is not None:
+        from fastlin.storage.pools import Pool
+
+        parted(rows).executor = Pool(executor)
+    return rows
+
+
+def _opened(
+    source: Source,
+    labels: Any,
+    label: str | None,
+    drop: Sequence[str],
+    spill: str | Path | None,
+    said: Said,
+) -> StoredRows:
     if callable(source):
         _refuse(labels=labels, label=label)
         return spilling.from_batches(source(), spill, said)
