@@ -82,7 +82,8 @@ def newton_bound(
             first_step = inverse.step
         reach = _reach(objective, unknowns, inverse.half, counting)
         objective.n_passes += 2
-        best = min(best, _fall(inverse.decrement, float(reach.max(initial=0.0))))
+        fall = _fall(inverse.decrement, float(reach.max(initial=0.0)))
+        best = min(best, fall + inverse.flat)
         far = reach * inverse.decrement > WITHIN
         if not far.any():
             break
@@ -241,11 +242,24 @@ def hessian_of(
 
 @dataclass(frozen=True)
 class _Inverse:
-    """A root of the inverse Hessian ``(k, d, m)``, the Newton decrement, and the Newton step."""
+    """What the inverse of the Hessian says about the next step.
+
+    Attributes
+    ----------
+    half : (k, d, m)
+        A root of the inverse.
+    decrement : float
+        The Newton decrement.
+    step : (k, d)
+        The Newton step.
+    flat : float
+        What the objective may fall by along directions whose curvature rounding hides.
+    """
 
     half: NDArray[np.float64]
     decrement: float
     step: NDArray[np.float64]
+    flat: float
 
 
 def _inverse(
@@ -268,17 +282,17 @@ def _inverse(
         return None
     scaled, along = matrix / root / root[:, np.newaxis], gradient.ravel() / root
     noise = 8 * ROUNDING * n
-    half = _root_by_cholesky(scaled, noise)
+    half, flat = _root_by_cholesky(scaled, noise), 0.0
     if half is None:
         unseen = 1e3 * noise * np.abs(hessian.size.ravel() / root).max()
-        half = _root_by_eigenvalues(scaled, noise, np.tile(decay, k) / root**2, along, unseen)
+        half, flat = _root_by_eigenvalues(scaled, noise, np.tile(decay, k) / root**2, along, unseen)
     if half is None:
         return None
     along, half = half.T @ along, half / root[:, np.newaxis]
     step = -(half @ along).reshape(k, d)
     rounding = ROUNDING * (1 + hessian.largest) * (hessian.size.ravel() @ np.abs(half))
     decrement = float(np.linalg.norm(along) + np.linalg.norm(rounding))
-    return _Inverse(half.reshape(k, d, -1), decrement, step)
+    return _Inverse(half.reshape(k, d, -1), decrement, step, flat)
 
 
 def _root_by_cholesky(matrix: NDArray[np.float64], noise: float) -> NDArray[np.float64] | None:
@@ -301,17 +315,22 @@ def _root_by_eigenvalues(
     decay: NDArray[np.float64],
     gradient: NDArray[np.float64],
     unseen: float,
-) -> NDArray[np.float64] | None:
+) -> tuple[NDArray[np.float64] | None, float]:
     """Return a root of the inverse in the directions in which the objective changes.
 
     Linearly dependent features leave directions in which it does not: there the ``gradient`` is at
-    most ``unseen``. None if the curvature of another direction may be zero.
+    most ``unseen``. None if the curvature of another direction may be zero. The other result is
+    what the objective may yet fall by there: if it is like ``c exp(-r t)``, as where nearly all
+    rows are certain, ``c`` is the square of its slope divided by its curvature.
     """
     values, vectors = np.linalg.eigh(matrix)
     least = np.maximum(values - noise, np.einsum("ij,i->j", vectors**2, decay) / 2)
-    null = (least <= 0) & (np.abs(vectors.T @ gradient) <= unseen)
+    slope = vectors.T @ gradient
+    null = (least <= 0) & (np.abs(slope) <= unseen)
+    curved = null & (values > 0)
+    flat = float(np.sum(slope[curved] ** 2 / values[curved]))
     least, vectors = least[~null], vectors[:, ~null]
-    return None if (least <= 0).any() else vectors / np.sqrt(least)
+    return (None if (least <= 0).any() else vectors / np.sqrt(least)), flat
 
 
 def _reach(
