@@ -84,6 +84,10 @@ class BackendUnavailableError(FastlinError, RuntimeError):
     """A backend that was requested by name cannot run on this machine."""
 
 
+class ClusterError(FastlinError, RuntimeError):
+    """A cluster of machines has lost what a fit needs, or does not answer."""
+
+
 class DatasetError(FastlinError, RuntimeError):
     """A data set could not be fetched, or its content is wrong."""
 

@@ -379,7 +379,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             # A nan or an infinity shows in the losses, without another pass over the rows; but
             # early stopping takes the model of another step if it shows there.
             looks_first = bool(options.early_stopping)
-            data = read(self, X, y, sample_weight, X_val, y_val, finite=looks_first)
+            data = self._read(X, y, sample_weight, X_val, y_val, looks_first)
             seed = checkpoint.seed if checkpoint is not None else None
             seed = options.seed() if seed is None else seed
             generator = options.generator(seed=seed)
@@ -429,14 +429,24 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
                         checkpoint=checkpoint,
                     )
             except Exception:
-                check_rows(self, X)  # raises its own error if they are the reason
+                self._require_finite(X)  # raises its own error if they are the reason
                 raise
             # At weights other than 0 an infinity may leave a row without any loss.
             if not looks_first and (before is not None or not learned.are_finite(data.rows)):
-                check_rows(self, X)
+                self._require_finite(X)
             self._adopt(learned, data.classes)
         if not options.early_stopping:
             tell_what_was_seen(options, backend, data, learned)
+
+    def _read(
+        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, finite: bool
+    ) -> TrainingSet:
+        """Check the arguments of :meth:`fit`; see :func:`fastlin.training_set.read`."""
+        return read(self, X, y, sample_weight, X_val, y_val, finite)
+
+    def _require_finite(self, X: Any) -> None:
+        """Raise if rows hold nan or infinity."""
+        check_rows(self, X)
 
     def _so_far(
         self, classes: NDArray[Any], backend: str, state: State, history: History

@@ -47,7 +47,7 @@ def identity_of(
         "NumPy's version": np.__version__,
         "the backend": f"{backend.name} {backend.version or ''}".strip(),
         "the instruction set": str(backend.instruction_set),
-        "BLAS": _blas(),
+        "BLAS": blas_in_words(),
         **{
             name: _in_words(value)
             for name, value in sorted(parameters.items())
@@ -70,7 +70,7 @@ def identity_of(
     return found
 
 
-def _blas() -> str:
+def blas_in_words() -> str:
     """Return the libraries of linear algebra, and the processor that they compute for."""
     libraries = threadpoolctl.threadpool_info()
     return ", ".join(

@@ -186,23 +186,45 @@ def check_weights(
     weights: NDArray[np.float64] = _check_sample_weight(
         sample_weight, labels, dtype=np.float64, ensure_non_negative=True
     )
+    if class_weight is not None:
+        of_all = np.unique(labels) if classes is None or class_weight == "balanced" else classes
+        index = locate(labels, of_all)[0]
+        factors = class_factors(index, weights, class_weight, of_all, classes is not None)
+        weights = weights * factors[index]
+    require_some_weight(weights, may_be_zero)
+    return weights
+
+
+def class_factors(
+    index: NDArray[np.integer[Any]],
+    weights: NDArray[np.float64],
+    class_weight: Any,
+    classes: NDArray[Any],
+    complete: bool = False,
+) -> NDArray[np.float64]:
+    """Return the factor of each of the ``classes (k,)`` in the rows' weights, ``(k,)``.
+
+    ``index (n,)`` is the place of each row's label among the classes, and ``weights (n,)`` are the
+    rows' own. ``complete``: whether no other rows have other classes.
+    """
     if class_weight == "balanced":
-        classes, label_index = np.unique(labels, return_inverse=True)
-        counts = np.bincount(label_index, weights)
-        of_classes = np.divide(
+        counts = np.bincount(index, weights, minlength=len(classes))
+        balanced: NDArray[np.float64] = np.divide(
             counts.sum() / len(classes), counts, out=np.zeros(len(classes)), where=counts > 0
         )
-        weights = weights * of_classes[label_index]
-    elif class_weight is not None:
-        of_all = np.unique(labels) if classes is None else classes
-        of_classes, foreign = weights_of_classes(class_weight, of_all, classes is not None)
-        if foreign:
-            warn(
-                f"class_weight names {listed(foreign)}, but the labels of these rows are "
-                f"{listed(of_all.tolist())}; if a label is misspelled, write it as y does",
-                ClassWeightWarning,
-            )
-        weights = weights * of_classes[locate(labels, of_all)[0]]
+        return balanced
+    factors, foreign = weights_of_classes(class_weight, classes, complete)
+    if foreign:
+        warn(
+            f"class_weight names {listed(foreign)}, but the labels of these rows are "
+            f"{listed(classes.tolist())}; if a label is misspelled, write it as y does",
+            ClassWeightWarning,
+        )
+    return factors
+
+
+def require_some_weight(weights: NDArray[np.float64], may_be_zero: bool = False) -> None:
+    """Raise if the weights cannot be summed up, or are all zero unless they ``may_be_zero``."""
     with np.errstate(over="ignore"):
         total = weights.sum()
     if not np.isfinite(total):
@@ -212,7 +234,6 @@ def check_weights(
         )
     if not (may_be_zero or weights.any()):
         raise InputError("sample_weight is zero for every row; at least one must be positive")
-    return weights
 
 
 def labels_and_weights(
@@ -246,6 +267,21 @@ def class_weights_of(
     """
     if option is None:
         return None
+    classes, of_classes = validation_factors(
+        option, training_labels, training_weights, sample_weight
+    )
+    weights = of_classes[locate(labels, classes)[0]]
+    require_weighted_validation(weights)
+    return np.asarray(weights)
+
+
+def validation_factors(
+    option: Any,
+    training_labels: NDArray[Any],
+    training_weights: NDArray[np.float64] | None,
+    sample_weight: ArrayLike | None,
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Return the classes and the factor of each in the weights of validation rows, ``(k,)``."""
     classes, index = np.unique(training_labels, return_inverse=True)
     if isinstance(option, str):
         assert training_weights is not None
@@ -256,13 +292,16 @@ def class_weights_of(
         np.maximum.at(of_classes, index, by_class)
     else:
         of_classes, _ = weights_of_classes(option, classes, False)
-    weights = of_classes[locate(labels, classes)[0]]
+    return classes, of_classes
+
+
+def require_weighted_validation(weights: NDArray[np.float64]) -> None:
+    """Raise if no validation row has weight."""
     if not weights.any():
         raise InputError(
             "y_val holds only classes that have weight 0 by class_weight; pass a validation set "
             "with rows of the other classes too"
         )
-    return np.asarray(weights)
 
 
 def check_validation_set(

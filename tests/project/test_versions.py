@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-TESTED = ("report", "onnx", "docs", "fuzz", "test")
+TESTED = ("report", "onnx", "dask", "docs", "fuzz", "test")
 """Extras that the tests need."""
 
 NAMES = {"sklearnex": "scikit-learn-intelex"}
@@ -56,7 +56,13 @@ def imported(paths: Iterable[Path]) -> Iterator[str]:
     [
         (
             ["fastlin/**/*.py"],
-            [*PROJECT["dependencies"], *EXTRAS["report"], *EXTRAS["onnx"], *EXTRAS["bench"]],
+            [
+                *PROJECT["dependencies"],
+                *EXTRAS["report"],
+                *EXTRAS["onnx"],
+                *EXTRAS["dask"],
+                *EXTRAS["bench"],
+            ],
         ),
         (["setup.py", "csrc/*.py"], PYPROJECT["build-system"]["requires"]),
         (

@@ -1,0 +1,355 @@
+"""Rows on the workers of a cluster, for the solvers like any other rows."""
+
+from __future__ import annotations
+
+import itertools
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, issparse
+
+from fastlin.dask import tasks
+from fastlin.dask.tasks import Part, Shard, View
+from fastlin.dask.watching import Watch
+from fastlin.errors import ClusterError
+from fastlin.kernels import DenseRows
+from fastlin.rows.conversion import as_rows
+from fastlin.rows.interface import Rows
+from fastlin.rows.passes import Cut, Step, Tree
+from fastlin.rows.samples import Samples
+
+MOST_INLINE = 2**18
+"""Bytes of an argument that are sent with each task; a larger one becomes a task of its own."""
+
+PARTS_KEPT = 4
+"""Rows that were fetched are asked for again, for a scale and then to see what it loses."""
+
+
+class Shards:
+    """The futures of the shards, each of them on some worker.
+
+    Attributes
+    ----------
+    futures : list of distributed.Future
+    size : int
+        Rows of each shard but the last.
+    n_rows : int
+    backend : str
+    watch : Watch
+    """
+
+    def __init__(
+        self, futures: list[Any], size: int, n_rows: int, backend: str, watch: Watch
+    ) -> None:
+        self.futures, self.size, self.n_rows = futures, size, n_rows
+        self.backend, self.watch = backend, watch
+        self._owners: dict[str, Sequence[str]] = {}
+        self._first: Part | None = None
+
+    def groups(self, places: Sequence[int]) -> list[list[int]]:
+        """Divide shards by the workers that hold them now; those that no worker has, evenly.
+
+        A worker that has died is not asked for: the scheduler computes its shards again.
+        """
+        client = self.watch.client
+
+        async def who() -> Any:
+            return await client.who_has(self.futures), await client.scheduler.ncores()
+
+        found = self.watch.within(min(5.0, self.watch.timeout), who)
+        n_workers = 1
+        if found is not None:  # otherwise as they were
+            self._owners, n_workers = dict(found[0]), max(1, len(found[1]))
+        groups: dict[Any, list[int]] = defaultdict(list)
+        homeless = []
+        for place in places:
+            owners = self._owners.get(self.futures[place].key, ())
+            if owners:
+                groups[min(owners, key=lambda one: (len(groups[one]), str(one)))].append(place)
+            else:
+                homeless.append(place)
+        share = -(-len(homeless) // n_workers) if homeless else 1
+        divided = [homeless[first : first + share] for first in range(0, len(homeless), share)]
+        return [group for group in [*groups.values(), *divided] if group]
+
+    def each(
+        self,
+        name: str,
+        function: Any,
+        places: Sequence[int],
+        arguments: Any,
+    ) -> list[tuple[list[int], Any]]:
+        """Run a function on each worker's shards.
+
+        ``arguments`` returns, for the places of some shards, what the function gets after them.
+        Returns the places, and what the function returned, for each group.
+        """
+        client, token = self.watch.client, uuid4().hex
+        groups = self.groups(places)
+        futures = [
+            client.submit(
+                function,
+                [self.futures[place] for place in group],
+                *arguments(group),
+                key=f"{name}-{token}-{number}",
+                pure=False,
+            )
+            for number, group in enumerate(groups)
+        ]
+        return list(zip(groups, self.watch.results(futures), strict=True))
+
+    def sent(self, argument: Any) -> Any:
+        """Return an argument, or if it is large a task that returns it.
+
+        A task can be run again if its worker dies, unlike data that was scattered.
+        """
+        if not isinstance(argument, np.ndarray) or argument.nbytes <= MOST_INLINE:
+            return argument
+        key = f"fastlin-weights-{uuid4().hex}"
+        return self.watch.client.submit(tasks.same, argument, key=key, pure=False)
+
+    def require_alike(self, parts: Sequence[Part]) -> None:
+        """Raise if two workers' results differ in what their bits depend on."""
+        self._first = self._first or parts[0]
+        for part in parts:
+            require_alike(self._first.worker, self._first.identity, part.worker, part.identity)
+
+    def close(self) -> None:
+        """Let the workers forget the rows."""
+        self.futures = []
+
+
+def require_alike(
+    worker: str, identity: dict[str, str], other: str, identity_of_other: dict[str, str]
+) -> None:
+    """Raise if two processes differ in what the bits of a pass depend on."""
+    for name, value in identity.items():
+        theirs = identity_of_other.get(name)
+        if theirs != value:
+            raise ClusterError(
+                f"{name} is {value} on {worker} and {theirs} on {other}, so that results would "
+                "depend on who computes them; install the same on all, or name a backend= that "
+                "all have, or set FASTLIN_ISA alike"
+            )
+
+
+class RemoteRows(Rows):
+    """Rows in shards on the workers.
+
+    Parameters
+    ----------
+    shards : Shards
+    like : Rows
+        Rows of the same kind and type, none of them.
+    values_of_a_row : float
+    factors : (k,) or None
+        Factor of each class in the rows' weights.
+    """
+
+    lie_in_memory = False
+
+    def __init__(
+        self,
+        shards: Shards,
+        like: Rows,
+        values_of_a_row: float,
+        factors: NDArray[np.float64] | None = None,
+    ) -> None:
+        self.shards, self.like, self.factors = shards, like, factors
+        self.values, self._values_of_a_row = like.values, values_of_a_row
+        self.view = View(None, None)
+        self.executor = self
+        self._fetched: OrderedDict[bytes, Rows] = OrderedDict()
+
+    @property
+    def can_be_shifted(self) -> bool:  # type: ignore[override]  # of a class, elsewhere
+        """See :class:`~fastlin.rows.interface.Rows`."""
+        return self.like.can_be_shifted
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return self.like.dtype if self.view.dtype is None else self.view.dtype
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(n, d)``."""
+        return self.shards.n_rows, self.like.shape[1]
+
+    @property
+    def values_of_a_row(self) -> float:
+        """See :class:`~fastlin.rows.interface.Rows`."""
+        return self._values_of_a_row
+
+    def rows_of_a_block(self, dtype: np.dtype[Any]) -> int:
+        """Return the same as for rows in memory."""
+        return self.like.rows_of_a_block(dtype)
+
+    def part(self, rows: slice | NDArray[np.int64]) -> Rows:
+        """Fetch some rows."""
+        if isinstance(rows, slice):
+            rows = np.arange(*rows.indices(len(self)))
+        name = np.ascontiguousarray(rows).tobytes()
+        if name not in self._fetched:
+            self._fetched[name] = self._fetch(np.asarray(rows))
+            if len(self._fetched) > PARTS_KEPT:
+                self._fetched.popitem(last=False)
+        return self.view.seen(self._fetched[name])
+
+    def here(self) -> Rows:
+        """Fetch all rows."""
+        return self.part(slice(None))
+
+    def kept(self, rows: NDArray[np.int64]) -> tuple[Rows, NDArray[np.int64]]:
+        """Fetch some rows, for reading them many times."""
+        return self.part(rows), np.arange(len(rows))
+
+    def for_weights(self, dtype: np.dtype[Any]) -> Rows:
+        """Return rows of which each block is converted when it is used."""
+        kept = self.like.for_weights(dtype)
+        return self if kept.dtype == self.dtype else self._seen(dtype, self.view.row_shift)
+
+    def minus(self, shift: NDArray[np.float64], dtype: np.dtype[Any]) -> Rows:
+        """Return rows of which each block is shifted when it is used."""
+        return self._seen(dtype, shift)
+
+    def _seen(self, dtype: np.dtype[Any], shift: NDArray[np.float64] | None) -> RemoteRows:
+        other = RemoteRows(self.shards, self.like, self._values_of_a_row, self.factors)
+        other.view, other._fetched = View(dtype, shift), self._fetched
+        return other
+
+    def _fetch(self, rows: NDArray[np.int64]) -> Rows:
+        """Return rows, as they are stored, in the given order."""
+        size = self.shards.size
+        order = np.argsort(rows, kind="stable")
+        by_shard = rows[order] // size
+        places, starts = np.unique(by_shard, return_index=True)
+        chosen = {
+            int(place): rows[some] - place * size
+            for place, some in zip(places, np.split(order, starts[1:]), strict=True)
+        }
+        pieces: dict[int, Any] = {}
+        for group, found in self.shards.each(
+            "fastlin-pick",
+            tasks.pick,
+            list(chosen),
+            lambda group: ([chosen[place] for place in group],),
+        ):
+            pieces.update(zip(group, found, strict=True))
+        if not pieces:
+            return self.like
+        found = tasks.joined([pieces[place] for place in sorted(pieces)])
+        back = np.empty(len(rows), np.int64)
+        back[order] = np.arange(len(rows))
+        in_order = bool((back == np.arange(len(rows))).all())
+        return as_rows(found if in_order else found[back])
+
+    # ------------------------------------------------------------------ passes
+
+    def passes(self, samples: Samples, cut: Cut) -> RemotePasses:
+        """Return the passes over samples with these rows."""
+        view = replace(
+            self.view,
+            has_labels=samples.has_labels,
+            has_weights=samples.sample_weight is not None,
+            renumbering=samples.renumbering,
+            factors=self.factors,
+            weight_divisor=samples.weight_divisor,
+            shift=samples.shift,
+        )
+        return RemotePasses(self.shards, view, cut)
+
+    # ------------------------------------------------------------------ never asked of these rows
+
+    @property
+    def matrix(self) -> Any:
+        """All rows, fetched."""
+        return self.here().matrix
+
+    def to_array(self) -> NDArray[Any]:
+        """Return all rows, fetched."""
+        return self.here().to_array()
+
+    def scaled(
+        self,
+        dtype: np.dtype[Any],
+        shift: NDArray[Any] | None = None,
+        scale: NDArray[Any] | None = None,
+        factors: NDArray[np.float64] | None = None,
+    ) -> Rows:
+        """See :class:`~fastlin.rows.interface.Rows`; the rows are fetched."""
+        return self.here().scaled(dtype, shift, scale, factors)
+
+    def squared(self) -> Rows:
+        """Return the square of each value, fetched."""
+        return self.here().squared()
+
+    def squared_norms(self) -> NDArray[np.float64]:
+        """Return the sum of squares of each row."""
+        return self.here().squared_norms()
+
+    def largest(self) -> NDArray[np.float64]:
+        """Return the largest absolute value of each row."""
+        return self.here().largest()
+
+    def checksum(self) -> int:
+        """Return a checksum of all values."""
+        return self.here().checksum()
+
+
+class RemotePasses:
+    """Passes over all shards: one task for each worker; see :class:`fastlin.rows.passes.Passes`."""
+
+    def __init__(self, shards: Shards, view: View, cut: Cut) -> None:
+        assert shards.size % cut.size == 0, "shards consist of whole blocks"
+        self.shards, self.view, self.cut = shards, view, cut
+
+    def sum(self, step: Step, *arguments: Any) -> Any:
+        """See :class:`fastlin.rows.passes.Passes`."""
+        tree = Tree()
+        for part in self._run(step, arguments, None, adds=True):
+            for (height, place), value in part.items():
+                tree.add(height, place, value)
+        return tree.total()
+
+    def map(self, step: Step, *arguments: Any, own: Sequence[Any] | None = None) -> Iterator[Any]:
+        """See :class:`fastlin.rows.passes.Passes`."""
+        parts = self._run(step, arguments, own, adds=False)
+        found = dict(itertools.chain.from_iterable(part.items() for part in parts))
+        for place in sorted(found):
+            yield found.pop(place)
+
+    def _run(
+        self, step: Step, arguments: Sequence[Any], own: Sequence[Any] | None, adds: bool
+    ) -> list[dict[Any, Any]]:
+        shards, blocks = self.shards, self.shards.size // self.cut.size
+        sent = [shards.sent(argument) for argument in arguments]
+
+        def arguments_of(group: Sequence[int]) -> tuple[Any, ...]:
+            mine = None
+            if own is not None:
+                mine = [own[place * blocks : (place + 1) * blocks] for place in group]
+            return group, self.view, self.cut, blocks, shards.backend, step, sent, mine, adds
+
+        name = f"fastlin-{step.__name__.removesuffix('_of').replace('_', '-')}"
+        places = range(len(shards.futures))
+        parts = [part for _, part in shards.each(name, tasks.run_on_shards, places, arguments_of)]
+        shards.require_alike(parts)
+        return [part.found for part in parts]
+
+
+def like_rows(dtype: np.dtype[Any], n_features: int, is_sparse: bool) -> Rows:
+    """Return no rows, of a type and form."""
+    if is_sparse:
+        return as_rows(csr_array((0, n_features), dtype=dtype))
+    return DenseRows(np.empty((0, n_features), dtype))
+
+
+def values_of(shard: Shard) -> int:
+    """Return the number of stored values of a shard."""
+    return int(shard.rows.nnz if issparse(shard.rows) else shard.rows.size)
