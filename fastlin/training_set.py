@@ -16,7 +16,7 @@ from fastlin.kernels import Backend, get_backend
 from fastlin.parameter_checks import check_parameters, require_callables
 from fastlin.rows.interface import Rows
 from fastlin.rows.labels import classes_of
-from fastlin.rows.stored import PartedRows
+from fastlin.rows.parted import PartedRows
 from fastlin.rows.validation import (
     check_rows_and_labels,
     check_validation_set,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.rows.interface import WEIGHT_TYPES, Rows, type_name
+from fastlin.rows.scratch import Scratch
 
 BYTES_OF_A_BLOCK = 2**27
 """Maximum memory of a block in the weights' type: large enough that starting a call takes at most
@@ -58,6 +59,15 @@ class DenseRows(Rows):
         """Return some rows: a view for a slice, copies in the given order for indices ``(m,)``."""
         return DenseRows(self.values[rows])
 
+    def block(self, rows: slice, dtype: np.dtype[Any], scratch: Scratch) -> DenseRows:
+        """See :class:`~fastlin.rows.interface.Rows`."""
+        some = self.part(rows)
+        if some._is_for(dtype):
+            return some
+        out = scratch.array(some.shape, some.type_for(dtype))
+        out[:] = some.values
+        return DenseRows(out)
+
     def minus(self, shift: NDArray[np.float64], dtype: np.dtype[Any]) -> DenseRows:
         """Return a copy of the rows less a shift ``(d,)``, with a single rounding."""
         out = np.empty(self.shape, dtype)
@@ -72,12 +82,19 @@ class DenseRows(Rows):
         Contiguous rows are not copied, whatever their stride. Rows that are not contiguous, and
         floating-point values of another type than the weights, are copied.
         """
+        if self._is_for(dtype):
+            return self
+        return DenseRows(self.values.astype(self.type_for(dtype), order="C"))
+
+    def type_for(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        """Return the type of the values that kernels read for weights of ``dtype``."""
+        readable = type_name(dtype) in WEIGHT_TYPES.get(type_name(self.values.dtype), ())
+        return self.values.dtype if readable else dtype
+
+    def _is_for(self, dtype: np.dtype[Any]) -> bool:
         values = self.values
-        if values.size and values.strides[1] != values.itemsize:
-            values = np.ascontiguousarray(values)
-        if type_name(dtype) not in WEIGHT_TYPES.get(type_name(values.dtype), ()):
-            values = values.astype(dtype)
-        return self if values is self.values else DenseRows(values)
+        is_contiguous = not values.size or values.strides[1] == values.itemsize
+        return is_contiguous and self.type_for(dtype) == values.dtype
 
     @property
     def matrix(self) -> NDArray[Any]:

@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlin.rows.scratch import Scratch
+
 FloatArray: TypeAlias = "NDArray[np.float32] | NDArray[np.float64]"
 
 WEIGHT_TYPES = {
@@ -100,6 +102,13 @@ class Rows(ABC):
     def part(self, rows: slice | NDArray[np.int64]) -> Rows:
         """Return some rows: a view for a slice, copies in the given order for indices ``(m,)``."""
 
+    def block(self, rows: slice, dtype: np.dtype[Any], scratch: Scratch) -> Rows:
+        """Return some rows in a form that kernels can read for weights of ``dtype``.
+
+        If they have to be copied, they lie in ``scratch`` until that is used again.
+        """
+        return self.part(rows).for_weights(dtype)
+
     def blocks(self, size: int) -> Iterator[tuple[slice, Rows]]:
         """Iterate over the rows, ``size`` at a time; yields the place and a view of each block."""
         for first in range(0, len(self), size):
@@ -107,7 +116,10 @@ class Rows(ABC):
             yield place, self.part(place)
 
     def pieces(self) -> Iterator[tuple[slice, Rows]]:
-        """Iterate over parts that kernels can read, in order; yields the place of each."""
+        """Iterate over parts that kernels can read, in order; yields the place of each.
+
+        What the rows of a part lie in may be used again for the next part.
+        """
         yield slice(0, len(self)), self
 
     @property

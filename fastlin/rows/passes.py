@@ -23,12 +23,13 @@ so that it can be sent to another process by its name. ``block`` is a part of th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from fastlin.rows.interface import Rows
+from fastlin.rows.scratch import Scratch
 
 Sums = TypeVar("Sums", bound=tuple[Any, ...])
 Step = Callable[..., Any]
@@ -77,13 +78,18 @@ class Cut:
     dtype: np.dtype[Any] | None
 
     def blocks(self, samples: Any) -> Iterator[Any]:
-        """Iterate over the blocks; there is at least one, which is empty if there are no rows."""
+        """Iterate over the blocks; there is at least one, which is empty if there are no rows.
+
+        If rows had to be copied, the next block takes their memory.
+        """
+        scratch = Scratch()
         for first in range(0, max(1, len(samples.rows)), self.size):
             samples.rows.prefetch(first + self.size, first + 2 * self.size)
-            block = samples.part(slice(first, first + self.size))
-            if self.dtype is not None:
-                block = replace(block, rows=block.rows.for_weights(self.dtype))
-            yield block
+            place = slice(first, first + self.size)
+            if self.dtype is None:
+                yield samples.part(place)
+            else:
+                yield samples.block(place, self.dtype, scratch)
 
     def n_blocks(self, n_rows: int) -> int:
         """Return the number of blocks."""

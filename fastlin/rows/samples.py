@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.rows.conversion import as_rows
 from fastlin.rows.interface import FloatArray, Rows
+from fastlin.rows.scratch import Scratch
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,22 @@ class Samples:
 
     def part(self, rows: slice | NDArray[np.int64]) -> Samples:
         """Return some rows with their labels and weights: views for a slice, else copies."""
+        return self._with(self.rows.part(rows), rows)
+
+    def block(self, rows: slice, dtype: np.dtype[Any], scratch: Scratch) -> Samples:
+        """Return some samples in a form that kernels can read for weights of ``dtype``.
+
+        Their rows may lie in ``scratch``, until that is used again.
+        """
+        return self._with(self.rows.block(rows, dtype, scratch), rows)
+
+    def _with(self, rows: Rows, places: slice | NDArray[np.int64]) -> Samples:
         weight = self.sample_weight
         return replace(
             self,
-            rows=self.rows.part(rows),
-            labels=self.labels[rows] if self.has_labels else self.labels,
-            sample_weight=None if weight is None else weight[rows],
+            rows=rows,
+            labels=self.labels[places] if self.has_labels else self.labels,
+            sample_weight=None if weight is None else weight[places],
         )
 
     def renumbered(self, numbers: NDArray[np.int32]) -> Samples:

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from fastlin.errors import InputError
 from fastlin.kernels import default_n_threads
+from fastlin.rows.parted import PartedRows
 from fastlin.rows.passes import Cut, Step, Tree, run
 from fastlin.rows.samples import Samples
-from fastlin.rows.stored import PartedRows
 
 MOST_OPEN = 8
 """Sets of files that a process keeps open."""
