@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import run_process
+from scipy.sparse import csr_array
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import cross_val_score
@@ -159,6 +160,16 @@ def test_which_features_count() -> None:
         model(tol=None).fit(rows, Y)
     for options in ({"input_scale": "standard"}, {"solver": "lbfgs", "max_epochs": 1000}):
         assert model(**options).fit(rows[:, :4], Y).score(rows[:, :4], Y) > 0.7
+
+
+def test_sparse_features_of_very_different_ranges() -> None:
+    rows = csr_array(np.where(np.random.default_rng(0).random(X.shape) < 0.5, X, 0))
+    model().fit(rows, Y)
+    huge = (rows * [1, 1, 1, 1, 1e7]).tocsr()
+    with one_warning(ScalingWarning, "by their largest values: input_scale=(0, scale)"):
+        model(tol=None, max_epochs=3).fit(huge, Y)
+    scale = 1 / abs(huge).max(axis=0).toarray().ravel()
+    model(input_scale=(0, scale)).fit(huge, Y)
 
 
 def test_the_narrowest_tenth_may_be_rare_events() -> None:

@@ -297,6 +297,10 @@ class RemoteRows(Rows):
         """Return the largest absolute value of each row."""
         return self.here().largest()
 
+    def ranges(self) -> NDArray[np.float64]:
+        """Return the largest value of each feature less its least."""
+        return self.here().ranges()
+
     def checksum(self) -> int:
         """Return a checksum of all values."""
         return self.here().checksum()

@@ -148,6 +148,18 @@ class CsrRows(Rows):
         """Return the sum of squares of each row, ``(n,)``."""
         return np.asarray(self.squared().matrix.sum(axis=1))
 
+    def ranges(self) -> NDArray[np.float64]:
+        """Return the largest value of each feature less its least, ``(d,)``."""
+        n, d = self.shape
+        highest, lowest = np.full(d, -np.inf), np.full(d, np.inf)
+        np.maximum.at(highest, self.columns, self.values)
+        np.minimum.at(lowest, self.columns, self.values)
+        with_zeros = np.bincount(self.columns, minlength=d) < n
+        highest[with_zeros] = np.maximum(highest[with_zeros], 0)
+        lowest[with_zeros] = np.minimum(lowest[with_zeros], 0)
+        with np.errstate(over="ignore"):
+            return np.asarray(highest - lowest, np.float64)
+
     def largest(self) -> NDArray[np.float64]:
         """Return the largest absolute value of each row, ``(n,)``."""
         return np.asarray(abs(self.matrix).max(axis=1).toarray().ravel(), np.float64)

@@ -201,5 +201,9 @@ class Rows(ABC):
         """Return the sum of squares of each row, ``(n,)``."""
 
     @abstractmethod
+    def ranges(self) -> NDArray[np.float64]:
+        """Return the largest value of each feature less its least, ``(d,)``."""
+
+    @abstractmethod
     def largest(self) -> NDArray[np.float64]:
         """Return the largest absolute value of each row, ``(n,)``."""

@@ -211,6 +211,11 @@ class PartedRows(Rows):
         """Return the sum of squares of each row, ``(n,)``."""
         return np.concatenate([block.squared_norms() for _, block in self.pieces()])
 
+    def ranges(self) -> NDArray[np.float64]:
+        """Return the largest value of each feature less its least, ``(d,)``."""
+        parts = [block.to_array() for _, block in self.pieces()]
+        return DenseRows(np.concatenate(parts)).ranges()
+
     def largest(self) -> NDArray[np.float64]:
         """Return the largest absolute value of each row, ``(n,)``."""
         return np.concatenate([block.largest() for _, block in self.pieces()])

@@ -17,7 +17,8 @@ from fastlin.solvers.windows import Plan, unevenness
 ORDERS_OF_MAGNITUDE = 3
 """Features need scaling if their ranges differ by more than this many powers of 10."""
 
-ROWS_LOOKED_AT = 1000
+ROWS_LOOKED_AT, VALUES_LOOKED_AT = 1000, 2**18
+"""Most rows from which the ranges of the features are taken, and most values."""
 
 MOST_UNEVEN = 0.15
 """Total variation distance of the classes from which on the order of stored rows gets a warning."""
@@ -33,18 +34,15 @@ def look_at_features(rows: Rows, sample_weight: NDArray[np.float64] | None = Non
     This looks at evenly spaced rows of positive weight. Features that are constant there do not
     count, nor does the narrowest tenth, which may be rare events in the unit of the others.
     """
-    if not rows.can_be_shifted or rows.dtype.kind != "f":
+    if rows.dtype.kind != "f":
         return
     counted = counted_rows(sample_weight)
+    enough = min(ROWS_LOOKED_AT, int(VALUES_LOOKED_AT / max(1, rows.values_of_a_row)) + 1)
     if counted is None:  # a view, unlike the rows of an array of places
-        some = rows.part(slice(None, None, -(-len(rows) // ROWS_LOOKED_AT)))
+        some = rows.part(slice(None, None, -(-len(rows) // enough)))
     else:
-        some = rows.part(counted[:: -(-len(counted) // ROWS_LOOKED_AT)])
-    with np.errstate(over="ignore"):
-        values = some.to_array()
-        if values.dtype == np.float16:  # in which NumPy is slow
-            values = values.astype(np.float32)
-        ranges = np.ptp(values, axis=0).astype(np.float64)
+        some = rows.part(counted[:: -(-len(counted) // enough)])
+    ranges = some.ranges()
     ranges = ranges[(ranges > 0) & np.isfinite(ranges)]
     if len(ranges) < 2:
         return
@@ -52,8 +50,12 @@ def look_at_features(rows: Rows, sample_weight: NDArray[np.float64] | None = Non
     if wide > narrow * 10**ORDERS_OF_MAGNITUDE:
         warn(
             f"the ranges of the features differ by orders of magnitude, from {narrow:.3g} to "
-            f"{wide:.3g}, so gradient descent is slow in the narrow ones; try "
-            "input_scale='standard' or 'minmax'",
+            f"{wide:.3g}, so gradient descent is slow in the narrow ones; "
+            + (
+                "try input_scale='standard' or 'minmax'"
+                if rows.can_be_shifted
+                else "divide them by their largest values: input_scale=(0, scale)"
+            ),
             ScalingWarning,
         )
 

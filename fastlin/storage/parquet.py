@@ -54,7 +54,7 @@ def open_files(
         _require_same(_schema(file), schema, file, files[0])
     dtype = type_of_rows([_number_type(schema.field(name), files[0]) for name in names])
     labels, wanted = _Labels(), names if label is None else [*names, label]
-    spill, lengths = Spill(folder, said), dict[str, int]()
+    spill, lengths, n_rows = Spill(folder, said), dict[str, int](), 0
     try:
         for file in files:
             first = 0
@@ -71,6 +71,11 @@ def open_files(
                     if label is not None:
                         labels.add(batch.column(label), label, file, first)
                     first += len(batch)
+            n_rows += first
+        if not n_rows:
+            raise InputError(
+                f"{files[0]}{' and the others hold' if files[1:] else ' holds'} no rows"
+            )
         expanded = [
             place
             for name in names
@@ -88,16 +93,18 @@ def _reading(file: Path) -> Iterator[None]:
     """Turn what pyarrow raises for a file into one line that names it."""
     try:
         yield
-    except (pa.ArrowException, OSError, OverflowError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except (pa.ArrowException, OSError, OverflowError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{file} cannot be read as Parquet ({reason})") from error
 
 
 def _schema(file: Path) -> Any:
     with _reading(file):
-        return pq.read_schema(file)
+        schema = pq.read_schema(file)
+        _ = schema.names  # which may be no text
+        return schema
 
 
 def _require_same(schema: Any, expected: Any, file: Path, first: Path) -> None:

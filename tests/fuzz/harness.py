@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
-TARGETS = ("idx", "npy", "npz", "csv", "svmlight", "compressed", "model")
+TARGETS = ("idx", "npy", "npz", "csv", "svmlight", "compressed", "parquet", "model")
 
-INSTRUMENTED = ("fastlin.datasets", "fastlin.results", "numpy.lib", "zipfile", "gzip")
+PACKAGES = "datasets", "results", "storage", "rows"
+INSTRUMENTED = (*(f"fastlin.{name}" for name in PACKAGES), "numpy.lib", "zipfile", "gzip")
 """Packages whose branches guide the search."""
 
 LONGEST_MESSAGE = 300

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from fuzz_npy import split
 from sklearn.datasets import dump_svmlight_file
 
@@ -81,6 +83,30 @@ def _models() -> Iterator[tuple[str, bytes]]:
             yield name, (Path(folder) / name).read_bytes()
 
 
+def _tables() -> Iterator[tuple[str, bytes]]:
+    columns = {"a": X[:, 0], "b": X[:, 1].astype("f4") / 2, "y": WORDS}
+    lists = {"x": pa.FixedSizeListArray.from_arrays(X.ravel(), 4), "y": Y > 1}
+    more = {
+        "x": [[1.5, 2.0]] * 8,
+        "z": Y.astype("i8") - 2,
+        "y": pa.array(WORDS).dictionary_encode(),
+    }
+    options = {"store_schema": False, "write_statistics": False}
+    for name, table, choices in (
+        ("plain", columns, {"compression": "none", "use_dictionary": False}),
+        ("snappy", columns, {"compression": "snappy", "row_group_size": 3}),
+        ("gzip", lists, {"compression": "gzip"}),
+        ("zstd", more, {"compression": "zstd", "data_page_version": "2.0"}),
+        ("deltas", {"a": Y, "y": Y}, {"use_dictionary": False, "column_encoding": DELTAS}),
+    ):
+        stream = io.BytesIO()
+        pq.write_table(pa.table(table), stream, **options, **choices)
+        yield name, stream.getvalue()
+
+
+DELTAS = {"a": "DELTA_BINARY_PACKED", "y": "BYTE_STREAM_SPLIT"}
+
+
 def seeds() -> Iterator[tuple[str, str, bytes]]:
     """Give target, name and content of each file."""
     for kind in (np.uint8, np.int16, np.float32):
@@ -99,6 +125,8 @@ def seeds() -> Iterator[tuple[str, str, bytes]]:
     yield "compressed", "gz", gzip.compress(whole, mtime=0) + gzip.compress(more, mtime=0)
     yield "compressed", "bz2", bz2.compress(whole) + bz2.compress(more)
     yield "compressed", "xz", lzma.compress(whole) + bytes(4) + lzma.compress(more)
+    for name, content in _tables():
+        yield "parquet", name, content
     for name, content in _models():
         yield "model", name, content
 

@@ -287,6 +287,26 @@ def test_lists_in_parquet_are_features(tmp_path: Path) -> None:
     assert rows.feature_names[63:66] == ["a_63", "b_0", "b_1"]
 
 
+def test_parquet_files_that_are_no_rows_are_refused(tmp_path: Path, own_spill_folder: Path) -> None:
+    X, y = digits()
+    for name in ("empty-0", "empty-1"):
+        pq.write_table(table(X[:0], y[:0]), tmp_path / f"{name}.parquet")
+    with pytest.raises(InputError, match=r"empty-0.parquet holds no rows"):
+        open_rows(tmp_path / "empty-0.parquet", label="digit")
+    with pytest.raises(InputError, match=r"empty-0.parquet and the others hold no rows"):
+        open_rows(tmp_path / "empty-*.parquet")
+    words = pa.StringArray.from_buffers(
+        2, pa.py_buffer(np.array([0, 1, 2], np.int32)), pa.py_buffer(b"\xa9\xff")
+    )
+    columns = {"x": [1, 2], "y": words}
+    pq.write_table(pa.table(columns), tmp_path / "words.parquet", use_dictionary=False)
+    with pytest.raises(
+        InputError, match=r"words.parquet cannot be read as Parquet \('utf-8' codec"
+    ):
+        open_rows(tmp_path / "words.parquet", label="y")
+    assert not list(own_spill_folder.iterdir())
+
+
 def test_a_function_that_yields_batches(own_spill_folder: Path) -> None:
     X, y = digits()
 
