@@ -41,6 +41,10 @@ class OrderWarning(FastlinWarning):
     """Rows that do not fit in memory lie in the order of their labels."""
 
 
+class CollectionWarning(FastlinWarning):
+    """Rows of a Dask collection were brought into this process."""
+
+
 class CheckpointWarning(FastlinWarning):
     """A checkpoint could not be written; training went on."""
 

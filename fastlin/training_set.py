@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
+from fastlin.advice import CollectionWarning, warn
 from fastlin.callbacks import print_epoch
 from fastlin.kernels import Backend, get_backend
 from fastlin.parameter_checks import check_parameters, require_callables
+from fastlin.rows.containers import is_collection
 from fastlin.rows.interface import Rows
 from fastlin.rows.labels import classes_of
 from fastlin.rows.parted import PartedRows
@@ -130,6 +132,13 @@ def read(
 
     Unless ``finite``, the rows of ``X`` may hold nan and infinity.
     """
+    if is_collection(X):
+        warn(
+            "X is a Dask collection, and all its rows are brought into this process; "
+            "fastlin.dask.LogisticRegression trains where they are",
+            CollectionWarning,
+        )
+        X = X.compute()
     rows, labels = check_rows_and_labels(estimator, X, y, reset=True, finite=finite)
     weights = check_weights(rows, labels, sample_weight, estimator.class_weight)
     classes = classes_of(labels)

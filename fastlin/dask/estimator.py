@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 import fastlin.estimator
 from fastlin.callbacks import with_callbacks
 from fastlin.dask import tasks
-from fastlin.dask.loading import Loaded, Loader, is_collection, is_frame, partitions_of
+from fastlin.dask.loading import Loaded, Loader, is_frame, partitions_of
 from fastlin.dask.rows import RemoteRows, require_alike
 from fastlin.dask.watching import Watch
 from fastlin.errors import ClusterError, InputError, InputTypeError
@@ -25,6 +25,7 @@ from fastlin.parameter_checks import input_errors, numpys_defaults
 from fastlin.replacement import learner_of
 from fastlin.results.model_file import SavedModel
 from fastlin.rows.binding import weight_type
+from fastlin.rows.containers import is_collection
 from fastlin.rows.labels import locate
 from fastlin.rows.validation import (
     check_validation_set,
@@ -106,6 +107,9 @@ class LogisticRegression(fastlin.estimator.LogisticRegression):
 
     # ------------------------------------------------------------------ training
 
+    _on_cluster: list[RemoteRows]
+    """Rows that are loaded, while a fit runs."""
+
     @with_callbacks  # type: ignore[untyped-decorator]  # scikit-learn's
     @numpys_defaults
     def fit(
@@ -144,10 +148,12 @@ class LogisticRegression(fastlin.estimator.LogisticRegression):
             Rows were lost that cannot be read again, or nothing moved for ``timeout`` seconds.
         """
         with learner_of(self) as learner:
+            learner._on_cluster = []
             try:
                 learner._fit(self, X, y, sample_weight, X_val, y_val, None)
             finally:
-                learner.__dict__.pop("_loaded", None)
+                for rows in learner.__dict__.pop("_on_cluster"):
+                    rows.shards.close()
         return self
 
     def _read(
@@ -167,6 +173,7 @@ class LogisticRegression(fastlin.estimator.LogisticRegression):
         _require_alike(watch, backend)
         loader = Loader(watch, backend, lambda dtype: _weights_type(dtype, self.dtype))
         found = loader.load(X, y, sample_weight)
+        self._on_cluster.append(found.rows)
         self._note_features(X, y, found)
         weights, classes, rows = _weights(found, self.class_weight)
         validation = None
@@ -196,6 +203,7 @@ class LogisticRegression(fastlin.estimator.LogisticRegression):
                     "it the same columns"
                 )
             rows: Any = loaded.rows
+            self._on_cluster.append(rows)
             rows.factors, labels = factors, loaded.labels
         else:
             checked = check_validation_set(self, X_val, y_val)
@@ -290,13 +298,21 @@ class LogisticRegression(fastlin.estimator.LogisticRegression):
             return float(self.to_local().score(X, y, sample_weight))
         if isinstance(y, str):
             X, y = X.drop(columns=[y]), X[y]
-        asked = [self.predict(X), y, sample_weight]
         watch = Watch(self._client(), float(self.timeout))
         watch.doing = "predicting"
-        lazy = [one for one in asked if is_collection(one)]
-        computed = iter(watch.results(watch.client.compute(lazy)))
-        labels, y, sample_weight = (next(computed) if is_collection(one) else one for one in asked)
+        model = delayed(self.to_local(), traverse=False)
+
+        def all_of(values: Any, what: str, function: Any, *first: Any) -> Any:
+            if not is_collection(values):
+                return values
+            parts = partitions_of(values, what)
+            lazy = [delayed(function, pure=False)(*first, part) for part in parts]
+            return np.concatenate(watch.results(watch.client.compute(lazy)))
+
         with input_errors():
+            labels = all_of(X, "X", tasks.predicted, model, "predict")
+            sample_weight = all_of(sample_weight, "sample_weight", tasks.weights_of)
+            y = all_of(y, "y", tasks.labels_of)
             given, weights = labels_and_weights(y, len(labels), sample_weight)
         index, known = locate(given, self.classes_)
         return float(np.average(known & (self.classes_[index] == labels), weights=weights))

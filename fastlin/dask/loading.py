@@ -17,7 +17,7 @@ from fastlin.dask.rows import RemoteRows, Shards, like_rows
 from fastlin.dask.watching import Watch
 from fastlin.errors import InputError, InputTypeError, listed, shown
 from fastlin.rows.binding import encode_labels
-from fastlin.rows.containers import type_of_rows
+from fastlin.rows.containers import is_collection, type_of_rows
 from fastlin.rows.labels import classes_of
 from fastlin.rows.validation import require_two_classes
 
@@ -29,11 +29,6 @@ def is_frame(values: Any) -> bool:
     return (
         is_collection(values) and hasattr(values, "columns") and hasattr(values, "map_partitions")
     )
-
-
-def is_collection(values: Any) -> bool:
-    """Whether this is one of Dask's collections."""
-    return type(values).__module__.partition(".")[0] in ("dask", "dask_expr")
 
 
 def partitions_of(values: Any, what: str) -> list[Any]:
@@ -49,7 +44,7 @@ def partitions_of(values: Any, what: str) -> list[Any]:
             f"{what} is of type {type(values).__name__}; pass a Dask array or data frame, or use "
             "fastlin.LogisticRegression for what is in memory"
         )
-    if not hasattr(values, "to_delayed"):
+    if not (hasattr(values, "to_delayed") and hasattr(values, "ndim")):
         raise InputTypeError(
             f"{what} is of type {type(values).__name__}; pass a Dask array or data frame"
         )
@@ -177,8 +172,7 @@ class Loader:
             encode_labels(
                 np.concatenate([some for length, some in found if length]), classes, y_name
             )
-        codes = self._computed("codes", tasks.codes_of, labels, classes)
-        columns = [Column(rows, lengths), Column(codes, label_lengths)]
+        columns = [Column(rows, lengths), Column(labels, label_lengths)]
         if weights is not None:
             weight_lengths = self._each("length", tasks.length_of, weights)
             _require_same_length(lengths, weight_lengths, what, "sample_weight")
@@ -189,33 +183,33 @@ class Loader:
             dtype = np.result_type(*(one.dtype for one in filled))
         like = like_rows(dtype, filled[0].n_features, filled[0].is_sparse)
         size = like.rows_of_a_block(self._type_of_weights(dtype))
-        futures = self._shards(columns, size, n_rows, dtype)
-        codes_here = np.concatenate(watch.results(codes))
+        futures = self._shards(columns, size, n_rows, dtype, classes)
         weights_here = None if weights is None else np.concatenate(watch.results(weights))
-        del (
-            rows,
-            labels,
-            codes,
-            weights,
-            columns,
-        )  # the workers forget them when the shards are there
+        del rows, labels, weights, columns  # the workers forget them once there are shards
         watch.doing = f"making shards of {what}"
         watch.done(futures)
         shards = Shards(futures, size, n_rows, self.backend, watch)
-        per_row = sum(self._each("values", _values, futures)) / n_rows
-        remote = RemoteRows(shards, like, per_row)
-        return Loaded(remote, classes[codes_here], classes, weights_here)
+        held = self._each("codes", tasks.held, futures)
+        remote = RemoteRows(shards, like, sum(values for values, _ in held) / n_rows)
+        codes = np.concatenate([some for _, some in held])
+        return Loaded(remote, classes[codes], classes, weights_here)
 
     def _shards(
-        self, columns: Sequence[Column], size: int, n_rows: int, dtype: Weight
+        self,
+        columns: Sequence[Column],
+        size: int,
+        n_rows: int,
+        dtype: Weight,
+        classes: NDArray[Any],
     ) -> list[Any]:
+        """Start to make the shards; return their futures."""
         client, token, futures = self.watch.client, uuid4().hex, []
         for place, first in enumerate(range(0, n_rows, size)):
             pieces = [column.pieces(first, first + size, self.watch) for column in columns]
-            rows, codes, weights = (*pieces, None)[:3]
+            rows, labels, weights = (*pieces, None)[:3]
+            made = rows, labels, weights, dtype, classes
             key = f"fastlin-shard-{token}-{place}"
-            shard = client.submit(tasks.shard_of, rows, codes, weights, dtype, key=key, pure=False)
-            futures.append(shard)
+            futures.append(client.submit(tasks.shard_of, *made, key=key, pure=False))
         return futures
 
     def _computed(
@@ -241,12 +235,6 @@ class Loader:
     def _each(self, name: str, function: Any, futures: Sequence[Any]) -> list[Any]:
         """Run a function on each partition, and return its results."""
         return self.watch.results(self._computed(name, function, futures))
-
-
-def _values(shard: Any) -> int:
-    from fastlin.dask.rows import values_of
-
-    return values_of(shard)
 
 
 def _require_alike(measured: Sequence[tasks.Measured], what: str) -> None:

@@ -11,10 +11,10 @@ from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import csr_array
 
 from fastlin.dask import tasks
-from fastlin.dask.tasks import Part, Shard, View
+from fastlin.dask.tasks import Part, View
 from fastlin.dask.watching import Watch
 from fastlin.errors import ClusterError
 from fastlin.kernels import DenseRows
@@ -163,7 +163,6 @@ class RemoteRows(Rows):
         self.shards, self.like, self.factors = shards, like, factors
         self.values, self._values_of_a_row = like.values, values_of_a_row
         self.view = View(None, None)
-        self.executor = self
         self._fetched: OrderedDict[bytes, Rows] = OrderedDict()
 
     @property
@@ -250,6 +249,11 @@ class RemoteRows(Rows):
         return as_rows(found if in_order else found[back])
 
     # ------------------------------------------------------------------ passes
+
+    @property
+    def executor(self) -> RemoteRows:  # type: ignore[override]  # no attribute: a circle would live on
+        """These rows, whose workers run passes."""
+        return self
 
     def passes(self, samples: Samples, cut: Cut) -> RemotePasses:
         """Return the passes over samples with these rows."""
@@ -352,8 +356,3 @@ def like_rows(dtype: np.dtype[Any], n_features: int, is_sparse: bool) -> Rows:
     if is_sparse:
         return as_rows(csr_array((0, n_features), dtype=dtype))
     return DenseRows(np.empty((0, n_features), dtype))
-
-
-def values_of(shard: Shard) -> int:
-    """Return the number of stored values of a shard."""
-    return int(shard.rows.nnz if issparse(shard.rows) else shard.rows.size)

@@ -112,11 +112,6 @@ def classes_in(labels: NDArray[Any]) -> tuple[int, NDArray[Any]]:
     return len(labels), classes_of(labels) if len(labels) else labels
 
 
-def codes_of(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[Any]:
-    """Return the place of each label among the classes, in the smallest type."""
-    return locate(labels, classes)[0].astype(np.min_scalar_type(len(classes)))
-
-
 def weights_of(partition: Any) -> NDArray[np.float64]:
     """Return the row weights of a partition."""
     return numbers(partition, "sample_weight").ravel()
@@ -147,14 +142,14 @@ class Shard:
     Attributes
     ----------
     rows : (m, d) array, or CSR matrix
-    codes : (m,) or None
+    codes : (m,)
         Place of each label among the classes.
     weights : (m,) float64 or None
         As they were given.
     """
 
     rows: Any
-    codes: NDArray[Any] | None
+    codes: NDArray[Any]
     weights: NDArray[np.float64] | None
 
     def __sizeof__(self) -> int:  # by which Dask decides where a task runs
@@ -192,13 +187,11 @@ class View:
         """Return a shard as samples."""
         labels, weights = np.zeros(0, np.int32), None
         if self.has_labels:
-            assert shard.codes is not None
             labels = shard.codes.astype(np.int32)
             labels = labels if self.renumbering is None else self.renumbering[labels]
         if self.has_weights:
             weights = shard.weights
             if self.factors is not None:
-                assert shard.codes is not None
                 of_class = self.factors[shard.codes]
                 weights = of_class if weights is None else weights * of_class
             assert weights is not None
@@ -222,14 +215,27 @@ def joined(pieces: Sequence[Any]) -> Any:
     return np.concatenate(pieces)
 
 
-def shard_of(rows: Sequence[Any], codes: Any, weights: Any, dtype: np.dtype[Any]) -> Shard:
-    """Join the pieces of a shard; ``codes`` and ``weights`` may be None."""
+def shard_of(
+    rows: Sequence[Any],
+    labels: Sequence[NDArray[Any]],
+    weights: Sequence[NDArray[np.float64]] | None,
+    dtype: np.dtype[Any],
+    classes: NDArray[Any],
+) -> Shard:
+    """Join the pieces of a shard, and find the place of each label among the classes."""
     found = joined(rows)
     if found.dtype != dtype:
         found = found.astype(dtype)
     if not issparse(found):
         found = np.ascontiguousarray(found)
-    return Shard(found, *(None if part is None else joined(part) for part in (codes, weights)))
+    # Each piece by itself: joined, the labels of two partitions might become of one type.
+    codes = [locate(some, classes)[0].astype(np.min_scalar_type(len(classes))) for some in labels]
+    return Shard(found, joined(codes), None if weights is None else joined(weights))
+
+
+def held(shard: Shard) -> tuple[int, NDArray[Any]]:
+    """Return the number of stored values of a shard, and the codes of its labels."""
+    return int(shard.rows.nnz if issparse(shard.rows) else shard.rows.size), shard.codes
 
 
 # ------------------------------------------------------------------ passes

@@ -39,6 +39,8 @@ def plain(values: Any, what: str) -> Any:
     """
     if hasattr(values, "collect_schema") and hasattr(values, "collect"):
         raise InputError(f"{what} is a LazyFrame, which holds no rows yet; pass {what}.collect()")
+    if is_collection(values):
+        return plain(values.compute(), what)
     if isinstance(values, np.ma.MaskedArray):
         n_masked = int(np.ma.getmaskarray(values).sum())
         if n_masked:
@@ -58,6 +60,11 @@ def plain(values: Any, what: str) -> Any:
         with reading(what, remedy):
             return np.asarray(values)
     return values
+
+
+def is_collection(values: Any) -> bool:
+    """Whether this is a collection of Dask, whose rows may be on other machines."""
+    return type(values).__module__.partition(".")[0] == "dask" and hasattr(values, "compute")
 
 
 def is_table(values: Any) -> bool:
