@@ -29,7 +29,8 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "_templates", "gallery"]
+# A part of another page is no page.
+exclude_patterns = ["_build", "_templates", "gallery", "guide/grid.rst"]
 templates_path = ["_templates"]
 smartquotes = False  # two dashes begin an option
 default_role = "code"  # what is in single backquotes is code, as in the docstrings

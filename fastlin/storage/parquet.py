@@ -95,7 +95,7 @@ def _reading(file: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (pa.ArrowException, OSError, OverflowError, ValueError) as error:
+    except (pa.ArrowException, OSError, OverflowError, ValueError, LookupError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{file} cannot be read as Parquet ({reason})") from error
 
