@@ -127,6 +127,8 @@ class Watch:
 
         processing = self.within(min(ANSWERS_WITHIN, self.timeout), look)
         if processing is None:
+            if self.client.status != "running":  # what it had asked for is forgotten
+                raise ClusterError(self._lost())
             return f"the scheduler at {self.scheduler} does not answer"
         if not processing:
             return "there is no worker"
