@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 collect_ignore_glob = [
@@ -12,6 +14,8 @@ collect_ignore_glob = [
     "docs/generated/*",
     "fastlin/bench/peers/*",  # imports libraries that may not be installed
 ]
+if not os.environ.get("FASTLIN_TEST_CLUSTER"):  # `make test-cluster` sets it
+    collect_ignore_glob.append("tests/cluster/*")
 
 
 @pytest.fixture(autouse=True)

@@ -27,23 +27,25 @@ QUIET = {
 class Machines:
     """A scheduler and workers, each a process of its own."""
 
-    def __init__(self, folder: Path, prefix: tuple[str, ...] = ()) -> None:
-        self.folder, self.prefix, self.log = folder, prefix, folder / "log"
+    def __init__(self, folder: Path, host: str = "") -> None:
+        self.folder, self.log = folder, folder / "log"
         self.workers: list[subprocess.Popen[bytes]] = []
         file = folder / "scheduler.json"
         self.scheduler = self._start(
-            *("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
+            *("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)),
+            host=host,
         )
         wait_until(file.exists)
         self.file = file
 
     def _start(
-        self, kind: str, *options: str, prefix: tuple[str, ...] | None = None, **environment: str
+        self, kind: str, *options: str, host: str = "", **environment: str
     ) -> subprocess.Popen[bytes]:
+        prefix = ("ip", "netns", "exec", host) if host else ()
         command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *options]
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [*(self.prefix if prefix is None else prefix), *command],
+                [*prefix, *command],
                 env={**os.environ, **QUIET, **environment},
                 cwd=self.folder,
                 stdout=log,
@@ -51,13 +53,16 @@ class Machines:
                 start_new_session=True,
             )
 
-    def join(self, n_workers: int = 1, *, nanny: bool = False, **environment: str) -> None:
-        """Start workers."""
+    def join(
+        self, n_workers: int = 1, *, nanny: bool = False, host: str = "", **environment: str
+    ) -> None:
+        """Start workers; ``host`` names a network namespace."""
         options = ("--scheduler-file", str(self.file), "--nthreads", "1", "--no-dashboard")
         options += ("--local-directory", str(self.folder))
         for _ in range(n_workers):
             kind = "--nanny" if nanny else "--no-nanny"
-            self.workers.append(self._start("worker", *options, kind, **environment))
+            worker = self._start("worker", *options, kind, host=host, **environment)
+            self.workers.append(worker)
 
     def kill_worker(self) -> None:
         """Kill the oldest worker that lives."""
@@ -77,14 +82,17 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def machines(folder: Path, n_workers: int = 2, **options: Any) -> Iterator[tuple[Machines, Client]]:
-    """Give a cluster with so many workers, and a client."""
-    found = Machines(folder)
+def machines(
+    folder: Path, n_workers: int = 2, hosts: tuple[str, ...] = ("",), **options: Any
+) -> Iterator[tuple[Machines, Client]]:
+    """Give a cluster with so many workers on each host, and a client; the first host schedules."""
+    found = Machines(folder, hosts[0])
     try:
-        found.join(n_workers, **options)
+        for host in hosts:
+            found.join(n_workers, host=host, **options)
         client = Client(scheduler_file=str(found.file), set_as_default=True)
         try:
-            client.wait_for_workers(n_workers, timeout=LONG)
+            client.wait_for_workers(n_workers * len(hosts), timeout=LONG)
             yield found, client
         finally:
             closing = threading.Thread(target=client.close, args=(5,), daemon=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -163,8 +164,7 @@ def test_a_fit_inside_a_task_is_refused(client: Client) -> None:
 
 
 def test_a_search_runs_fits_of_one_machine_on_the_cluster(client: Client) -> None:
-    import joblib
-
+    joblib = importlib.import_module("joblib")  # scikit-learn's
     search = GridSearchCV(fastlin.LogisticRegression(solver="lbfgs"), {"l2": [1e-3, 1.0]}, cv=2)
     with joblib.parallel_config("dask"):
         search.fit(X, Y)
