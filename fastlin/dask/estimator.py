@@ -269,7 +269,7 @@ class LogisticRegression(fastlin.estimator.LogisticRegression):
             return getattr(local, method)(X)
         parts = partitions_of(X, "X")
         lengths = X.chunks[0] if hasattr(X, "chunks") else [np.nan] * len(parts)
-        model, like = delayed(local, traverse=False), _like(local, method)
+        model, like = self._sent(), _like(local, method)
         found = [
             da.from_delayed(
                 delayed(tasks.predicted, pure=False)(model, method, part),
@@ -300,7 +300,7 @@ class LogisticRegression(fastlin.estimator.LogisticRegression):
             X, y = X.drop(columns=[y]), X[y]
         watch = Watch(self._client(), float(self.timeout))
         watch.doing = "predicting"
-        model = delayed(self.to_local(), traverse=False)
+        model = self._sent()
 
         def all_of(values: Any, what: str, function: Any, *first: Any) -> Any:
             if not is_collection(values):
@@ -328,6 +328,14 @@ class LogisticRegression(fastlin.estimator.LogisticRegression):
         learned = {name: value for name, value in vars(self).items() if name not in parameters}
         model.__dict__.update(learned)
         return model
+
+    def _sent(self) -> Any:
+        """Return what predicts on the workers, as a task: without callbacks and history."""
+        model = self.to_local()
+        model.callbacks = None
+        for name in ("history_", "_skl_callbacks"):
+            model.__dict__.pop(name, None)
+        return delayed(model, traverse=False)
 
     def _to_saved(self) -> SavedModel:
         return self.to_local()._to_saved()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import pickle
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -205,6 +207,20 @@ def test_predictions_are_lazy_and_those_of_one_machine(client: Client) -> None:
             np.testing.assert_array_equal(getattr(model, name)(X), expected)
         found = model.score(rows, labels, array(weights, (N,)))
         assert found == local.score(X, y, weights)
+
+
+def test_callbacks_are_not_sent_to_the_workers(client: Client) -> None:
+    X, y, _ = problem()
+    lock, epochs = threading.Lock(), []
+
+    def callback(progress: Any) -> None:  # which no process can be sent
+        with lock:
+            epochs.append(progress.epoch)
+
+    model = fastlin.dask.LogisticRegression(callbacks=[callback], max_epochs=3, tol=None)
+    model.fit(array(X, (N,)), array(y, (N,)))
+    assert epochs == [0, 1, 2]
+    assert len(pickle.dumps(model._sent().compute(scheduler="synchronous"))) < 10_000
 
 
 def test_the_model_leaves_the_cluster(client: Client, tmp_path: Path) -> None:
