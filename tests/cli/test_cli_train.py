@@ -202,7 +202,8 @@ def test_quiet_shows_no_progress() -> None:
         ("--epochs 2", "after 2 epochs, the most that --max-epochs allows"),
         ("--epochs 500 --tol 0.5 --patience 2", "the training loss no longer improves"),
         (
-            "--epochs 500 --early-stopping --learning-rate 0.5 --input-scale none --patience 2 --tol none",
+            "--epochs 500 --early-stopping --learning-rate 0.5 --input-scale none --patience 2 "
+            "--tol none",
             "validation loss was best after step",
         ),
         ("--solver lbfgs --epochs 2", "after 2 iterations, the most that --max-epochs allows"),
