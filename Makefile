@@ -30,7 +30,7 @@ PROBLEMS ?= 2000
 RUNS ?= 100000
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-lowest soak fuzz sanitize docs bench clean
+.PHONY: help report test test-lowest soak fuzz sanitize test-cluster docs bench clean
 .NOTPARALLEL:
 
 help:  ## Show the targets
@@ -82,6 +82,11 @@ sanitize: $(STAMP)-test  ## Run the C kernels under AddressSanitizer and UBSan [
 	@FASTLIN_TEST_LIBRARY=build/sanitize/fastlin/_native.abi3.so FASTLIN_TEST_LONG=$(LONG) \
 	    FASTLIN_TEST_THOROUGH=1 \
 	    $(BIN)/pytest tests/kernels/test_memory.py -k test_c
+
+# In network namespaces where root can make them.
+test-cluster: $(STAMP)-test  ## Kill machines of a Dask cluster, and train two hosts on 2 GB (minutes)
+	@echo "==> Killing machines of a Dask cluster, cutting their links, training on Parquet"
+	@FASTLIN_TEST_CLUSTER=1 $(BIN)/pytest tests/cluster
 
 docs: $(or $(wildcard $(STAMP)-test),$(STAMP)-docs)  ## Build the documentation, docs/_build/html
 	@echo "$(SAYS_DOCS)"

@@ -245,19 +245,59 @@ class LogisticRegression(fastlin.estimator.LogisticRegression):
     # ------------------------------------------------------------------ prediction
 
     def predict(self, X: Any) -> Any:
-        """Return the most probable label of each row, ``(n,)``; lazy for Dask collections."""
+        """Return the most probable label of each row.
+
+        Parameters
+        ----------
+        X : Dask array or data frame, or array, (n, d)
+
+        Returns
+        -------
+        dask.array.Array, (n,)
+            Lazy; a NumPy array if ``X`` is in memory.
+        """
         return self._lazy("predict", X)
 
     def predict_proba(self, X: Any) -> Any:
-        """Return the probability of each class, ``(n, k)``; lazy for Dask collections."""
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : Dask array or data frame, or array, (n, d)
+
+        Returns
+        -------
+        dask.array.Array, (n, k)
+            Lazy; a NumPy array if ``X`` is in memory.
+        """
         return self._lazy("predict_proba", X)
 
     def predict_log_proba(self, X: Any) -> Any:
-        """Return the logarithms of :meth:`predict_proba`; lazy for Dask collections."""
+        """Return the natural logarithm of :meth:`predict_proba`.
+
+        Parameters
+        ----------
+        X : Dask array or data frame, or array, (n, d)
+
+        Returns
+        -------
+        dask.array.Array, (n, k)
+            Lazy; a NumPy array if ``X`` is in memory.
+        """
         return self._lazy("predict_log_proba", X)
 
     def decision_function(self, X: Any) -> Any:
-        """Return the logits, ``(n, k)`` or ``(n,)``; lazy for Dask collections."""
+        """Return the logits, ``coef_ x + intercept_``.
+
+        Parameters
+        ----------
+        X : Dask array or data frame, or array, (n, d)
+
+        Returns
+        -------
+        dask.array.Array, (n, k), or (n,) with two classes
+            Lazy; a NumPy array if ``X`` is in memory.
+        """
         return self._lazy("decision_function", X)
 
     def _lazy(self, method: str, X: Any) -> Any:
@@ -320,7 +360,13 @@ class LogisticRegression(fastlin.estimator.LogisticRegression):
     # ------------------------------------------------------------------ leaving the cluster
 
     def to_local(self) -> fastlin.estimator.LogisticRegression:
-        """Return the model as a :class:`fastlin.LogisticRegression`, which needs no cluster."""
+        """Return the model as one that needs no cluster.
+
+        Returns
+        -------
+        fastlin.LogisticRegression
+            It predicts and saves the same.
+        """
         parameters = self.get_params(deep=False)
         model = fastlin.estimator.LogisticRegression(
             **{name: value for name, value in parameters.items() if name not in NAMES}
@@ -342,7 +388,17 @@ class LogisticRegression(fastlin.estimator.LogisticRegression):
 
     @classmethod
     def load(cls, path: str | Path) -> Any:
-        """Read a model that :meth:`save` wrote, as a :class:`fastlin.LogisticRegression`."""
+        """Read a model that :meth:`save` wrote, which needs no cluster.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+
+        Returns
+        -------
+        fastlin.LogisticRegression
+        """
         return fastlin.estimator.LogisticRegression.load(path)
 
 
