@@ -84,4 +84,9 @@ def print_epoch(progress: Progress) -> None:
     line = f"epoch {progress.epoch + 1}/{progress.max_epochs}  loss {progress.train_loss:.4f}"
     if progress.val_loss is not None:
         line += f"  val_loss {progress.val_loss:.4f}  val_accuracy {progress.val_accuracy:.4f}"
+    if progress.objective is not None:
+        line += f"  objective {progress.objective:.6g}"
+    if progress.gap is not None:
+        line += f"  gap {progress.gap:.1e}"
+    line += f"  {progress.seconds:.1f} s"
     print(f"{line}  {progress.rows_per_second:,.0f} rows/s")  # noqa: T201 (asked for)

@@ -52,6 +52,7 @@ class Convergence:
         self._latest: tuple[NDArray[np.float64], Certified] | None = None
         # Iteration of the next certificate, and how many iterations to wait if it fails.
         self._next_certificate, self._wait = 0, 1
+        self._estimated = 0.0  # the optimum
         # Whether a certificate has shown that the estimate is too optimistic.
         self._misled = False
         self._at_start: float | None = None  # the objective
@@ -106,6 +107,17 @@ class Convergence:
         if self._latest is None or self._latest[0] is not point:
             self._latest = point, self._certificate.at(point, LOOSE * self.tol)
         return self._latest[1]
+
+    def gap_of(self, objective: float) -> float:
+        """Return how far an objective is above its optimum, by the latest certificate or estimate.
+
+        It is for people to look at, and decides nothing.
+        """
+        optimum = self._estimated
+        if self._latest is not None:
+            certified = self._latest[1]
+            optimum = max(optimum, certified.objective - certified.gap)
+        return max(0.0, objective - optimum)
 
     def is_within_tol(self, certified: Certified, factor: float = LOOSE) -> bool:
         """Whether a bound is at most ``factor`` times ``tol``."""
@@ -175,4 +187,5 @@ class Convergence:
         if len(self.objectives) < LATEST and estimate <= self.tol * size:
             sampled = np.vdot(value.gradient, self.curvature.solve(value.gradient))
             estimate = max(estimate, float(sampled) / 2)
+        self._estimated = value.objective - estimate
         return max(estimate / size, self.epsilon)

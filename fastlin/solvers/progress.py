@@ -33,6 +33,11 @@ class Progress:
         Wall-clock time since the run began, that of earlier processes included.
     most_seconds_left : float
         Time that the rest would take at this pace if no epoch is saved.
+    objective : float or None
+        Mean loss plus penalty; with L-BFGS only.
+    gap : float or None
+        How far the objective is above its optimum, by the latest certificate or, before the first,
+        an estimate; with L-BFGS only.
     """
 
     epoch: int
@@ -47,6 +52,8 @@ class Progress:
     share_of_epoch: float = 1.0
     seconds: float = 0.0
     most_seconds_left: float = 0.0
+    objective: float | None = None
+    gap: float | None = None
 
 
 Callback = Callable[[Progress], "bool | None"]

@@ -264,3 +264,18 @@ def test_warm_start(client: Client) -> None:
     local = fastlin.LogisticRegression(solver="lbfgs", max_epochs=2, tol=None, warm_start=True)
     for _ in range(2):
         assert bits(model.fit(rows, labels)) == bits(local.fit(X, y))
+
+
+def test_progress_is_told_in_the_client(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    X, y, _ = problem()
+    told: list[Any] = []
+    model = fastlin.dask.LogisticRegression(verbose=1, callbacks=[told.append], tol=1e-9)
+    model.fit(array(X, CUTS["uneven"]), array(y, (N,)))
+    assert [one.epoch for one in told] == list(range(model.n_iter_))
+    assert [one.objective for one in told] == model.history_.objective.tolist()
+    gaps = [one.gap for one in told]
+    assert gaps[0] > 1e-3 > 1e-6 > gaps[-1]
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == model.n_iter_
+    assert all("objective" in line and " s  " in line for line in lines)
+    assert all("  gap " in line for line in lines)
