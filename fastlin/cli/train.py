@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from fastlin.cli import options
 from fastlin.cli.output import (
@@ -77,6 +78,12 @@ Examples:
     show_default=True,
     help="How often --checkpoint is written.",
 )
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Train on a Dask cluster, such as tcp://host:8786, by L-BFGS; --data names Parquet files "
+    "that all workers can read, and --label the column of the labels.",
+)
 @options.as_json
 @options.quiet
 def command(
@@ -89,6 +96,7 @@ def command(
     history: Path | None,
     checkpoint: Path | None,
     checkpoint_every: float,
+    scheduler: str | None,
     as_json: bool,
     **training: Any,
 ) -> None:
@@ -108,12 +116,22 @@ def command(
             "--checkpoint": checkpoint,
         }
     )
+    if training["class_weight"] == "none":
+        training["class_weight"] = None
+    files = {"model": out, "history": history, "plot": plot}
+    if scheduler is not None:
+        if checkpoint is not None:
+            raise InputError("--checkpoint is for one machine; leave it out with --scheduler")
+        given = click.get_current_context().get_parameter_source("solver")
+        if given is ParameterSource.DEFAULT:
+            training["solver"] = "lbfgs"
+        training |= {"backend": backend, "n_threads": threads, "random_state": seed}
+        _train_on_cluster(source, scheduler, training, files, as_json)
+        return
     dataset = load(source, training["validation_fraction"])
     check_trainable(dataset)
     _say_how_rows_are_mixed(dataset, training)
     training["input_scale"] = _input_scale(training["input_scale"], dataset)
-    if training["class_weight"] == "none":
-        training["class_weight"] = None
     with training_progress(source.quiet, as_json) as callbacks:
         model = LogisticRegression(
             backend=backend,
@@ -135,6 +153,39 @@ def command(
                     checkpoint_every=checkpoint_every,
                 )
     model._data_layout = dataset.layout
+    _write(model, files)
+    scores = {"training": measure(model, dataset.X_train, dataset.y_train)}
+    if len(dataset.y_val):
+        scores["validation"] = measure(model, dataset.X_val, dataset.y_val)
+    _print_results(model, dataset.name, scores, files, as_json)
+
+
+def _train_on_cluster(
+    source: Source,
+    address: str,
+    training: dict[str, Any],
+    files: dict[str, Path | None],
+    as_json: bool,
+) -> None:
+    """Train on the machines of a Dask cluster."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    from fastlin.cli import cluster
+
+    if training["input_scale"] == "none":
+        training["input_scale"] = None
+    with training_progress(source.quiet, as_json) as callbacks, warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # "stopped" says it
+        training["callbacks"] = callbacks
+        fraction = training["validation_fraction"]
+        model, name, scores = cluster.train(source, address, training, fraction)
+    _write(model, files)
+    _print_results(model, name, scores, files, as_json)
+
+
+def _write(model: LogisticRegression, files: dict[str, Path | None]) -> None:
+    """Write the files that were asked for."""
+    out, history, plot = files["model"], files["history"], files["plot"]
     if out is not None:
         model.save(out)
     if history is not None:
@@ -142,7 +193,6 @@ def command(
             temporary.write_text(to_json(model.history_.to_dict()), encoding="utf-8")
     if plot is not None:
         model.history_.plot(plot)
-    _print_results(model, dataset, {"model": out, "history": history, "plot": plot}, as_json)
 
 
 command.params += training_options()
@@ -202,18 +252,19 @@ def _input_scale(choice: Any, dataset: Dataset) -> Any:
 
 
 def _print_results(
-    model: LogisticRegression, dataset: Dataset, files: dict[str, Path | None], as_json: bool
+    model: LogisticRegression,
+    name: str,
+    scores: dict[str, Scores],
+    files: dict[str, Path | None],
+    as_json: bool,
 ) -> None:
-    scores = {"training": measure(model, dataset.X_train, dataset.y_train)}
-    if len(dataset.y_val):
-        scores["validation"] = measure(model, dataset.X_val, dataset.y_val)
     written = {name: str(path) for name, path in files.items() if path is not None}
     if as_json:
-        print_json(_as_json(model, dataset, scores, written))
+        print_json(_as_json(model, name, scores, written))
         return
     print_facts(
         [
-            ("data", f"{dataset.name}: {dataset.X_train.shape[1]} features"),
+            ("data", f"{name}: {model.n_features_in_} features"),
             ("model", _describe(model)),
             ("stopped", _stopped(model)),
             ("seconds", f"{model.history_.seconds.get('total', 0.0):.2f}"),
@@ -257,13 +308,13 @@ def _stopped(model: LogisticRegression) -> str:
 
 def _as_json(
     model: LogisticRegression,
-    dataset: Dataset,
+    name: str,
     scores: dict[str, Scores],
     written: dict[str, str],
 ) -> dict[str, Any]:
     history = model.history_
     return {
-        "data": dataset.name,
+        "data": name,
         "n_features": model.n_features_in_,
         "classes": model.classes_,
         "backend": model.backend_,

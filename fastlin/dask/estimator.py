@@ -160,7 +160,7 @@ class LogisticRegression(fastlin.estimator.LogisticRegression):
         self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, finite: bool
     ) -> TrainingSet:
         """Load the arguments of :meth:`fit` on the cluster."""
-        _require_lbfgs(self.solver)
+        require_lbfgs(self.solver)
         _require_no_task()
         if self.early_stopping and X_val is None:
             raise InputError(
@@ -402,7 +402,8 @@ class LogisticRegression(fastlin.estimator.LogisticRegression):
         return fastlin.estimator.LogisticRegression.load(path)
 
 
-def _require_lbfgs(solver: str) -> None:
+def require_lbfgs(solver: str) -> None:
+    """Raise if a solver does not run on a cluster."""
     if solver != "lbfgs":
         raise InputError(
             f"solver={solver!r} does not run on a cluster: mini-batches need hundreds of rounds "
