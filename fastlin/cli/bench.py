@@ -34,6 +34,8 @@ Time an epoch of fastlin and of other libraries in turn, after checking each one
                  classes; two also with one batch a call
 --suite fit      LogisticRegression.fit beside the epoch that it makes, with a rate given and auto
 --suite predict  predict and predict_proba of MNIST's rows, and of one row
+--suite dask     a pass over a Dask cluster of processes beside one here, and the rows from which on
+                 two machines are faster
 
 Other programs that run meanwhile widen the spread, so leave the machine alone.
 A contestant whose result differs from the reference is not timed, and the exit code is 1.
@@ -95,7 +97,7 @@ _sizes = List(Integer(1, 10**6), "N")
 @click.option("--quick", is_flag=True, help="A tenth of the work, for a first look.")
 @click.option(
     "--suite",
-    type=click.Choice(("epoch", "optimum", "sparse", "probe", "fit", "predict")),
+    type=click.Choice(("epoch", "optimum", "sparse", "probe", "fit", "predict", "dask")),
     default="epoch",
     show_default=True,
     help="What to time, see above.",
@@ -154,6 +156,12 @@ def command(
     from fastlin.bench.suite import Plan, run
     from fastlin.bench.timing import available_cores, pinned_to_cores
 
+    if suite == "dask":
+        rounds = rounds or (5 if quick else 20)
+        flags = {"peers": peers, "plot": plot_path, "grid": grid, "strict": strict}
+        given = [name for name, value in flags.items() if value]
+        _measure_cluster(backend_names, rounds, given, json_path, quiet)
+        return
     n_threads = threads or available_cores()
     names = None if peers is None else [name for name in peers if name != "none"]
     taking_part = chosen_peers(names, grid=grid, suite=suite)
@@ -168,6 +176,29 @@ def command(
     results.missing |= missing
     _show(results, json_path, plot_path)
     _judge(results, strict)
+
+
+def _measure_cluster(
+    backends: tuple[str, ...] | None,
+    rounds: int,
+    given: list[str],
+    json_path: Path | None,
+    quiet: bool,
+) -> None:
+    """Run ``--suite dask``."""
+    from fastlin.bench import cluster
+    from fastlin.cli.output import print_table, to_json
+    from fastlin.results.output_file import replacing
+
+    if given:
+        raise click.UsageError(f"--suite dask has a form of its own; leave --{given[0]} out.")
+    backend = (backends or ("auto",))[0]
+    with _progress(quiet) as say:
+        costs = cluster.measure(backend, rounds, say=say)
+    print_table(cluster.as_table(costs))
+    if json_path is not None:
+        with replacing(json_path) as temporary:
+            temporary.write_text(to_json({"passes": cluster.as_plain(costs)}), encoding="utf-8")
 
 
 def _problems(

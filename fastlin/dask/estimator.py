@@ -72,7 +72,7 @@ class LogisticRegression(fastlin.estimator.LogisticRegression):
     >>> from sklearn.datasets import load_digits
     >>> import fastlin.dask
     >>> X, y = load_digits(return_X_y=True)
-    >>> with Client(processes=False, n_workers=2, dashboard_address=None) as client:
+    >>> with Client(processes=False, n_workers=2, dashboard_address=":0") as client:
     ...     rows, labels = da.from_array(X, chunks=(500, -1)), da.from_array(y, chunks=500)
     ...     model = fastlin.dask.LogisticRegression().fit(rows, labels)
     ...     bool(model.score(rows, labels) > 0.98)

@@ -52,7 +52,7 @@ class Convergence:
         self._latest: tuple[NDArray[np.float64], Certified] | None = None
         # Iteration of the next certificate, and how many iterations to wait if it fails.
         self._next_certificate, self._wait = 0, 1
-        self._estimated = 0.0  # the optimum
+        self._gap: float | None = None
         # Whether a certificate has shown that the estimate is too optimistic.
         self._misled = False
         self._at_start: float | None = None  # the objective
@@ -106,18 +106,13 @@ class Convergence:
         """Return the certificate of a point; the latest one is kept."""
         if self._latest is None or self._latest[0] is not point:
             self._latest = point, self._certificate.at(point, LOOSE * self.tol)
+            self._gap = min(self._latest[1].gap, np.inf if self._gap is None else self._gap)
         return self._latest[1]
 
-    def gap_of(self, objective: float) -> float:
-        """Return how far an objective is above its optimum, by the latest certificate or estimate.
-
-        It is for people to look at, and decides nothing.
-        """
-        optimum = self._estimated
-        if self._latest is not None:
-            certified = self._latest[1]
-            optimum = max(optimum, certified.objective - certified.gap)
-        return max(0.0, objective - optimum)
+    @property
+    def gap(self) -> float | None:
+        """The latest estimate, or if it is smaller bound, of the distance from the optimum."""
+        return self._gap
 
     def is_within_tol(self, certified: Certified, factor: float = LOOSE) -> bool:
         """Whether a bound is at most ``factor`` times ``tol``."""
@@ -187,5 +182,5 @@ class Convergence:
         if len(self.objectives) < LATEST and estimate <= self.tol * size:
             sampled = np.vdot(value.gradient, self.curvature.solve(value.gradient))
             estimate = max(estimate, float(sampled) / 2)
-        self._estimated = value.objective - estimate
+        self._gap = estimate
         return max(estimate / size, self.epsilon)

@@ -308,7 +308,7 @@ class _Run:
                 train_loss=value.loss,
                 rows_per_second=n_passes * self.objective.n_rows / watch.seconds,
                 objective=value.objective,
-                gap=self.convergence.gap_of(value.objective),
+                gap=self.convergence.gap,
             )
             stop_reason = stop_reason or ("callback" if asked else "")
         return improved, stop_reason

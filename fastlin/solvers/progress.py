@@ -36,8 +36,8 @@ class Progress:
     objective : float or None
         Mean loss plus penalty; with L-BFGS only.
     gap : float or None
-        How far the objective is above its optimum, by the latest certificate or, before the first,
-        an estimate; with L-BFGS only.
+        How far the objective was above its optimum before this iteration, by an estimate or, if it
+        is smaller, a certificate's bound; with L-BFGS only.
     """
 
     epoch: int

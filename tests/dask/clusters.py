@@ -30,7 +30,7 @@ def cluster(n_workers: int = 2, **options: Any) -> Iterator[Client]:
         warnings.simplefilter("ignore")  # Dask's, such as that a port is taken
         options = {"processes": False, "threads_per_worker": 1, **options}
         with (
-            LocalCluster(n_workers=n_workers, dashboard_address=None, **options) as local,
+            LocalCluster(n_workers=n_workers, dashboard_address=":0", **options) as local,
             Client(local) as client,
         ):
             yield client

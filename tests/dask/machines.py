@@ -32,7 +32,15 @@ class Machines:
         self.workers: list[subprocess.Popen[bytes]] = []
         file = folder / "scheduler.json"
         self.scheduler = self._start(
-            *("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)),
+            *(
+                "scheduler",
+                "--port",
+                "0",
+                "--dashboard-address",
+                ":0",
+                "--scheduler-file",
+                str(file),
+            ),
             host=host,
         )
         wait_until(file.exists)

@@ -23,8 +23,10 @@ from sklearn.base import clone
 
 import fastlin
 import fastlin.dask
+from fastlin.dask.rows import RemotePasses
 from fastlin.rows.csr import CsrRows
 from fastlin.rows.dense import DenseRows
+from fastlin.solvers.full_pass import score_of
 
 
 @pytest.fixture(scope="module")
@@ -279,3 +281,44 @@ def test_progress_is_told_in_the_client(client: Client, capsys: pytest.CaptureFi
     assert len(lines) == model.n_iter_
     assert all("objective" in line and " s  " in line for line in lines)
     assert all("  gap " in line for line in lines)
+
+
+def test_500_passes_leave_nothing_behind(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y, _ = problem()
+    scheduler: Any = client.cluster.scheduler  # type: ignore[union-attr]  # it is in this process
+    n_tasks: list[int] = []
+
+    def count(progress: Any) -> None:
+        if progress.epoch == 1:
+            (passes,) = {id(one): one for one in seen}.values()
+            for _ in range(500):
+                passes.sum(score_of, *arguments)
+                n_tasks.append(len(scheduler.tasks))
+
+    seen: list[Any] = []
+    arguments: list[Any] = []
+    run = RemotePasses.sum
+
+    def record(passes: Any, step: Any, *given: Any) -> Any:
+        if not seen:
+            seen.append(passes)
+            arguments.extend(given)
+        return run(passes, step, *given)
+
+    monkeypatch.setattr(RemotePasses, "sum", record)
+    options: dict[str, Any] = {"backend": "numpy", "max_epochs": 2, "tol": None}
+    model = fastlin.dask.LogisticRegression(callbacks=[count], **options)
+    model.fit(array(X, (N,)), array(y, (N,)))
+    assert len(n_tasks) == 500
+    assert max(n_tasks[-50:]) <= max(n_tasks[:50])
+
+
+def test_a_thousand_classes(client: Client) -> None:
+    """The weights are larger than what is sent with each task."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((2000, 768), np.float32)
+    y = np.arange(2000) % 1000
+    options: dict[str, Any] = {"max_epochs": 2, "tol": None}
+    rows, labels = da.from_array(X, chunks=(500, 768)), da.from_array(y, chunks=2000)
+    model = fastlin.dask.LogisticRegression(**options).fit(rows, labels)
+    assert bits(model) == bits(alone(X, y, **options))
