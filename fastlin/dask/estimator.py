@@ -388,7 +388,7 @@ class LogisticRegression(fastlin.estimator.LogisticRegression):
 
     @classmethod
     def load(cls, path: str | Path) -> Any:
-        """Read a model that :meth:`save` wrote, which needs no cluster.
+        """Read a model that ``save`` wrote, which needs no cluster.
 
         Parameters
         ----------

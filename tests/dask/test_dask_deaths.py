@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +15,7 @@ import dask.array as da
 import numpy as np
 import pytest
 from clusters import D, N, bits, problem
+from command_line import LISTENS_TO_CTRL_C
 from dask.delayed import delayed
 from distributed import Client
 from machines import LONG, machines, wait_until, within
@@ -134,30 +135,75 @@ def test_scattered_rows_are_lost_with_their_worker(tmp_path: Path) -> None:
             within(LONG, lambda: model.fit(*arguments))
 
 
-def slow(seconds: float) -> Any:
+INTERRUPTED = (
+    LISTENS_TO_CTRL_C
+    + """
+import sys
+import time
+
+import dask.array as da
+import numpy as np
+from dask.delayed import delayed
+from distributed import Client
+
+import fastlin.dask
+from fastlin.rows.dense import DenseRows
+
+
+def rows(seconds):
     time.sleep(seconds)
-    return X
+    return np.random.default_rng(0).standard_normal((3000, 12))
 
 
-def test_ctrl_c_while_rows_are_loaded(tmp_path: Path) -> None:
-    with machines(tmp_path, 1, PYTHONPATH=os.pathsep.join(sys.path)) as (_, client):
-        X = da.from_delayed(delayed(slow)(20.0), (N, D), dtype=float)
-        ctrl_c = threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT))
-        model = fastlin.dask.LogisticRegression(**OPTIONS)
-        ctrl_c.start()  # long before the rows are there
-        with pytest.raises(KeyboardInterrupt):
-            model.fit(X, rows()[1])
-        assert_nothing_is_left(client)
+def train(when, file):
+    DenseRows.rows_of_a_block = lambda rows, dtype: 256
+    model = fastlin.dask.LogisticRegression(
+        backend="numpy", l2=0.0, tol=None, max_epochs=10**6, callbacks=[tell]
+    )
+    X = da.from_delayed(delayed(rows)(30.0 if when == "loading" else 0.0), (3000, 12), dtype=float)
+    with Client(scheduler_file=file):
+        print("begins", flush=True)
+        try:
+            model.fit(X, da.from_array(np.arange(3000) % 3, chunks=1000))
+        except KeyboardInterrupt:
+            print("interrupted", hasattr(model, "classes_"), flush=True)
+            time.sleep(30)  # the client stays, and so would what it had asked for
 
 
-def test_ctrl_c_while_training(tmp_path: Path) -> None:
-    with machines(tmp_path, 2) as (_, client):
-        callbacks = at(3, do=lambda: signal.raise_signal(signal.SIGINT))
-        model = fastlin.dask.LogisticRegression(callbacks=callbacks, **OPTIONS)
-        with pytest.raises(KeyboardInterrupt):
-            model.fit(*rows())
-        assert not hasattr(model, "classes_")
-        assert_nothing_is_left(client)
+def tell(progress):
+    if progress.epoch == 2:
+        print("trains", flush=True)
+        time.sleep(60)
+
+
+train(*sys.argv[1:])
+"""
+)
+
+
+@pytest.mark.parametrize(("when", "said"), [("loading", "begins"), ("training", "trains")])
+def test_ctrl_c_leaves_nothing_on_the_workers(tmp_path: Path, when: str, said: str) -> None:
+    with machines(tmp_path, 1) as (cluster, client):
+        fit = subprocess.Popen(
+            [sys.executable, "-c", INTERRUPTED, when, str(cluster.file)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert fit.stdout is not None
+            while said not in fit.stdout.readline():
+                assert fit.poll() is None
+            time.sleep(1)  # deep in the fit, which goes on for half a minute
+            fit.send_signal(signal.SIGINT)
+            line = within(LONG, fit.stdout.readline)
+            while "interrupted" not in line:
+                assert fit.poll() is None
+                line = within(LONG, fit.stdout.readline)
+            assert line == "interrupted False\n"
+            assert_nothing_is_left(client)
+        finally:
+            fit.kill()
+            fit.communicate()
 
 
 def assert_nothing_is_left(client: Client) -> None:
