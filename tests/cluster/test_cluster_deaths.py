@@ -77,13 +77,23 @@ def test_a_link_is_cut_and_restored(tmp_path: Path) -> None:
         assert (
             len({address.rpartition(":")[0] for address in client.scheduler_info()["workers"]}) == 2
         )
-        times = []
+        times, fitted = [], threading.Event()
 
         def cut(progress: Any) -> None:
             times.append(time.monotonic())
             if progress.epoch == 4:
                 hosts.cut(1)
-                threading.Timer(45, hosts.restore, (1,)).start()
+                restoring.start()
 
-        assert fit(cut, 200) == expected()
+        def restore() -> None:
+            fitted.wait(45)
+            hosts.restore(1)
+
+        restoring = threading.Thread(target=restore)
+        try:
+            assert fit(cut, 200) == expected()
+        finally:
+            fitted.set()
+            if restoring.is_alive():
+                restoring.join()
         assert max(np.diff(times)) > 1  # the cut was felt
