@@ -65,10 +65,31 @@ INLINE V NAME(load_float16)(const half *p) {
 #endif
 }
 
+#if WEIGHT_IS_DOUBLE
+INLINE V NAME(load_float32)(const float *p) {
+#if VECTOR_BYTES == 64
+    return (V)_mm512_cvtps_pd(_mm256_loadu_ps(p));
+#elif VECTOR_BYTES == 32
+    return (V)_mm256_cvtps_pd(_mm_loadu_ps(p));
+#elif defined(__aarch64__)
+    return (V)vcvt_f64_f32(vld1_f32(p));
+#else
+    float narrow[LANES];
+    V v;
+    memcpy(narrow, p, sizeof narrow);
+    for (int lane = 0; lane < LANES; lane++) v[lane] = narrow[lane];
+    return v;
+#endif
+}
+#endif
+
 /* LANES elements of a row of a fastlin_type; a type that is not narrow is the weights'. */
 INLINE V NAME(load_row)(const int type, const void *p) {
     if (type == FASTLIN_UINT8) return NAME(load_uint8)(p);
     if (type == FASTLIN_INT8) return NAME(load_int8)(p);
     if (type == FASTLIN_FLOAT16) return NAME(load_float16)(p);
+#if WEIGHT_IS_DOUBLE
+    if (type == FASTLIN_FLOAT32) return NAME(load_float32)(p);
+#endif
     return NAME(load)(p);
 }

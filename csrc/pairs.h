@@ -110,6 +110,14 @@
 #undef PAIR
 #undef ROW
 #undef ROW_TYPE
+
+#define PAIR float32_float64
+#define ROW float
+#define ROW_TYPE FASTLIN_FLOAT32
+#include EACH_PAIR
+#undef PAIR
+#undef ROW
+#undef ROW_TYPE
 #endif
 #undef WEIGHT
 #undef WEIGHT_IS_DOUBLE

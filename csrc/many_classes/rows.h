@@ -69,8 +69,11 @@ static void NAME(interleave_any)(int type, int64_t d, const char *const *rows, W
     case FASTLIN_FLOAT16:
         NAME(interleave)(FASTLIN_FLOAT16, d, rows, out);
         break;
+    case FASTLIN_FLOAT32:
+        NAME(interleave)(FASTLIN_FLOAT32, d, rows, out);
+        break;
     default:
-        NAME(interleave)(WEIGHT_IS_DOUBLE ? FASTLIN_FLOAT64 : FASTLIN_FLOAT32, d, rows, out);
+        NAME(interleave)(FASTLIN_FLOAT64, d, rows, out);
     }
 }
 

@@ -18,7 +18,7 @@ WEIGHT_TYPES = {
     "uint8": ("float32", "float64"),
     "int8": ("float32", "float64"),
     "float16": ("float32", "float64"),
-    "float32": ("float32",),
+    "float32": ("float32", "float64"),
     "float64": ("float64",),
 }
 """Types of weights for which there are kernels, by type of rows; the first is the default. All hold

@@ -24,8 +24,8 @@ class Kind:
     Attributes
     ----------
     rows, weights : str
-        Element types: of the weights ``"float32"`` or ``"float64"``, of the rows the same or
-        ``"uint8"``, ``"int8"`` or ``"float16"``; no rows, if it reads none.
+        Element types: of the weights ``"float32"`` or ``"float64"``, of the rows the same or a
+        narrower one of ``ROW_TYPES``; no rows, if it reads none.
     block : int
         Dense rows: classes of a block. Sparse rows, and many classes: vectors of classes of a
         block, or of a slice. 0 if any.

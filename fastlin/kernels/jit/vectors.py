@@ -118,10 +118,9 @@ class VectorUnit:
     def load_row(self, address: ir.Value, element: str, offset: ir.Value | int = 0) -> Vector:
         """Load ``lanes`` elements of a row from any address, and widen them exactly.
 
-        ``element``: their type, as in :attr:`.kind.Kind.rows`; a float of more than 16 bits is the
-        weights' type.
+        ``element``: their type, as in :attr:`.kind.Kind.rows`.
         """
-        if element not in widening.BITS:
+        if 8 * self.itemsize <= widening.BITS.get(element, 64):
             pointer = self.pointer(address, self.type, offset)
             return Vector(self, self.builder.load(pointer, align=self.itemsize))
         narrow = ir.VectorType(ir.IntType(widening.BITS[element]), self.lanes)

@@ -8,8 +8,8 @@ from llvmlite import ir
 
 from fastlin.kernels.jit import processor
 
-BITS = {"uint8": 8, "int8": 8, "float16": 16}
-"""Types of rows that are widened."""
+BITS = {"uint8": 8, "int8": 8, "float16": 16, "float32": 32}
+"""Types of rows that are widened, float32 for weights of float64 alone."""
 
 WORD, FLOAT = ir.IntType(32), ir.FloatType()
 
@@ -17,9 +17,11 @@ WORD, FLOAT = ir.IntType(32), ir.FloatType()
 def widened(builder: Any, values: ir.Value, element: str, to: ir.VectorType) -> ir.Value:
     """Return a vector of floats or doubles.
 
-    ``values``: as many integers, which for float16 are the numbers' bits.
+    ``values``: as many integers, which are the bits of the numbers that are no integers.
     """
     lanes = to.count
+    if element == "float32":
+        return builder.fpext(builder.bitcast(values, ir.VectorType(FLOAT, lanes)), to)
     if element != "float16":
         # By way of int32, for which every instruction set has the conversion.
         widen = builder.sext if element == "int8" else builder.zext
