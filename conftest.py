@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,6 +18,35 @@ collect_ignore_glob = [
 ]
 if not os.environ.get("FASTLIN_TEST_CLUSTER"):  # `make test-cluster` sets it
     collect_ignore_glob.append("tests/cluster/*")
+
+
+USE_DASK = ("dask", "cluster", "many_machines.rst", "test_bench_cluster.py")
+"""Folders and files whose tests start Dask clusters."""
+
+OF_DASK = (
+    r"ignore::Warning:(dask|distributed|tornado|pandas|zict|msgpack)(\..*)?",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+    "ignore::pytest.PytestUnhandledThreadExceptionWarning",
+)
+
+
+def _uses_dask(item: pytest.Item) -> bool:
+    return any(part in USE_DASK for part in item.path.parts[-2:])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave Dask's own warnings alone; fastlin's are errors in these tests as elsewhere."""
+    for item in filter(_uses_dask, items):
+        for line in OF_DASK:
+            item.add_marker(pytest.mark.filterwarnings(line))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_dask_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Collect what a cluster has left here, so that no other test is told about it."""
+    yield
+    if _uses_dask(request.node):
+        gc.collect()
 
 
 @pytest.fixture(autouse=True)

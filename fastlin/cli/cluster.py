@@ -40,7 +40,7 @@ def train(
         from distributed import Client
 
         from fastlin.dask import LogisticRegression
-        from fastlin.dask.estimator import require_lbfgs
+        from fastlin.dask.reading import require_lbfgs
     except ImportError as error:
         raise InputError(
             f"--scheduler needs Dask ({error}); install it with: pip install 'fastlin[dask]'"

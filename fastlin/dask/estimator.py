@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from dask.delayed import delayed
-from distributed import Client, get_client, get_worker
+from distributed import Client
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
@@ -16,24 +16,17 @@ from sklearn.utils.validation import check_is_fitted
 import fastlin.estimator
 from fastlin.callbacks import with_callbacks
 from fastlin.dask import tasks
-from fastlin.dask.loading import Loaded, Loader, is_frame, partitions_of
-from fastlin.dask.rows import RemoteRows, require_alike
+from fastlin.dask.loading import partitions_of
+from fastlin.dask.reading import client_of, read
+from fastlin.dask.rows import RemoteRows
 from fastlin.dask.watching import Watch
-from fastlin.errors import ClusterError, InputError, InputTypeError
-from fastlin.kernels import get_backend
 from fastlin.parameter_checks import input_errors, numpys_defaults
 from fastlin.replacement import learner_of
 from fastlin.results.model_file import SavedModel
-from fastlin.rows.binding import weight_type
 from fastlin.rows.containers import is_collection
 from fastlin.rows.labels import locate
 from fastlin.rows.validation import (
-    check_validation_set,
-    class_factors,
     labels_and_weights,
-    require_some_weight,
-    require_weighted_validation,
-    validation_factors,
 )
 from fastlin.training_set import TrainingSet
 
@@ -160,87 +153,10 @@ class LogisticRegression(fastlin.estimator.LogisticRegression):
         self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, finite: bool
     ) -> TrainingSet:
         """Load the arguments of :meth:`fit` on the cluster."""
-        require_lbfgs(self.solver)
-        _require_no_task()
-        if self.early_stopping and X_val is None:
-            raise InputError(
-                "early_stopping needs X_val and y_val here, because a part of rows on a cluster is "
-                "best divided by whoever made the partitions; pass them, for example from "
-                "X.random_split or by leaving out some files"
-            )
-        watch = Watch(self._client(), float(self.timeout))
-        backend = get_backend(self.backend).name
-        _require_alike(watch, backend)
-        loader = Loader(watch, backend, lambda dtype: _weights_type(dtype, self.dtype))
-        found = loader.load(X, y, sample_weight)
-        self._on_cluster.append(found.rows)
-        self._note_features(X, y, found)
-        weights, classes, rows = _weights(found, self.class_weight)
-        validation = None
-        if X_val is not None or y_val is not None:
-            validation = self._read_validation(loader, X_val, y_val, found, weights)
-        watch.doing = "training"
-        return TrainingSet(rows, found.labels, classes, weights, validation)
-
-    def _read_validation(
-        self,
-        loader: Loader,
-        X_val: Any,
-        y_val: Any,
-        found: Loaded,
-        weights: NDArray[np.float64] | None,
-    ) -> Any:
-        factors, classes = None, found.classes
-        if self.class_weight is not None:
-            classes, factors = validation_factors(
-                self.class_weight, found.labels, weights, found.weights
-            )
-        if is_collection(X_val) and y_val is not None:
-            loaded = loader.load(X_val, y_val, None, found.classes, "X_val")
-            if loaded.rows.shape[1] != found.rows.shape[1]:
-                raise InputError(
-                    f"X_val has {loaded.rows.shape[1]} features, and X {found.rows.shape[1]}; give "
-                    "it the same columns"
-                )
-            rows: Any = loaded.rows
-            self._on_cluster.append(rows)
-            rows.factors, labels = factors, loaded.labels
-        else:
-            checked = check_validation_set(self, X_val, y_val)
-            assert checked is not None, "one of both was given"
-            rows, labels = checked
-        if factors is None:
-            return rows, labels, None
-        val_weights = factors[locate(labels, classes)[0]]
-        require_weighted_validation(val_weights)
-        return rows, labels, val_weights
-
-    def _note_features(self, X: Any, y: Any, found: Loaded) -> None:
-        self.n_features_in_ = found.rows.shape[1]
-        self.__dict__.pop("feature_names_in_", None)
-        if is_frame(X):
-            names = [name for name in X.columns if not isinstance(y, str) or name != y]
-            if all(isinstance(name, str) for name in names):
-                self.feature_names_in_ = np.array(names, object)
+        return read(self, X, y, sample_weight, X_val, y_val, self._on_cluster)
 
     def _require_finite(self, X: Any) -> None:
         """Do nothing: partitions are looked at when they are loaded."""
-
-    def _client(self) -> Client:
-        if self.client is not None:
-            if not isinstance(self.client, Client) or self.client.asynchronous:
-                raise InputTypeError(
-                    f"client is of type {type(self.client).__name__}; pass a distributed.Client "
-                    "that is not asynchronous"
-                )
-            return self.client
-        try:
-            return get_client()
-        except ValueError as error:
-            raise InputError(
-                "there is no Dask client; make one first: client = distributed.Client(), or "
-                "distributed.Client('tcp://HOST:8786') for a cluster that runs"
-            ) from error
 
     # ------------------------------------------------------------------ prediction
 
@@ -338,7 +254,7 @@ class LogisticRegression(fastlin.estimator.LogisticRegression):
             return float(self.to_local().score(X, y, sample_weight))
         if isinstance(y, str):
             X, y = X.drop(columns=[y]), X[y]
-        watch = Watch(self._client(), float(self.timeout))
+        watch = Watch(client_of(self), float(self.timeout))
         watch.doing = "predicting"
         model = self._sent()
 
@@ -400,74 +316,6 @@ class LogisticRegression(fastlin.estimator.LogisticRegression):
         fastlin.LogisticRegression
         """
         return fastlin.estimator.LogisticRegression.load(path)
-
-
-def require_lbfgs(solver: str) -> None:
-    """Raise if a solver does not run on a cluster."""
-    if solver != "lbfgs":
-        raise InputError(
-            f"solver={solver!r} does not run on a cluster: mini-batches need hundreds of rounds "
-            "over the network an epoch, and averaged models end far from the optimum; pass "
-            "solver='lbfgs', or train on a sample with fastlin.LogisticRegression"
-        )
-
-
-def _require_no_task() -> None:
-    try:
-        worker = get_worker()
-    except ValueError:
-        return
-    raise InputError(
-        f"this fit runs in a task on {worker.address}, whose worker would wait for itself; in a "
-        "search over a cluster use fastlin.LogisticRegression, one fit for each task"
-    )
-
-
-def _require_alike(watch: Watch, backend: str) -> None:
-    """Raise if two workers, or a worker and this process, differ in version or backend."""
-
-    async def ask() -> Any:
-        return await watch.client.run(tasks.identity, backend, on_error="return")
-
-    found = watch.ask(ask)
-    for worker, identity in found.items():
-        if not isinstance(identity, dict):
-            raise ClusterError(
-                f"{worker} cannot import fastlin ({identity}); install fastlin "
-                f"{fastlin.__version__} on all workers"
-            )
-    own = tasks.identity(backend)
-    for worker, identity in found.items():
-        for name in ("fastlin", "the backend"):
-            mine = {name: own[name]}
-            require_alike("this machine", mine, worker, identity)
-    first, expected = next(iter(found.items()), ("", {}))
-    for worker, identity in found.items():
-        require_alike(first, expected, worker, identity)
-
-
-def _weights_type(rows: np.dtype[Any], option: str) -> np.dtype[Any]:
-    from fastlin.dask.rows import like_rows
-
-    return weight_type(like_rows(rows, 1, False), option)
-
-
-def _weights(
-    found: Loaded, class_weight: Any
-) -> tuple[NDArray[np.float64] | None, NDArray[Any], RemoteRows]:
-    """Return the weight of each row, as one machine computes it, the classes, and the rows."""
-    weights, rows = found.weights, found.rows
-    if weights is not None and (weights < 0).any():
-        row = int((weights < 0).argmax())
-        raise InputError(f"sample_weight is {weights[row]:g} in row {row}; pass weights >= 0")
-    if class_weight is not None:
-        index = locate(found.labels, found.classes)[0]
-        weights = np.ones(len(index)) if weights is None else weights
-        rows.factors = class_factors(index, weights, class_weight, found.classes)
-        weights = weights * rows.factors[index]
-    if weights is not None:
-        require_some_weight(weights)
-    return weights, found.classes, rows
 
 
 def _like(model: Any, method: str) -> NDArray[Any]:

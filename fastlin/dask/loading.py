@@ -13,7 +13,8 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from fastlin.dask import tasks
-from fastlin.dask.rows import RemoteRows, Shards, like_rows
+from fastlin.dask.rows import RemoteRows, like_rows
+from fastlin.dask.shards import Shards
 from fastlin.dask.watching import Watch
 from fastlin.errors import InputError, InputTypeError, listed, shown
 from fastlin.rows.binding import encode_labels

@@ -160,7 +160,7 @@ def train(when, file):
     model = fastlin.dask.LogisticRegression(
         backend="numpy", l2=0.0, tol=None, max_epochs=10**6, callbacks=[tell]
     )
-    X = da.from_delayed(delayed(rows)(30.0 if when == "loading" else 0.0), (3000, 12), dtype=float)
+    X = da.from_delayed(delayed(rows)(10.0 if when == "loading" else 0.0), (3000, 12), dtype=float)
     with Client(scheduler_file=file):
         print("begins", flush=True)
         try:
@@ -193,7 +193,7 @@ def test_ctrl_c_leaves_nothing_on_the_workers(tmp_path: Path, when: str, said: s
             assert fit.stdout is not None
             while said not in fit.stdout.readline():
                 assert fit.poll() is None
-            time.sleep(1)  # deep in the fit, which goes on for half a minute
+            time.sleep(1)  # deep in the fit, which goes on for a minute
             fit.send_signal(signal.SIGINT)
             line = within(LONG, fit.stdout.readline)
             while "interrupted" not in line:

@@ -22,7 +22,7 @@ import fastlin
 import fastlin.dask
 from fastlin.advice import CollectionWarning
 from fastlin.dask import tasks
-from fastlin.dask.rows import require_alike
+from fastlin.dask.shards import require_alike
 from fastlin.errors import ClusterError, InputError, InputTypeError
 
 X, Y, WEIGHTS = problem()
