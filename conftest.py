@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
 
 import pytest
 
@@ -41,11 +40,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings(line))
 
 
-@pytest.fixture(autouse=True)
-def _nothing_of_dask_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Collect what a cluster has left here, so that no other test is told about it."""
-    yield
-    if _uses_dask(request.node):
+    if _uses_dask(item) and (nextitem is None or nextitem.path != item.path):
         gc.collect()
 
 
