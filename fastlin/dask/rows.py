@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,29 @@ from fastlin.rows.interface import Rows
 from fastlin.rows.passes import Cut, Step, Tree
 from fastlin.rows.samples import Samples
 
-PARTS_KEPT = 4
-"""Rows that were fetched are asked for again, for a scale and then to see what it loses."""
+
+@dataclass
+class Fetched:
+    """Rows that the client has, so that none is sent twice.
+
+    Attributes
+    ----------
+    indices : (m,)
+        In ascending order.
+    rows : (m, d) array, CSR matrix or None
+        As they are stored.
+    """
+
+    indices: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    rows: Any = None
+
+    def add(self, indices: NDArray[np.int64], rows: Any) -> None:
+        """Add rows that are not here yet."""
+        together = np.concatenate([self.indices, indices])
+        order = np.argsort(together, kind="stable")
+        found = rows if self.rows is None else tasks.joined([self.rows, rows])
+        in_order = bool((np.diff(together) > 0).all())
+        self.indices, self.rows = together[order], found if in_order else found[order]
 
 
 class RemoteRows(Rows):
@@ -50,7 +70,7 @@ class RemoteRows(Rows):
         self.shards, self.like, self.factors = shards, like, factors
         self.values, self._values_of_a_row = like.values, values_of_a_row
         self.view = View(None, None)
-        self._fetched: OrderedDict[bytes, Rows] = OrderedDict()
+        self._fetched = Fetched()
 
     @property
     def can_be_shifted(self) -> bool:  # type: ignore[override]  # of a class, elsewhere
@@ -80,12 +100,10 @@ class RemoteRows(Rows):
         """Fetch some rows."""
         if isinstance(rows, slice):
             rows = np.arange(*rows.indices(len(self)))
-        name = np.ascontiguousarray(rows).tobytes()
-        if name not in self._fetched:
-            self._fetched[name] = self._fetch(np.asarray(rows))
-            if len(self._fetched) > PARTS_KEPT:
-                self._fetched.popitem(last=False)
-        return self.view.seen(self._fetched[name])
+        if not len(rows):
+            return self.view.seen(self.like)
+        places = self._fetch(rows)
+        return self.view.seen(as_rows(self._fetched.rows[places]))
 
     def here(self) -> Rows:
         """Fetch all rows."""
@@ -109,31 +127,24 @@ class RemoteRows(Rows):
         other.view, other._fetched = View(dtype, shift), self._fetched
         return other
 
-    def _fetch(self, rows: NDArray[np.int64]) -> Rows:
-        """Return rows, as they are stored, in the given order."""
-        size = self.shards.size
-        order = np.argsort(rows, kind="stable")
-        by_shard = rows[order] // size
-        places, starts = np.unique(by_shard, return_index=True)
-        chosen = {
-            int(place): rows[some] - place * size
-            for place, some in zip(places, np.split(order, starts[1:]), strict=True)
-        }
-        pieces: dict[int, Any] = {}
-        for group, found in self.shards.each(
-            "fastlin-pick",
-            tasks.pick,
-            list(chosen),
-            lambda group: ([chosen[place] for place in group],),
-        ):
-            pieces.update(zip(group, found, strict=True))
-        if not pieces:
-            return self.like
-        found = tasks.joined([pieces[place] for place in sorted(pieces)])
-        back = np.empty(len(rows), np.int64)
-        back[order] = np.arange(len(rows))
-        in_order = bool((back == np.arange(len(rows))).all())
-        return as_rows(found if in_order else found[back])
+    def _fetch(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Fetch what of some rows is not here; return the places of all among the fetched."""
+        fetched, size = self._fetched, self.shards.size
+        missing = np.setdiff1d(rows, fetched.indices)
+        if len(missing):
+            places, starts = np.unique(missing // size, return_index=True)
+            lots = np.split(missing, starts[1:])
+            chosen = {int(n): lot - n * size for n, lot in zip(places, lots, strict=True)}
+            pieces: dict[int, Any] = {}
+            for group, found in self.shards.each(
+                "fastlin-pick",
+                tasks.pick,
+                list(chosen),
+                lambda group: ([chosen[place] for place in group],),
+            ):
+                pieces.update(zip(group, found, strict=True))
+            fetched.add(missing, tasks.joined([pieces[place] for place in sorted(pieces)]))
+        return np.searchsorted(fetched.indices, rows)
 
     # ------------------------------------------------------------------ passes
 

@@ -23,7 +23,9 @@ from sklearn.base import clone
 
 import fastlin
 import fastlin.dask
+from fastlin.dask import tasks
 from fastlin.dask.rows import RemotePasses
+from fastlin.dask.shards import Shards
 from fastlin.rows.csr import CsrRows
 from fastlin.rows.dense import DenseRows
 from fastlin.solvers.full_pass import score_of
@@ -281,6 +283,31 @@ def test_progress_is_told_in_the_client(client: Client, capsys: pytest.CaptureFi
     assert len(lines) == model.n_iter_
     assert all("objective" in line and " s  " in line for line in lines)
     assert all("  gap " in line for line in lines)
+
+
+def test_no_row_is_sent_to_the_client_twice(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y, weights = problem(k=4)
+    sent: list[int] = []
+    pick = tasks.pick
+
+    def counted(self: Shards, name: str, function: Any, places: Any, arguments: Any) -> Any:
+        found = each(self, name, function, places, arguments)
+        if function is pick:
+            for group, _ in found:
+                for place, rows in zip(group, *arguments(group), strict=True):
+                    sent.extend((place * 256 + rows).tolist())
+        return found
+
+    each = Shards.each
+    monkeypatch.setattr(Shards, "each", counted)
+    options: dict[str, Any] = {"input_scale": "standard", "max_epochs": 20, "tol": None}
+    model = fastlin.dask.LogisticRegression(**options)
+    model.fit(array(X, CUTS["uneven"]), array(y, (N,)), array(weights, (N,)))
+    assert bits(model) == bits(alone(X, y, weights, **options))
+    assert len(sent) > 1000
+    assert len(sent) == len(set(sent))
 
 
 def test_500_passes_leave_nothing_behind(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
