@@ -5,6 +5,7 @@ from __future__ import annotations
 from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar
+from uuid import uuid4
 
 import numpy as np
 from dask.delayed import delayed
@@ -226,13 +227,14 @@ class LogisticRegression(fastlin.estimator.LogisticRegression):
         parts = partitions_of(X, "X")
         lengths = X.chunks[0] if hasattr(X, "chunks") else [np.nan] * len(parts)
         model, like = self._sent(), _like(local, method)
+        name = f"fastlin-{method.replace('_', '-')}-{uuid4().hex}"
         found = [
             da.from_delayed(
-                delayed(tasks.predicted, pure=False)(model, method, part),
+                delayed(tasks.predicted)(model, method, part, dask_key_name=f"{name}-{place}"),
                 (length, *like.shape[1:]),
                 meta=like,
             )
-            for part, length in zip(parts, lengths, strict=True)
+            for place, (part, length) in enumerate(zip(parts, lengths, strict=True))
         ]
         return da.concatenate(found, allow_unknown_chunksizes=True)
 
@@ -262,7 +264,11 @@ class LogisticRegression(fastlin.estimator.LogisticRegression):
             if not is_collection(values):
                 return values
             parts = partitions_of(values, what)
-            lazy = [delayed(function, pure=False)(*first, part) for part in parts]
+            name = f"fastlin-{function.__name__.replace('_', '-')}-{uuid4().hex}"
+            lazy = [
+                delayed(function)(*first, part, dask_key_name=f"{name}-{place}")
+                for place, part in enumerate(parts)
+            ]
             return np.concatenate(watch.results(watch.client.compute(lazy)))
 
         with input_errors():

@@ -28,6 +28,7 @@ from fastlin.dask.rows import RemotePasses
 from fastlin.dask.shards import Shards
 from fastlin.rows.csr import CsrRows
 from fastlin.rows.dense import DenseRows
+from fastlin.solvers import class_blocks
 from fastlin.solvers.full_pass import score_of
 
 
@@ -261,6 +262,29 @@ def test_a_fit_leaves_nothing_on_the_workers(client: Client) -> None:
     assert not left
 
 
+def test_the_dashboard_groups_tasks_by_what_they_do(client: Client) -> None:
+    X, y, _ = problem()
+    scheduler: Any = client.cluster.scheduler  # type: ignore[union-attr]  # it is in this process
+    seen: set[str] = set()
+    callbacks = [lambda progress: seen.update(map(str, scheduler.task_prefixes))]
+    model = fastlin.dask.LogisticRegression(callbacks=callbacks, max_epochs=3, tol=None)
+    rows = array(X, CUTS["uneven"])
+    model.fit(rows, array(y, (N,)))
+    model.score(rows, array(y, (N,)))
+    seen.update(map(str, scheduler.task_prefixes))
+    expected = {
+        "rows",
+        "labels",
+        "measure",
+        "classes",
+        "shard",
+        "loss-gradient",
+        "pick",
+        "predicted",
+    }
+    assert {f"fastlin-{name}" for name in expected} <= seen
+
+
 def test_warm_start(client: Client) -> None:
     X, y, _ = problem()
     rows, labels = array(X, CUTS["uneven"]), array(y, (N,))
@@ -285,9 +309,11 @@ def test_progress_is_told_in_the_client(client: Client, capsys: pytest.CaptureFi
     assert all("  gap " in line for line in lines)
 
 
+@pytest.mark.parametrize("most_looked_at", [500, 2**17])
 def test_no_row_is_sent_to_the_client_twice(
-    client: Client, monkeypatch: pytest.MonkeyPatch
+    client: Client, most_looked_at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(class_blocks, "MOST_ROWS_LOOKED_AT", most_looked_at)
     X, y, weights = problem(k=4)
     sent: list[int] = []
     pick = tasks.pick
