@@ -163,7 +163,6 @@ def test_a_fit_inside_a_task_is_refused(client: Client) -> None:
         ).result(timeout=60)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # joblib 1.2
 def test_a_search_runs_fits_of_one_machine_on_the_cluster(client: Client) -> None:
     joblib = importlib.import_module("joblib")  # scikit-learn's
     search = GridSearchCV(fastlin.LogisticRegression(solver="lbfgs"), {"l2": [1e-3, 1.0]}, cv=2)
