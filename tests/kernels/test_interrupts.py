@@ -196,8 +196,8 @@ def test_ctrl_c_in_a_fit_leaves_the_model(
     np.testing.assert_array_equal(estimator.coef_, expected.coef_)
     before = dict(vars(estimator))
     with interrupted_when(kernels_begun), pytest.raises(KeyboardInterrupt):
-        estimator.set_params(max_epochs=10**6, tol=0).fit(
-            np.tile(X, (100, 1)), np.tile(y + 50, 100)
+        estimator.set_params(max_epochs=10**6, tol=0).fit(  # even L-BFGS takes a while
+            np.tile(X, (600, 1)), np.tile(y + 50, 600)
         )
     learned = {name for name in before if name not in estimator.get_params()}
     assert all(vars(estimator)[name] is before[name] for name in learned)
