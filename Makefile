@@ -53,7 +53,7 @@ test: $(STAMP)-test  ## Check style, formatting and types, run all tests, build 
 	@echo "==> Running the tests (pytest)"
 	@$(BIN)/pytest $(TWO_FILES_AT_A_TIME)
 	@echo "==> Running each benchmark once, untimed (pytest bench/), beside what follows"
-	@status=0; $(BIN)/pytest bench/ -q --benchmark-disable & bench=$$!; \
+	@status=0; $(BIN)/pytest bench/ -q --benchmark-disable --numprocesses=2 & bench=$$!; \
 	    echo "$(SAYS_DOCS)"; $(BUILDS_DOCS) || status=1; wait $$bench || status=1; exit $$status
 
 test-lowest: $(LOWEST_STAMP)  ## Run all tests with the lowest version of each dependency
