@@ -2,6 +2,8 @@
 
 A file of 1 MB can unpack to many gigabytes. Data do not: text and pixels shrink to a third, and
 rows that are nearly all zero to a hundredth.
+
+Text takes several times its size once it is parsed, so its size is counted before that begins.
 """
 
 from __future__ import annotations
@@ -63,6 +65,17 @@ def open_sized(path: Path) -> tuple[BinaryIO, int]:
         return file, size
     most = most_unpacked(size)
     return cast("BinaryIO", io.BufferedReader(_Unpacked(file, read, most), _PIECE)), most
+
+
+def require_bounded(path: Path) -> None:
+    """Raise InputError if a file unpacks to more than :func:`most_unpacked` allows.
+
+    It is unpacked as far as that, and nothing of it is kept.
+    """
+    with open_bytes(path) as file:
+        if isinstance(file, io.BufferedReader) and isinstance(file.raw, _Unpacked):
+            while file.read(_PIECE):
+                pass
 
 
 def most_unpacked(size: int) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.datasets import csv_layout as layout
+from fastlin.datasets.compressed import require_bounded
 from fastlin.datasets.csv_cells import Cells, Words
 from fastlin.datasets.csv_layout import ColumnOptions, Found, Layout
 from fastlin.datasets.csv_numbers import is_number, is_plain_integer
@@ -90,6 +91,7 @@ def read(
     options = options or ColumnOptions()
     try:
         start = read_start(path, options.separator)
+        require_bounded(path)
         if trained_on is not None and options.label is None and not options.drop:
             found = trained_on.found_in(start.first_row)
             if found is not None and (found.label is not None or not labels_needed):

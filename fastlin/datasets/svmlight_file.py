@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.datasets.compressed import open_bytes
+from fastlin.datasets.compressed import open_bytes, require_bounded
 from fastlin.datasets.text_file import lines
 from fastlin.errors import InputError
 
@@ -59,6 +59,7 @@ def read(
     from scipy.sparse import csr_array
     from sklearn.datasets import load_svmlight_file
 
+    require_bounded(path)
     labels = _labels(path)
     with open_bytes(path) as file:
         matrix, _ = load_svmlight_file(file, dtype=np.float64, zero_based=True)

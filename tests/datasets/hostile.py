@@ -30,7 +30,7 @@ class Hanging(BaseException):
 
 
 @contextmanager
-def bounded() -> Iterator[None]:
+def bounded(megabytes: int = MEGABYTES) -> Iterator[None]:
     """Raise MemoryError or Hanging if the block takes too much."""
 
     def stop(*_: Any) -> None:
@@ -38,7 +38,7 @@ def bounded() -> Iterator[None]:
 
     before = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    most = pages * resource.getpagesize() + MEGABYTES * 2**20
+    most = pages * resource.getpagesize() + megabytes * 2**20
     handler = signal.signal(signal.SIGALRM, stop)
     resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
     signal.alarm(SECONDS)
@@ -50,16 +50,16 @@ def bounded() -> Iterator[None]:
         signal.signal(signal.SIGALRM, handler)
 
 
-def loaded(path: Path) -> datasets.Dataset:
+def loaded(path: Path, megabytes: int = MEGABYTES) -> datasets.Dataset:
     """Load a file within bounds."""
-    with bounded():
+    with bounded(megabytes):
         return datasets.load(path, validation_fraction=0)
 
 
-def refusal(path: Path) -> str:
+def refusal(path: Path, megabytes: int = MEGABYTES) -> str:
     """Return the one line that refuses a file, within bounds."""
     with pytest.raises(InputError) as caught:
-        loaded(path)
+        loaded(path, megabytes)
     text = str(caught.value)
     assert str(path) in text
     assert len(text) <= 300

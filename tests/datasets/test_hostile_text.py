@@ -115,6 +115,31 @@ def test_bombs(
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize(("name", "row"), [("a.csv", b"1,0\n"), ("a.svm", b"1 1:1\n")])
+def test_bombs_are_refused_before_they_take_memory(
+    compress: Callable[[bytes], bytes], name: str, row: bytes, tmp_path: Path
+) -> None:
+    one = row * 10**6
+    content = compress(one) * (compressed.ALWAYS_ALLOWED // len(one) + 1)
+    assert len(content) * compressed.MOST_TIMES < compressed.ALWAYS_ALLOWED
+    assert "unpacks to more than" in refusal(text(tmp_path, content, name), megabytes=32)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("n_features", [20, 100])
+def test_categories_as_zeros_and_ones_are_no_bomb(
+    compress: Callable[[bytes], bytes],
+    n_features: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compressed, "ALWAYS_ALLOWED", 0)  # as if the file were large
+    X = np.eye(n_features, dtype=int)[np.random.default_rng(0).integers(0, n_features, 5000)]
+    rows = "".join(",".join(map(str, row)) + f",c{sum(row[:10])}\n" for row in X.tolist())
+    np.testing.assert_array_equal(loaded(text(tmp_path, compress(rows.encode()))).X_train, X)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
 def test_compressed_files_that_are_damaged(
     compress: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
