@@ -81,7 +81,13 @@ class Batches:
         if self.counted is not None:
             weight = np.zeros(max(stop for _, stop in self.plan.stretches))
             weight[self.counted] = 1
-        found = batches_of(self.plan.windows(shuffler), self.batch_size, shuffler, weight)
+        found = batches_of(
+            self.plan.windows(shuffler),
+            self.batch_size,
+            shuffler,
+            weight,
+            self.plan.rows_of_a_block,
+        )
         n_left = self.steps_per_epoch * self.batch_size
         for order, after in found:
             if n_left > 0:

@@ -102,12 +102,14 @@ def batches_of(
     batch_size: int,
     generator: np.random.Generator | None,
     weight: NDArray[np.float64] | None = None,
+    rows_kept: int = 0,
 ) -> Iterator[tuple[NDArray[np.int64], list[Block]]]:
     """Iterate over whole batches of rows, and the blocks of the window after them.
 
     All but the last are a multiple of ``batch_size`` long. The rows at the end of a window that
-    make no whole batch form one with the first of the next window. Rows of ``weight`` 0 are left
-    out.
+    make no whole batch form one with the first of the next window. If rows are shuffled, they wait
+    until they are ``rows_kept``, since a few calls of a kernel cost less than one for each window.
+    Rows of ``weight`` 0 are left out.
     """
     left = np.empty(0, np.int64)
     for window, after in _with_next(windows):
@@ -116,16 +118,18 @@ def batches_of(
             rows = rows[weight[rows] > 0]
         if generator is not None:
             rows = generator.permutation(rows)
-        if len(left):
-            n_missing = batch_size - len(left)
+        else:
+            n_missing = -len(left) % batch_size
             left, rows = np.append(left, rows[:n_missing]), rows[n_missing:]
-            if len(left) < batch_size:
-                continue
-            yield left, []
+        enough = batch_size if generator is None else max(batch_size, rows_kept)
+        if len(left) >= enough:
+            n_whole = len(left) // batch_size * batch_size
+            yield left[:n_whole], []
+            left = left[n_whole:]
         n_whole = len(rows) // batch_size * batch_size
         if n_whole:
             yield rows[:n_whole], after
-        left = rows[n_whole:]
+        left = np.append(left, rows[n_whole:])
     if len(left):
         yield left, []
 

@@ -213,6 +213,17 @@ def test_every_row_is_in_one_batch(
     assert shuffle != np.array_equal(rows, np.arange(len(rows)))
 
 
+def test_the_ends_of_windows_are_in_few_batches_of_their_own() -> None:
+    windows = [[(first, first + 100)] for first in range(0, 5000, 100)]
+    generator = np.random.default_rng(0)
+    found = [rows for rows, _ in batches_of(iter(windows), 64, generator, rows_kept=600)]
+    assert [len(rows) for rows in found].count(64) == 50
+    ends = [rows for rows in found if len(rows) != 64]
+    assert [len(rows) for rows in ends] == [576, 576, 576, 72]
+    assert len(np.unique(ends[0] // 100)) == 16  # of 36 rows each
+    np.testing.assert_array_equal(np.sort(np.concatenate(found)), np.arange(5000))
+
+
 def test_a_window_reads_from_few_places() -> None:
     plan = Plan([(0, 10_000)], 2**16)
     for window in plan.windows(np.random.default_rng(0)):
