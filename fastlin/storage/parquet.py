@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fastlin.errors import InputError, listed, shown
 from fastlin.rows.containers import type_of_rows
 from fastlin.rows.stored import StoredRows
-from fastlin.storage.spilling import Said, Spill
+from fastlin.storage.spilling import VARIABLE, Said, Spill
 
 ROWS_AT_ONCE = 2**14
 
@@ -56,6 +56,7 @@ def open_files(
     labels, wanted = _Labels(), names if label is None else [*names, label]
     spill, lengths, n_rows = Spill(folder, said), dict[str, int](), 0
     try:
+        _require_room(files, len(names) * dtype.itemsize, spill)
         for file in files:
             first = 0
             with _reading(file):
@@ -105,6 +106,21 @@ def _schema(file: Path) -> Any:
         schema = pq.read_schema(file)
         _ = schema.names  # which may be no text
         return schema
+
+
+def _require_room(files: list[Path], bytes_of_a_row: int, spill: Spill) -> None:
+    """Refuse at once what would fill the disk: some kilobytes can be decoded into any size."""
+    n_rows = 0
+    for file in files:
+        with _reading(file):
+            n_rows += max(0, pq.read_metadata(file).num_rows)
+    needed, free = n_rows * bytes_of_a_row, spill.free
+    if needed > free:
+        raise InputError(
+            f"{files[0]}{' and the others hold' if files[1:] else ' holds'} {n_rows} rows, which "
+            f"take {needed / 1e9:,.1f} GB or more, and {spill.folder.parent} has {free / 1e9:,.1f} "
+            f"GB left; name another folder by spill= or {VARIABLE}"
+        )
 
 
 def _require_same(schema: Any, expected: Any, file: Path, first: Path) -> None:

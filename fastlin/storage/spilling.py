@@ -60,6 +60,11 @@ class Spill:
         self._said, self._n_rows, self._header = said, 0, 0
         self._like: NDArray[Any] | None = None
 
+    @property
+    def free(self) -> int:
+        """Bytes that the disk can still take."""
+        return shutil.disk_usage(self.folder).free
+
     def append(self, rows: NDArray[Any]) -> None:
         """Write rows ``(m, d)``, all of one type and with as many features."""
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from fastlin.advice import OrderWarning
 from fastlin.errors import InputError, OutputError
 from fastlin.rows.stored import parted
 from fastlin.solvers.windows import Plan, batches_of, unevenness
+from fastlin.storage.spilling import Spill
 
 X_ALL, Y_ALL = load_digits(return_X_y=True)
 
@@ -296,6 +298,24 @@ def test_lists_in_parquet_are_features(tmp_path: Path) -> None:
     rows = open_rows(tmp_path / "x.parquet", label="y")
     np.testing.assert_array_equal(rows[:], np.hstack([X, X[:, :3]]))
     assert rows.feature_names[63:66] == ["a_63", "b_0", "b_1"]
+
+
+def test_parquet_files_that_would_fill_the_disk_are_refused_at_once(
+    tmp_path: Path, own_spill_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y = digits()
+    for name in "ab":
+        pq.write_table(table(X, y), tmp_path / f"{name}.parquet")
+    needed = 2 * X.nbytes
+    free = shutil.disk_usage(tmp_path)._replace(free=needed)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+    assert len(open_rows(tmp_path / "*.parquet", label="digit")) == 2 * len(X)
+    free = free._replace(free=needed - 1)
+    said = rf"a.parquet and the others hold {2 * len(X)} rows, which take .* by spill="
+    monkeypatch.setattr(Spill, "append", None)
+    with pytest.raises(InputError, match=said):
+        open_rows(tmp_path / "*.parquet", label="digit")
+    assert not list(own_spill_folder.iterdir())
 
 
 def test_parquet_files_that_are_no_rows_are_refused(tmp_path: Path, own_spill_folder: Path) -> None:
