@@ -22,6 +22,7 @@ so that it can be sent to another process by its name. ``block`` is a part of th
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -187,12 +188,12 @@ def _add(left: Any, right: Any) -> Any:
 # ------------------------------------------------------------------ elsewhere
 
 
-class Threaded:
+class Threaded(ABC):
     """An argument of steps that knows how many threads may run; each process has its own number."""
 
+    @abstractmethod
     def with_threads(self, n_threads: int) -> Any:
         """Return the argument for so many threads."""
-        raise NotImplementedError
 
 
 def run(

@@ -21,6 +21,7 @@ from sklearn.datasets import load_digits
 from fastlin import LogisticRegression, StoredRows, open_rows
 from fastlin.advice import OrderWarning
 from fastlin.errors import InputError, OutputError
+from fastlin.rows.dense import DenseRows
 from fastlin.rows.stored import parted
 from fastlin.solvers.windows import Plan, batches_of, unevenness
 from fastlin.storage.spilling import Spill
@@ -288,6 +289,28 @@ def test_parquet_files(tmp_path: Path, words: bool, own_spill_folder: Path) -> N
     assert not list(own_spill_folder.iterdir())
     with pytest.raises(InputError, match="have been closed"):
         model.predict(rows)
+
+
+@pytest.mark.parametrize("backend", ["numba", "c", "numpy"])
+@pytest.mark.parametrize("weights", ["float32", "float64"])
+@pytest.mark.parametrize(("stored", "far"), [("float32", 0), ("float64", 0), ("float64", 1000)])
+def test_rows_of_another_type_than_the_weights_have_the_bits_of_memory(
+    tmp_path: Path, stored: str, far: float, weights: str, backend: str, monkeypatch: Any
+) -> None:
+    """Blocks that lie in two files, or are converted or shifted, follow one another in memory."""
+    monkeypatch.setattr(DenseRows, "rows_of_a_block", lambda rows, dtype: 256)
+    generator = np.random.default_rng(0)
+    X = (20 * generator.standard_normal((900, 12)) + far).astype(stored)
+    y = generator.integers(0, 3, 900)
+    for part, (first, stop) in enumerate([(0, 300), (300, 301), (301, 700), (700, 900)]):
+        np.save(tmp_path / f"{part}.npy", X[first:stop])
+    rows = open_rows(tmp_path / "*.npy")
+    options: dict[str, Any] = {"solver": "lbfgs", "backend": backend, "dtype": weights}
+    whole = LogisticRegression(**options, max_epochs=8, tol=None).fit(X, y)
+    found = LogisticRegression(**options, max_epochs=8, tol=None).fit(rows, y)
+    assert found.coef_.tobytes() == whole.coef_.tobytes()
+    assert found.history_.gap.tobytes() == whole.history_.gap.tobytes()
+    assert found.predict_proba(rows).tobytes() == whole.predict_proba(X).tobytes()
 
 
 def test_lists_in_parquet_are_features(tmp_path: Path) -> None:
