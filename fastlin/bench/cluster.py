@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.kernels import get_backend
+from fastlin.kernels import Backend, get_backend
 from fastlin.rows.binding import weight_type
 from fastlin.rows.dense import DenseRows
 from fastlin.rows.samples import Samples
@@ -39,7 +39,8 @@ class Shape:
         return self.n_rows * self.n_features * np.dtype(self.dtype).itemsize
 
 
-SHAPES = (Shape(262_144, 784, 10, "uint8"), Shape(40_000, 768, 1000, "float32"))
+# Whole shards, and as many for each of two workers: otherwise a pass takes as long as the fullest.
+SHAPES = (Shape(262_144, 784, 10, "uint8"), Shape(65_536, 768, 1000, "float32"))
 CUTS = ((1, 8), (2, 8), (2, 32), (2, 128), (4, 128))
 """Numbers of workers and of partitions."""
 
@@ -85,6 +86,7 @@ def measure(
     """
     from distributed import Client, LocalCluster
 
+    kernels = get_backend(backend)  # before a cluster sets OMP_NUM_THREADS=1 in this process too
     found = []
     for workers in sorted({workers for workers, _ in cuts}):
         with (
@@ -96,12 +98,12 @@ def measure(
             for shape in shapes:
                 for partitions in (n for number, n in cuts if number == workers):
                     say(f"{workers} workers, {partitions} partitions of {shape.n_features} columns")
-                    found.append(_cost(client, shape, workers, partitions, backend, rounds))
+                    found.append(_cost(client, shape, workers, partitions, kernels, rounds))
     return found
 
 
 def _cost(
-    client: Any, shape: Shape, workers: int, partitions: int, backend: str, rounds: int
+    client: Any, shape: Shape, workers: int, partitions: int, kernels: Backend, rounds: int
 ) -> Cost:
     import dask.array as da
     from dask.delayed import delayed
@@ -109,7 +111,6 @@ def _cost(
     from fastlin.dask.loading import Loader
     from fastlin.dask.watching import Watch
 
-    kernels = get_backend(backend)
     size = -(-shape.n_rows // partitions)
     lengths = [min(size, shape.n_rows - first) for first in range(0, shape.n_rows, size)]
     d, made = shape.n_features, delayed(_made)

@@ -1,4 +1,4 @@
-"""The rows and labels of a benchmark's problem: MNIST, random pixels, or the words of texts."""
+"""The rows and labels of a benchmark's problem: MNIST, random pixels, words, or embeddings."""
 
 from __future__ import annotations
 
@@ -49,7 +49,12 @@ class Data:
 
 def make_data(problem: Problem) -> Data:
     """Load or draw a problem's rows and labels, and its seeded shuffled order."""
-    sources = {"mnist": _mnist, "text": make_text, "synthetic": _synthetic}
+    sources = {
+        "mnist": _mnist,
+        "text": make_text,
+        "embedding": _embedding,
+        "synthetic": _synthetic,
+    }
     rows, labels = sources[problem.source](problem)
     if rows.dtype == np.uint8 and problem.dtype != "uint8":
         scaled = np.multiply(rows, PIXEL_SCALE, dtype=problem.weight_dtype)
@@ -89,6 +94,22 @@ def make_text(problem: Problem) -> tuple[Any, NDArray[np.int32]]:
     lengths = np.sqrt(rows.multiply(rows).sum(axis=1))
     rows.data /= np.repeat(lengths, np.diff(rows.indptr)).astype(np.float32)
     return rows, labels
+
+
+def _embedding(problem: Problem) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Draw what a frozen network might put out: correlated features, and classes that overlap.
+
+    A row is a point near the mean of its class in a space of a quarter of the dimensions, whose
+    extents fall as the root of their number, seen through random directions, and some noise.
+    """
+    random = np.random.default_rng(problem.seed)
+    n, d, k = problem.n_rows, problem.n_features, problem.n_classes
+    labels = random.integers(0, k, n, dtype=np.int32)
+    inner = max(d // 4, 1)
+    points = random.standard_normal((n, inner)) + random.normal(0, 0.2, (k, inner))[labels]
+    points /= np.sqrt(np.arange(1, inner + 1))
+    rows = points @ random.standard_normal((inner, d)) + random.normal(0, 0.1, (n, d))
+    return rows.astype(np.float32), labels
 
 
 def _mnist(problem: Problem) -> tuple[NDArray[Any], NDArray[np.int32]]:

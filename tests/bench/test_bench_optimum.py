@@ -139,8 +139,10 @@ def test_texts_have_words_of_their_class_and_length_one() -> None:
 
 
 def test_the_suites_problems() -> None:
-    softmax, logistic = optimum_problems()
+    softmax, wide, logistic, *probes = optimum_problems()
     assert (softmax.n_rows, softmax.n_features, softmax.n_outputs) == (60_000, 784, 10)
+    assert (softmax.dtype, wide) == ("uint8", replace(softmax, name=wide.name, dtype="float32"))
+    assert [(one.n_outputs, one.gap) for one in probes] == [(k, 5e-6) for k in (10, 100, 400)]
     assert (logistic.n_outputs, logistic.gap) == (1, OPTIMUM_GAP)
     epoch, to_optimum = sparse_problems()
     assert epoch.gap is None
