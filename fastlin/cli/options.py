@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from fastlin.cli.selection import Source
+from fastlin.cli.streams import log_lines
 from fastlin.cli.values import Integer, Labels
 from fastlin.kernels import BACKEND_NAMES
 
@@ -94,4 +95,23 @@ seed = click.option(
     help="Seed of the shuffling: the same seed gives the same result.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
-quiet = click.option("--quiet", is_flag=True, help="Show no progress on standard error.")
+
+
+def _tell_of_compiling(context: click.Context, _: click.Parameter, quiet: bool) -> bool:
+    """Have a line say that kernels are compiled, which takes seconds in which nothing else moves.
+
+    With ``--json`` standard error holds nothing but JSON, too.
+    """
+    if not quiet and not context.resilient_parsing:
+        context.with_resource(
+            log_lines("fastlin.kernels", lambda: bool(context.params.get("as_json")))
+        )
+    return quiet
+
+
+quiet = click.option(
+    "--quiet",
+    is_flag=True,
+    callback=_tell_of_compiling,
+    help="Show no progress on standard error.",
+)

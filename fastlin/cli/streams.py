@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
@@ -47,6 +48,33 @@ class _Results(io.FileIO):
 def say(message: str) -> None:
     """Print a message on standard error as one line, without line breaks or control characters."""
     click.echo(f"fastlin: {printable(' '.join(message.split()))}", err=True)
+
+
+class _LogLines(logging.Handler):
+    """Says what is logged."""
+
+    def __init__(self, silent: Callable[[], bool]) -> None:
+        super().__init__(logging.INFO)
+        self.silent = silent
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a line, unless it is to be silent now."""
+        if not self.silent():
+            say(record.getMessage())
+
+
+@contextmanager
+def log_lines(name: str, silent: Callable[[], bool]) -> Iterator[None]:
+    """Say what a logger is told while the block runs, unless `silent` says no."""
+    logger, handler = logging.getLogger(name), _LogLines(silent)
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.resources
+import logging
 import os
 import sys
 import threading
@@ -131,12 +132,21 @@ def _load_or_compile(name: str, body: Body, kind: Kind | None) -> int:
     code = cache().load(name)
     address = 0 if code is None else load_code(name, code)
     if not address:  # not kept, or the code of another kernel
+        if kind is not None and kind.rows:
+            _say_what_is_compiled(kind.rows, bool(kind.columns))
         code = object_of(name, compile_body(body, kind))
         cache().store(name, f"{body.__qualname__} {kind or ''}".strip(), code)
         address = load_code(name, code)
     if not address:
         raise RuntimeError(f"LLVM finds no function {name} in the code that it made itself")
     return address
+
+
+@functools.cache  # once, though several kernels are compiled for a kind of rows
+def _say_what_is_compiled(rows: str, sparse: bool) -> None:
+    what = f"sparse {rows}" if sparse else rows
+    kept = "once; later runs load them" if cache().folder is not None else "they cannot be kept"
+    logging.getLogger("fastlin.kernels").info("compiling kernels for %s rows (%s)", what, kept)
 
 
 def compile_body(body: Body, kind: Kind | None) -> Any:
