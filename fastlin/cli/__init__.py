@@ -26,6 +26,7 @@ COMMANDS = {
     "export": "Write a saved model as ONNX, for other programs.",
     "report": "Write the whole report: derivations, figures, tables.",
     "bench": "Time fastlin against other libraries, after checking both.",
+    "selftest": "Check this installation on every backend.",
     "info": "Show versions, processor, backends and the data folder.",
     "data": "List, fetch and find the data sets.",
 }
