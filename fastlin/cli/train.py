@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -158,6 +159,8 @@ def command(
     if len(dataset.y_val):
         scores["validation"] = measure(model, dataset.X_val, dataset.y_val)
     _print_results(model, dataset.name, scores, files, as_json)
+    if not (source.quiet or as_json):
+        _say_what_next(source.data, out)
 
 
 def _train_on_cluster(
@@ -278,6 +281,15 @@ def _print_results(
         for name, score in scores.items()
     ]
     print_table([header, *body])
+
+
+def _say_what_next(data: str, out: Path | None) -> None:
+    """Say what can be done with the model."""
+    if out is None:
+        say("the model was not kept: --out FILE keeps it")
+    else:
+        model, rows = shlex.quote(str(out)), shlex.quote(data)
+        say(f"next: fastlin predict {model} --data {rows}, or in Python LogisticRegression.load")
 
 
 def _describe(model: LogisticRegression) -> str:
