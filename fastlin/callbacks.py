@@ -19,9 +19,10 @@ except ImportError:  # an older scikit-learn
 
 from collections.abc import Callable
 
+from fastlin.results.notebook import bar, in_notebook
 from fastlin.solvers.progress import Progress
 
-__all__ = ["CallbackSupportMixin", "FitTasks", "print_epoch", "with_callbacks"]
+__all__ = ["CallbackSupportMixin", "FitTasks", "print_epoch", "progress_shower", "with_callbacks"]
 
 
 class FitTasks:
@@ -77,10 +78,28 @@ class FitTasks:
         )
 
 
+def progress_shower() -> Callable[[Progress], None]:
+    """Return a callback for ``verbose=1``: a bar in a notebook, elsewhere a line for each epoch."""
+    if not in_notebook():
+        return print_epoch
+    show = bar("training")
+
+    def update(progress: Progress) -> None:
+        share = (progress.epoch + progress.share_of_epoch) / progress.max_epochs
+        show(share, describe(progress))
+
+    update.between_checks = True  # type: ignore[attr-defined]  # functions have no such field
+    return update
+
+
 def print_epoch(progress: Progress) -> None:
     """Print a line at the end of an epoch, for ``verbose=1``."""
-    if not progress.end_of_epoch:
-        return
+    if progress.end_of_epoch:
+        print(describe(progress))  # noqa: T201 (asked for)
+
+
+def describe(progress: Progress) -> str:
+    """Return what an epoch came to, in a line."""
     line = f"epoch {progress.epoch + 1}/{progress.max_epochs}  loss {progress.train_loss:.4f}"
     if progress.val_loss is not None:
         line += f"  val_loss {progress.val_loss:.4f}  val_accuracy {progress.val_accuracy:.4f}"
@@ -89,4 +108,4 @@ def print_epoch(progress: Progress) -> None:
     if progress.gap is not None:
         line += f"  gap {progress.gap:.1e}"
     line += f"  {progress.seconds:.1f} s"
-    print(f"{line}  {progress.rows_per_second:,.0f} rows/s")  # noqa: T201 (asked for)
+    return f"{line}  {progress.rows_per_second:,.0f} rows/s"

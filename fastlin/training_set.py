@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from fastlin.advice import CollectionWarning, warn
-from fastlin.callbacks import print_epoch
+from fastlin.callbacks import progress_shower
 from fastlin.kernels import Backend, get_backend
 from fastlin.parameter_checks import check_parameters, require_callables
 from fastlin.rows.containers import is_collection
@@ -66,8 +66,8 @@ class Options:
 
     @property
     def all_callbacks(self) -> list[Callback]:
-        """The callbacks, and the printing one if ``verbose`` asks for it."""
-        return [*(self.callbacks or ()), *([print_epoch] if self.verbose else ())]
+        """The callbacks, and the one that shows progress if ``verbose`` asks for it."""
+        return [*(self.callbacks or ()), *([progress_shower()] if self.verbose else ())]
 
     def threads(self, backend: Backend) -> int:
         """Return how many threads a backend's kernels use."""

@@ -19,6 +19,17 @@ if TYPE_CHECKING:
 MOST_STORED = 2**15
 """Maximum number of steps, and of checks, in a file or a pickle: half a megabyte in a pickle."""
 
+REASONS = {
+    "max_epochs": "after as many as max_epochs allows",
+    "early_stopping": "as the validation loss no longer fell",
+    "tol": "within tol",
+    "callback": "by a callback",
+    "divergence": "as the loss diverged, with earlier weights",
+    "precision": "where the weights' type resolves no further decrease",
+    "line_search": "where no step lowers the objective",
+}
+"""Why a run ended, in words, by ``stop_reason``."""
+
 LATER = ("steps_per_loss",)
 """Fields that files of the first versions lack."""
 
@@ -173,6 +184,33 @@ class History:
     def __deepcopy__(self, memo: dict[int, Any]) -> History:
         """Return a full copy, unlike a pickle."""
         return History(**deepcopy(vars(self), memo))
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a table of the results, and the learning curve."""
+        from fastlin.results.notebook import table_and_figure
+
+        if not len(self.step):
+            return "<p>History of a run that has not begun</p>"
+        return table_and_figure(self._results(), self.plot(), "Learning curve")
+
+    def _results(self) -> list[tuple[str, str]]:
+        """Return names and values of what came out of the run."""
+        by_iterations = bool(len(self.objective))
+        found = [
+            ("iterations" if by_iterations else "epochs", f"{self.stopped_epoch + 1}"),
+            ("stopped", REASONS.get(self.stop_reason, self.stop_reason)),
+            ("training loss", f"{self.train_loss[-1]:.4f}"),
+        ]
+        if by_iterations:
+            found.append(("objective", f"{self.objective[-1]:.6g}"))
+            found.append(("above its optimum by at most", f"{self.gap[-1]:.1e}"))
+        if len(self.val_loss):
+            at_best = int(np.abs(self.check_step - self.best_step).argmin())
+            found.append(("validation loss", f"{self.val_loss[at_best]:.4f}"))
+            found.append(("validation accuracy", f"{100 * self.val_accuracy[at_best]:.2f} %"))
+        if "total" in self.seconds:
+            found.append(("seconds", f"{self.seconds['total']:.2f}"))
+        return found
 
     def plot(self, path: str | Path | None = None) -> Figure:
         """Draw the losses and, if there were checks, the accuracies against steps.

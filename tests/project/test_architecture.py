@@ -21,7 +21,7 @@ FLOORS = (
     (
         *("advice", "blas", "interruption", "parameter_checks"),
         *("results.array_file", "results.output_file"),
-        *("results.loss_log", "results.snapshot"),
+        *("results.loss_log", "results.notebook", "results.snapshot"),
     ),
     ("results.plotting",),
     (
@@ -39,13 +39,13 @@ FLOORS = (
     ("estimator",),
     ("regularization_path",),
     ("dask", "datasets", "storage"),
-    ("bench", "report"),
+    ("bench", "report", "selftest"),
     ("cli",),
     ("__main__",),
 )
 """Rooms and modules from the ground up. Each imports itself and what is on the floors below."""
 
-APPLICATIONS = ("dask", "datasets", "storage", "bench", "report", "cli", "__main__")
+APPLICATIONS = ("dask", "datasets", "storage", "bench", "report", "selftest", "cli", "__main__")
 
 KNOWN_CIRCLES: tuple[set[str], ...] = ()
 """What is still to be cut; nothing may be added."""
