@@ -32,6 +32,7 @@ from fastlin.rows.labels import locate, read_labels
 from fastlin.rows.scaling import InputScale
 from fastlin.rows.stored import StoredRows, views
 from fastlin.rows.validation import (
+    RowsLike,
     check_rows,
     check_rows_and_labels,
     check_weights,
@@ -305,10 +306,10 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     @numpys_defaults
     def fit(
         self,
-        X: ArrayLike,
+        X: RowsLike,
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
-        X_val: ArrayLike | None = None,
+        X_val: RowsLike | None = None,
         y_val: ArrayLike | None = None,
         checkpoint: str | Path | None = None,
         checkpoint_every: float = 60.0,
@@ -365,10 +366,10 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     def _fit(
         self,
         owner: LogisticRegression,
-        X: ArrayLike,
+        X: RowsLike,
         y: ArrayLike,
         sample_weight: ArrayLike | None,
-        X_val: ArrayLike | None,
+        X_val: RowsLike | None,
         y_val: ArrayLike | None,
         checkpoint: Checkpoint | None,
     ) -> None:
@@ -470,7 +471,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     @numpys_defaults
     def partial_fit(
         self,
-        X: ArrayLike,
+        X: RowsLike,
         y: ArrayLike,
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
@@ -516,7 +517,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
 
     def _partial_fit(
         self,
-        X: ArrayLike,
+        X: RowsLike,
         y: ArrayLike,
         classes: ArrayLike | None,
         sample_weight: ArrayLike | None,
@@ -565,7 +566,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
     # ------------------------------------------------------------------ prediction
 
     @numpys_defaults
-    def decision_function(self, X: ArrayLike) -> NDArray[Any]:
+    def decision_function(self, X: RowsLike) -> NDArray[Any]:
         """Return the logits, ``coef_ x + intercept_``.
 
         Parameters
@@ -600,7 +601,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             found = logits(backend, rows, *model, n_threads, lambda: check_rows(self, X))
         return found[:, 0] if len(self.classes_) == 2 else found
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
+    def predict(self, X: RowsLike) -> NDArray[Any]:
         """Return the most probable label of each row.
 
         Parameters
@@ -618,7 +619,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         return np.asarray(self.classes_[predicted(logits.reshape(len(logits), -1))])
 
     @numpys_defaults
-    def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
+    def predict_proba(self, X: RowsLike) -> NDArray[Any]:
         """Return the probability of each class.
 
         Parameters
@@ -645,7 +646,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         return np.asarray(out.astype(self.coef_.dtype, copy=False))
 
     @numpys_defaults
-    def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
+    def predict_log_proba(self, X: RowsLike) -> NDArray[Any]:
         """Return the natural logarithm of :meth:`predict_proba`, finite even if that is 0.
 
         Parameters
@@ -669,7 +670,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         return np.asarray(np.maximum(out, -limit).astype(self.coef_.dtype, copy=False))
 
     @numpys_defaults
-    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def score(self, X: RowsLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the accuracy, the fraction of rows whose label is predicted.
 
         Parameters
@@ -698,6 +699,21 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        """Return what a notebook shows: scikit-learn's diagram of the options, and the results."""
+        shown: dict[str, str] = super()._repr_mimebundle_(**kwargs)
+        if "text/html" in shown:
+            shown["text/html"] += self._results_html()
+        return shown
+
+    def _repr_html_inner(self) -> str:
+        """Return the same for programs that ask for HTML alone."""
+        return str(super()._repr_html_inner()) + self._results_html()
+
+    def _results_html(self) -> str:
+        history = getattr(self, "history_", None)
+        return "" if history is None else str(history._repr_html_())
 
     # ------------------------------------------------------------------ files
 

@@ -15,6 +15,7 @@ from fastlin.estimator import LogisticRegression
 from fastlin.fitting import prepare, solved, tell_what_was_seen
 from fastlin.kernels import Parameters
 from fastlin.parameter_checks import input_errors, numpys_defaults
+from fastlin.rows.validation import RowsLike
 from fastlin.solvers.curvature import Curvature
 from fastlin.solvers.lbfgs import Solution, solve
 from fastlin.solvers.objective import Objective
@@ -65,12 +66,12 @@ class RegularizationPath:
 
 @numpys_defaults
 def path(
-    X: ArrayLike,
+    X: RowsLike,
     y: ArrayLike,
     l2: Sequence[float] | NDArray[Any] = DEFAULT_L2,
     *,
     sample_weight: ArrayLike | None = None,
-    X_val: ArrayLike | None = None,
+    X_val: RowsLike | None = None,
     y_val: ArrayLike | None = None,
     **parameters: Any,
 ) -> RegularizationPath:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,8 +35,19 @@ from fastlin.rows.stored import StoredRows, parted
 USED_AS_THEY_ARE = tuple(map(np.dtype, ROW_TYPES))
 
 
+class Sparse(Protocol):
+    """A sparse matrix or array of SciPy's, whose types need not be installed."""
+
+    def tocsr(self) -> Any:
+        """Return it in CSR."""
+
+
+RowsLike: TypeAlias = ArrayLike | Sparse | StoredRows
+"""What may be given as rows: what NumPy can read, data frames, sparse rows and stored ones."""
+
+
 def check_rows_and_labels(
-    estimator: BaseEstimator, X: ArrayLike, y: ArrayLike, reset: bool, finite: bool = True
+    estimator: BaseEstimator, X: RowsLike, y: ArrayLike, reset: bool, finite: bool = True
 ) -> tuple[Rows, NDArray[Any]]:
     """Return rows ``(n, d)`` and labels ``(n,)``; ``reset`` records the features' names.
 
@@ -66,9 +77,7 @@ def check_rows_and_labels(
     return as_rows(checked), labels
 
 
-def check_rows(
-    estimator: BaseEstimator, X: ArrayLike, what: str = "X", finite: bool = True
-) -> Rows:
+def check_rows(estimator: BaseEstimator, X: RowsLike, what: str = "X", finite: bool = True) -> Rows:
     """Return rows ``(n, d)``, whose features must be those of the training.
 
     Unless ``finite``, they may hold nan and infinity: to look for them reads all rows once.
@@ -305,7 +314,7 @@ def require_weighted_validation(weights: NDArray[np.float64]) -> None:
 
 
 def check_validation_set(
-    estimator: BaseEstimator, X_val: ArrayLike | None, y_val: ArrayLike | None
+    estimator: BaseEstimator, X_val: RowsLike | None, y_val: ArrayLike | None
 ) -> tuple[Rows, NDArray[Any]] | None:
     """Return rows ``(m, d)`` and labels ``(m,)``, or None if there are none."""
     if X_val is None and y_val is None:
