@@ -100,7 +100,8 @@ def _embedding(problem: Problem) -> tuple[NDArray[np.float32], NDArray[np.int32]
     """Draw what a frozen network might put out: correlated features, and classes that overlap.
 
     A row is a point near the mean of its class in a space of a quarter of the dimensions, whose
-    extents fall as the root of their number, seen through random directions, and some noise.
+    extents fall as the root of their number, seen through random directions, and some noise; all
+    have length 1, as embeddings that are compared by angles have.
     """
     random = np.random.default_rng(problem.seed)
     n, d, k = problem.n_rows, problem.n_features, problem.n_classes
@@ -109,6 +110,7 @@ def _embedding(problem: Problem) -> tuple[NDArray[np.float32], NDArray[np.int32]
     points = random.standard_normal((n, inner)) + random.normal(0, 0.2, (k, inner))[labels]
     points /= np.sqrt(np.arange(1, inner + 1))
     rows = points @ random.standard_normal((inner, d)) + random.normal(0, 0.1, (n, d))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return rows.astype(np.float32), labels
 
 

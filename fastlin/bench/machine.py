@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import platform
 from importlib import metadata
@@ -18,7 +19,7 @@ _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return processor, cores, instruction set, governor, load and versions.
+    """Return processor, cores, instruction set, governor, load, versions and the date.
 
     A value that the operating system does not tell is None.
     """
@@ -34,6 +35,7 @@ def describe_machine() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": {name: installed_version(name) for name in _PACKAGES},
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,9 @@ from fastlin.bench.problems import Problem
 from fastlin.kernels import Backend
 
 MOST_ITERATIONS = 4096
-CLOSE_ENOUGH = 1.05
+MOST_SECONDS = 60.0
+"""Time of a run after which a solver that has not reached the gap gets no more iterations."""
+CLOSE_ENOUGH = 1.1
 """Ratio of iterations that reach the gap to those that do not, at which the search ends."""
 
 
@@ -98,20 +101,24 @@ def objective(model: Model, problem: Problem, data: Data) -> float:
 def bring_to_target(solver: Solver, target: Target) -> Check:
     """Set ``solver.iterations`` to nearly the fewest that reach the target; return the check.
 
-    Where even :data:`MOST_ITERATIONS` do not, the check has not passed.
+    Where even :data:`MOST_ITERATIONS` or :data:`MOST_SECONDS` do not, the check has not passed.
     """
+    seconds = 0.0
 
     def reached(iterations: int) -> Check:
+        nonlocal seconds
         solver.iterations = iterations
         solver.reset()
+        started = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # all of them say that the optimum is not reached
             solver.run()
+        seconds = time.perf_counter() - started
         return target.check(solver.outcome().model)
 
     enough, too_few = 8, 0
     check = reached(enough)
-    while not check.passed and enough < MOST_ITERATIONS:
+    while not check.passed and enough < MOST_ITERATIONS and seconds < MOST_SECONDS:
         enough, too_few = 2 * enough, enough
         check = reached(enough)
     while check.passed and enough > max(CLOSE_ENOUGH * too_few, too_few + 1):
