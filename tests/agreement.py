@@ -95,9 +95,23 @@ def check_steps(
     exact = problem.in_float64()
     n = len(problem.samples.rows)
     order = make_order(n, 2)
-    n_steps = -(-len(order) // batch_size)
     right, right_losses = run_steps(reference, exact, order, batch_size, name)
     got, got_losses = run_steps(backend, problem, order, batch_size, name, n_threads)
+    allowed = steps_tolerances(problem, batch_size, name)
+    assert_within(got_losses, right_losses, allowed["losses"])
+    for field, value in vars(right).items():
+        if value is not None:
+            assert_within(getattr(got, field), value, np.broadcast_to(allowed[field], value.shape))
+    moved = np.abs(right.weights - exact.weights).max()
+    large = any_shape or moved > 100 * np.max(allowed["weights"])
+    assert large, "the steps are too small to tell right from wrong"
+
+
+def steps_tolerances(problem: Problem, batch_size: int, name: str) -> dict[str, Any]:
+    """Return how far what :func:`run_steps` returns over two rounds of the rows may be off."""
+    exact = problem.in_float64()
+    n = len(problem.samples.rows)
+    n_steps = -(-2 * n // batch_size)
     allowed = bounds_of(problem, problem.dtype)
     options = step_options(exact, batch_size, name, n_steps)
     # A step moves the weights by at most rate / (1 - momentum) of the gradient's mean. Rates are
@@ -108,24 +122,23 @@ def check_steps(
     of_weights = options.gain * allowed.weights_gradient.max(axis=0) / (batch_size / 2)
     moves = np.abs(problem.weights).max() + options.gain * of_rows.max()
     # A kernel of sparse rows may add a batch's rows to the weights one by one.
-    rounding = moves * max(4 * epsilon * n_steps, of_sum(problem.dtype, len(order), 1.0))
+    rounding = moves * max(4 * epsilon * n_steps, of_sum(problem.dtype, 2 * n, 1.0))
     by_weights = reach * of_weights + rounding
     of_intercept = float(allowed.intercept_gradient.max()) / (batch_size / 2)
     by_intercept = reach * of_intercept + 4 * epsilon * n_steps * (
         1 + np.abs(problem.intercept).max()
     )
-    # The root of the losses' squares would do; the largest is simpler, and the models differ too.
-    loss = 2 * (float(allowed.losses.max()) + by_intercept)
-    assert_within(got_losses, right_losses, loss)
-    for field, value in vars(right).items():
-        if value is not None:
-            tolerance = by_weights if field.startswith("weights") else by_intercept
-            grown = 1 / (1 - options.momentum) / options.learning_rates.min()
-            tolerance = tolerance * (grown if field.endswith("velocity") else 1)
-            assert_within(getattr(got, field), value, np.broadcast_to(tolerance, value.shape))
-    moved = np.abs(right.weights - exact.weights).max()
-    large = any_shape or moved > 100 * np.max(by_weights)
-    assert large, "the steps are too small to tell right from wrong"
+    grown = 1 / (1 - options.momentum) / options.learning_rates.min()
+    return {
+        # The root of the losses' squares would do; the largest is simpler, and the models differ.
+        "losses": 2 * (float(allowed.losses.max()) + by_intercept),
+        "weights": by_weights,
+        "intercept": by_intercept,
+        "weights_velocity": by_weights * grown,
+        "intercept_velocity": by_intercept * grown,
+        "weights_average": by_weights,
+        "intercept_average": by_intercept,
+    }
 
 
 def run_steps(
