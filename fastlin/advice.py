@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from types import FrameType
 
 from sklearn.exceptions import ConvergenceWarning
 
@@ -57,6 +58,26 @@ class LeftOutWarning(ColumnsWarning):
     """Columns of a text file that hold row numbers were left out."""
 
 
+class DeprecatedWarning(FastlinWarning, FutureWarning):
+    """Something that a script uses will be removed, or will mean something else."""
+
+
+def deprecated(what: str, instead: str, removed_in: str) -> None:
+    """Warn at the line that uses something which a later version removes.
+
+    Parameters
+    ----------
+    what : str
+        What is deprecated, such as ``"the option x"``.
+    instead : str
+        What to use, as the end of a sentence: ``"use y"``.
+    removed_in : str
+        The first version without it: at least one minor version after the first that warns.
+    """
+    message = f"{what} is deprecated and will be removed in fastlin {removed_in}; {instead}"
+    warn(message, DeprecatedWarning)
+
+
 def warn(message: str, kind: type[FastlinWarning]) -> None:
     """Warn at the line that called fastlin, directly or through scikit-learn's tools.
 
@@ -64,6 +85,12 @@ def warn(message: str, kind: type[FastlinWarning]) -> None:
     over them, as :func:`warnings.warn` does with ``skip_file_prefixes`` from Python 3.12 on.
     """
     level, frame = 1, inspect.currentframe()
-    while frame and frame.f_globals["__name__"].partition(".")[0] in NOT_THE_CALLER:
+    while frame and _package(frame) in NOT_THE_CALLER:
         level, frame = level + 1, frame.f_back
     warnings.warn(one_line(message), kind, stacklevel=level)
+
+
+def _package(frame: FrameType) -> str:
+    """Return the package of the code in a frame; what imports a module counts as its own."""
+    name = str(frame.f_globals["__name__"])
+    return NOT_THE_CALLER[0] if name.startswith("importlib.") else name.partition(".")[0]

@@ -1,5 +1,15 @@
 """How an epoch is cut into batches, under the name that it had first."""
 
-from fastlin.solvers.batches import Batches
+from __future__ import annotations
 
-__all__ = ["Batches"]
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    if name != "Batches":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from fastlin.advice import deprecated
+    from fastlin.solvers.batches import Batches
+
+    deprecated("fastlin.batches", "import Batches from fastlin.solvers.batches", "0.4")
+    return Batches
