@@ -4,6 +4,9 @@ PYTHON ?= python3
 
 VENV := .venv
 LOWEST := .venv-lowest
+NEWEST := .venv-newest
+RELEASE := .venv-release
+PYTHONS ?= $(PYTHON)
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(wildcard csrc/* csrc/*/*)
 RECORD := fastlin/_native_build.json
@@ -30,7 +33,8 @@ PROBLEMS ?= 2000
 RUNS ?= 100000
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-lowest soak fuzz sanitize test-cluster docs bench clean
+.PHONY: help report test test-lowest test-newest test-foreign test-pages soak fuzz sanitize test-cluster docs bench
+.PHONY: wheels try-wheels clean
 .NOTPARALLEL:
 
 help:  ## Show the targets
@@ -60,6 +64,41 @@ test-lowest: $(LOWEST_STAMP)  ## Run all tests with the lowest version of each d
 	@echo "==> Running the tests (pytest) with the lowest versions, $(LOWEST)/lowest.txt"
 	@$(LOWEST)/bin/pytest $(TWO_FILES_AT_A_TIME)
 
+# Says whether upper bounds may be raised; PRE=--pre tries what is not yet released.
+test-newest: | $(NEWEST)/made-$(VERSION)  ## Run all tests with the newest dependencies, beyond upper bounds [PRE=--pre]
+	@echo "==> Installing fastlin and the newest version of each dependency (takes minutes)"
+	@$(NEWEST)/bin/python -m pip install -qq --disable-pip-version-check packaging
+	@$(NEWEST)/bin/python tests/newest.py > $(NEWEST)/newest.txt
+	@$(NEWEST)/bin/python -m pip install -qq --disable-pip-version-check --upgrade \
+	    --upgrade-strategy eager $(PRE) -r $(NEWEST)/newest.txt
+	@$(NEWEST)/bin/python -m pip install -qq --disable-pip-version-check --no-build-isolation --no-deps \
+	    --editable .
+	@echo "==> Running the tests (pytest) with the newest versions, $(NEWEST)/newest.txt"
+	@$(NEWEST)/bin/pytest $(TWO_FILES_AT_A_TIME)
+
+wheels: | $(RELEASE)/made-$(VERSION)  ## Build the source distribution and all wheels in dist/, and inspect them
+	@echo "==> Installing what builds wheels in $(RELEASE)"
+	@$(RELEASE)/bin/python release/requirements.py | xargs -d '\n' \
+	    $(RELEASE)/bin/python -m pip install -qq --disable-pip-version-check
+	@echo "==> Building the source distribution and the wheels in dist/ (takes minutes)"
+	@$(RELEASE)/bin/python release/wheels.py dist
+
+# PYTHONS='python3.11 python3.12': each Python on which the wheels are tried.
+try-wheels: wheels  ## Install the wheel of this machine in empty environments, and use it [PYTHONS=...]
+	@echo "==> Trying the wheels on $(PYTHONS)"
+	@$(RELEASE)/bin/python release/try_wheels.py dist $(PYTHONS)
+
+# The emulator: apt install qemu-user-static.
+test-foreign: $(STAMP)-test | $(RELEASE)/made-$(VERSION)  ## Run the C kernels for 64-bit Arm in an emulator, under UBSan
+	@$(RELEASE)/bin/python -m pip install -qq --disable-pip-version-check ziglang
+	@echo "==> Recording calls of the kernels and the reference's answers"
+	@mkdir -p build/foreign && $(BIN)/python tests/foreign/record.py build/foreign/calls.bin
+	@echo "==> Compiling the kernels for aarch64, and running them in qemu-aarch64-static"
+	@$(RELEASE)/bin/python -m ziglang cc -target aarch64-linux-musl -O1 -g0 -std=gnu11 \
+	    -fsanitize=undefined -fsanitize-trap=undefined -ffp-contract=fast -fno-math-errno -Icsrc \
+	    csrc/dispatch.c csrc/isa_*.c tests/foreign/replay.c -lm -o build/foreign/replay
+	@qemu-aarch64-static build/foreign/replay build/foreign/calls.bin
+
 # Alone: HOURS=0 for the problems, PROBLEMS=0 for the hunt.
 soak: $(STAMP)-test  ## Judge PROBLEMS=2000 random fits, then hunt in shared caches, HOURS=1; SEED=0
 	@echo "==> Holding $(PROBLEMS) random fits against their optimum (goes on after a fault)"
@@ -88,6 +127,14 @@ test-cluster: $(STAMP)-test  ## Kill machines of a Dask cluster, and train two h
 	@echo "==> Killing machines of a Dask cluster, cutting their links, training on Parquet"
 	@FASTLIN_TEST_CLUSTER=1 $(BIN)/pytest tests/cluster
 
+# Debian: apt install chromium chromium-driver. Looks at the pages that are there, if any are.
+test-pages: $(STAMP)-test  ## Look at the documentation and a report in Chromium
+	@test -e docs/_build/html/index.html || { echo "$(SAYS_DOCS)"; $(BUILDS_DOCS); }
+	@echo "==> Writing the report to build/report"
+	@$(BIN)/fastlin report --out build/report --quiet
+	@echo "==> Looking at the pages in Chromium"
+	@FASTLIN_TEST_PAGES=1 FASTLIN_TEST_REPORT=build/report $(BIN)/pytest tests/pages
+
 docs: $(or $(wildcard $(STAMP)-test),$(STAMP)-docs)  ## Build the documentation, docs/_build/html
 	@echo "$(SAYS_DOCS)"
 	@$(BUILDS_DOCS)
@@ -97,12 +144,12 @@ bench: $(STAMP)-bench  ## Time the backends and their peers
 	@$(BIN)/pytest bench/
 
 clean:  ## Remove all that was made here, but for report/
-	@echo "==> Removing $(VENV), $(LOWEST), build results and caches"
-	@rm -rf $(VENV) $(LOWEST) build dist fastlin.egg-info fastlin/_native*.so $(RECORD)
+	@echo "==> Removing $(VENV), $(LOWEST), $(NEWEST), $(RELEASE), build results and caches"
+	@rm -rf $(VENV) $(LOWEST) $(NEWEST) $(RELEASE) build dist fastlin.egg-info fastlin/_native*.so $(RECORD)
 	@rm -rf docs/_build docs/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/made-$(VERSION) $(LOWEST)/made-$(VERSION):
+$(foreach folder,$(VENV) $(LOWEST) $(NEWEST) $(RELEASE),$(folder)/made-$(VERSION)):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo "fastlin needs Python 3.11 or newer; name it with: make PYTHON=python3.12 TARGET"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \

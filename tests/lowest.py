@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
-NOT_TESTED = ("bench",)
+NOT_TESTED = ("bench", "release")
 """Extras that no test needs."""
 
 

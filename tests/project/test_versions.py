@@ -37,7 +37,7 @@ def names(lines: Iterable[str]) -> set[str]:
 def imported(paths: Iterable[Path]) -> Iterator[str]:
     """Give the distributions that these files import, also inside functions."""
     distributions = packages_distributions()
-    own = {path.stem for path in (ROOT / "tests").rglob("*.py")}
+    own = {path.stem for folder in ("tests", "docs") for path in (ROOT / folder).rglob("*.py")}
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
             modules: list[str] = []
