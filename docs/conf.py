@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
@@ -11,6 +13,9 @@ from matplotlib.figure import Figure
 from sphinx_gallery.scrapers import figure_rst
 
 from fastlin import __version__
+
+sys.path.insert(0, str(Path(__file__).parent))
+import results_page
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -30,7 +35,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 # A part of another page is no page.
-exclude_patterns = ["_build", "_templates", "gallery", "guide/grid.rst"]
+exclude_patterns = ["_build", "_templates", "gallery", "guide/grid.rst", "guide/tables"]
 templates_path = ["_templates"]
 smartquotes = False  # two dashes begin an option
 default_role = "code"  # what is in single backquotes is code, as in the docstrings
@@ -48,8 +53,11 @@ numpydoc_class_members_toctree = False
 html_theme = "pydata_sphinx_theme"
 html_title = f"fastlin {release}"
 html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
 html_css_files = ["fastlin.css"]
+html_js_files = ["results.js"]
 html_show_sourcelink = False
+html_domain_indices = False  # of one module
 html_sidebars = {"install": [], "first_steps": []}
 html_theme_options = {
     "show_prev_next": True,
@@ -59,6 +67,7 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
+html_context = {"default_mode": "auto"}  # else the console of a first visit holds an error
 html_math_renderer = "mathml"
 copybutton_exclude = ".linenos, .gp, .go"
 
@@ -111,5 +120,6 @@ def visit_math_block(translator: Any, node: nodes.math_block) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    """Tell Sphinx how formulas are written."""
+    """Tell Sphinx how formulas are written, and what makes a page."""
+    app.connect("builder-inited", results_page.write)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
