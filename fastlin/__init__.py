@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fastlin.results.history import History
     from fastlin.storage import StoredRows, open_rows
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Backend",
