@@ -234,3 +234,21 @@ def test_numbers_in_json_are_strict() -> None:
     text = to_json({"a": np.float32(np.nan), "b": np.array([[1, 2]]), "c": {2: (np.inf, "ä")}})
     assert json.loads(text) == {"a": None, "b": [[1, 2]], "c": {"2": [None, "ä"]}}
     assert len(text.splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"), [("tr", "train"), ("train --ea", "--early-stopping")]
+)
+def test_the_tab_key_completes(
+    typed: str, completed: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = f"fastlin {typed}"
+    for name, value in {
+        "_FASTLIN_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert f"plain,{completed}" in capsys.readouterr().out.splitlines()
