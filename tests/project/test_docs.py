@@ -81,3 +81,67 @@ def test_what_it_returns_is_explained(name: str) -> None:
     assert bool(NumpyDocString(inspect.getdoc(THINGS[name]) or "")["Returns"]) == (
         returned != "None"
     )
+
+
+WORDS = {"int": "int", "float": "float", "bool": "bool", "str": "str", "Path": "Path"}
+"""Types that a docstring names as the code does; arrays are described by their shapes."""
+
+CALLED = {
+    "bool": ("bool", "{"),
+    "str": ("str", "{", '"'),
+    "int": ("int", "number"),
+    "float": ("float", "number"),
+}
+
+
+def disagreements(thing: Any) -> list[str]:
+    """Return the parameters whose type in the docstring is not that of the annotation."""
+    document = NumpyDocString(inspect.getdoc(thing) or "")
+    described = {
+        name.lstrip("*"): entry.type
+        for section in ("Parameters", "Attributes")
+        for entry in document[section]
+        for name in entry.name.split(", ")
+    }
+    found = []
+    for name, parameter in inspect.signature(thing).parameters.items():
+        annotation, said = str(parameter.annotation), described.get(name, "")
+        parts = {part.strip() for part in annotation.split("|")}
+        if not said or parameter.annotation is parameter.empty:
+            continue
+        found += [
+            f"{name}: {said!r} does not name {part}"
+            for part in parts & WORDS.keys()
+            if not any(word in said for word in CALLED.get(part, (part,)))
+        ]
+        plain = parts <= {*WORDS, "None"}
+        found += [
+            f"{name}: {said!r}, but it is {annotation}"
+            for word in WORDS
+            if plain and re.match(rf"{word}\b", said) and word not in parts
+        ]
+        allows_none = parameter.default is None or "None" in parts
+        if plain and allows_none != bool(re.search("None|optional", said)):
+            found.append(f"{name}: {said!r} about None, but it is {annotation}")
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name, thing in THINGS.items() if callable(thing)])
+def test_types_in_words_are_those_of_the_code(name: str) -> None:
+    thing = THINGS[name]
+    if not (inspect.isclass(thing) and issubclass(thing, Exception)):
+        assert disagreements(thing) == []
+
+
+def test_a_disagreement_is_found() -> None:
+    def wrong(a: int, b: float | None = None, c: str = "") -> None:
+        """Do nothing.
+
+        Parameters
+        ----------
+        a : float
+        b : float
+        c : str or None
+        """
+
+    assert len(disagreements(wrong)) == 4
