@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from types import FrameType
 
 from sklearn.exceptions import ConvergenceWarning
 
@@ -85,12 +84,6 @@ def warn(message: str, kind: type[FastlinWarning]) -> None:
     over them, as :func:`warnings.warn` does with ``skip_file_prefixes`` from Python 3.12 on.
     """
     level, frame = 1, inspect.currentframe()
-    while frame and _package(frame) in NOT_THE_CALLER:
+    while frame and frame.f_globals["__name__"].partition(".")[0] in NOT_THE_CALLER:
         level, frame = level + 1, frame.f_back
     warnings.warn(one_line(message), kind, stacklevel=level)
-
-
-def _package(frame: FrameType) -> str:
-    """Return the package of the code in a frame; what imports a module counts as its own."""
-    name = str(frame.f_globals["__name__"])
-    return NOT_THE_CALLER[0] if name.startswith("importlib.") else name.partition(".")[0]

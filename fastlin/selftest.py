@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,12 @@ class Finding:
     missing: str = ""
 
 
-def findings() -> Iterator[Finding]:
-    """Check every backend, and yield each result as soon as it is there."""
+def findings(names: Sequence[str]) -> Iterator[Finding]:
+    """Check backends, and yield each result as soon as it is there."""
     from fastlin.kernels import backends
 
-    for name, backend in backends().items():
+    for name in names:
+        backend = backends()[name]
         if not backend.available:
             yield Finding(name, "load", missing=f"{backend.reason}; {backend.remedy}")
             continue

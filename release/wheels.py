@@ -37,7 +37,7 @@ class Target:
     tag : str
         Platform in the wheel's name.
     magic : bytes
-        First bytes of its libraries, and the machine that they are for.
+        First bytes of its libraries; for Linux ``auditwheel`` tells the machine.
     link : str
         Options that make a library of the objects.
     """
@@ -49,14 +49,17 @@ class Target:
 
 
 ELF = b"\x7fELF\x02\x01\x01"
-MACH_O = b"\xcf\xfa\xed\xfe"
+MACH_O = {  # 64 bits, and the number of the processor's kind
+    "x86_64": b"\xcf\xfa\xed\xfe\x07\x00\x00\x01",
+    "arm64": b"\xcf\xfa\xed\xfe\x0c\x00\x00\x01",
+}
 LOOK_UP = "-dynamiclib -undefined dynamic_lookup"
 
 TARGETS = (
     Target("x86_64-linux-gnu.2.17", "manylinux_2_17_x86_64", ELF),
     Target("aarch64-linux-gnu.2.17", "manylinux_2_17_aarch64", ELF),
-    Target("x86_64-macos.11.0", "macosx_11_0_x86_64", MACH_O, LOOK_UP),
-    Target("aarch64-macos.11.0", "macosx_11_0_arm64", MACH_O, LOOK_UP),
+    Target("x86_64-macos.11.0", "macosx_11_0_x86_64", MACH_O["x86_64"], LOOK_UP),
+    Target("aarch64-macos.11.0", "macosx_11_0_arm64", MACH_O["arm64"], LOOK_UP),
     Target("", "any"),
 )
 

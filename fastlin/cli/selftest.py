@@ -8,6 +8,7 @@ import click
 
 from fastlin.cli import options
 from fastlin.cli.output import print_json, print_table
+from fastlin.kernels import BACKEND_NAMES, get_backend
 from fastlin.selftest import Finding, findings
 
 HELP = """\
@@ -19,16 +20,24 @@ Takes some 20 seconds, most of them to compile Numba's kernels, which are kept. 
 EXAMPLES = """\b
 Example:
   fastlin selftest
+  fastlin selftest --backend c
 """
 
 
 @click.command("selftest", help=HELP, epilog=EXAMPLES)
+@click.option(
+    "--backend",
+    type=click.Choice(BACKEND_NAMES),
+    help="Check only this one, which must be available.  [default: all that are]",
+)
 @options.as_json
 @options.quiet
-def command(as_json: bool, quiet: bool) -> None:
+def command(backend: str | None, as_json: bool, quiet: bool) -> None:
     """Run ``fastlin selftest``; see HELP."""
+    if backend is not None:
+        get_backend(backend)  # raises if it cannot run
     found = []
-    for finding in findings():
+    for finding in findings(BACKEND_NAMES if backend is None else (backend,)):
         found.append(finding)
         if not (quiet or as_json):
             click.echo(f"{finding.backend}: {finding.what}", err=True)

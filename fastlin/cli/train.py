@@ -160,7 +160,7 @@ def command(
         scores["validation"] = measure(model, dataset.X_val, dataset.y_val)
     _print_results(model, dataset.name, scores, files, as_json)
     if not (source.quiet or as_json):
-        _say_what_next(source.data, out)
+        _say_what_next(source, out)
 
 
 def _train_on_cluster(
@@ -283,13 +283,18 @@ def _print_results(
     print_table([header, *body])
 
 
-def _say_what_next(data: str, out: Path | None) -> None:
+def _say_what_next(source: Source, out: Path | None) -> None:
     """Say what can be done with the model."""
     if out is None:
         say("the model was not kept: --out FILE keeps it")
     else:
-        model, rows = shlex.quote(str(out)), shlex.quote(data)
-        say(f"next: fastlin predict {model} --data {rows}, or in Python LogisticRegression.load")
+        command = ["fastlin", "evaluate", str(out), "--data", source.data]
+        for name in ("labels", "label", "separator"):
+            if (value := getattr(source, name)) is not None:
+                command += [f"--{name}", value]
+        for column in source.drop:
+            command += ["--drop", column]
+        say(f"next: {shlex.join(command)}, or in Python LogisticRegression.load")
 
 
 def _describe(model: LogisticRegression) -> str:

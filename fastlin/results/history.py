@@ -22,7 +22,7 @@ MOST_STORED = 2**15
 REASONS = {
     "max_epochs": "after as many as max_epochs allows",
     "early_stopping": "as the validation loss no longer fell",
-    "tol": "within tol",
+    "tol": "at the optimum, up to tol",
     "callback": "by a callback",
     "divergence": "as the loss diverged, with earlier weights",
     "precision": "where the weights' type resolves no further decrease",
@@ -193,12 +193,17 @@ class History:
             return "<p>History of a run that has not begun</p>"
         return table_and_figure(self._results(), self.plot(), "Learning curve")
 
+    def _why_stopped(self, by_iterations: bool) -> str:
+        if self.stop_reason == "tol" and not by_iterations:
+            return "as the training loss no longer fell by tol"
+        return REASONS.get(self.stop_reason, self.stop_reason)
+
     def _results(self) -> list[tuple[str, str]]:
         """Return names and values of what came out of the run."""
         by_iterations = bool(len(self.objective))
         found = [
             ("iterations" if by_iterations else "epochs", f"{self.stopped_epoch + 1}"),
-            ("stopped", REASONS.get(self.stop_reason, self.stop_reason)),
+            ("stopped", self._why_stopped(by_iterations)),
             ("training loss", f"{self.train_loss[-1]:.4f}"),
         ]
         if by_iterations:

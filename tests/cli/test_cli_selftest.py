@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command_line import run, run_process
+from command_line import assert_mistake, run, run_process
 
 from fastlin import selftest
-from fastlin.kernels import Backend, table
+from fastlin.kernels import BACKEND_NAMES, Backend, table
 
 
 def test_a_right_installation() -> None:
@@ -71,7 +71,7 @@ def test_a_backend_that_raises_is_wrong_and_the_rest_goes_on(
         raise RuntimeError("no such luck")
 
     monkeypatch.setattr(selftest, "_fit", explode)
-    found = list(selftest.findings())
+    found = list(selftest.findings(BACKEND_NAMES))
     failed = [one for one in found if "RuntimeError: no such luck" in one.wrong]
     assert {one.what for one in found} - {one.what for one in failed} <= {
         "loss and gradient",
@@ -87,6 +87,13 @@ def test_a_missing_backend_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     done = run("selftest")
     assert done.code == 0
     assert "c: it was taken away; put it back" in done.out
+    assert_mistake(run("selftest", "--backend", "c"), "it was taken away", "put it back")
+
+
+def test_one_backend_alone() -> None:
+    done = run("selftest", "--backend", "numpy")
+    assert done.code == 0
+    assert {line.split()[0] for line in done.out.splitlines()[1:-2]} == {"numpy"}
 
 
 def test_compiling_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +124,7 @@ def test_the_log_is_as_before_a_command(tmp_path: Path) -> None:
     before = logger.level, list(logger.handlers)
     model = tmp_path / "a model"
     done = run("train", "--backend", "numpy", "--epochs", "1", "--out", model)
-    assert f"fastlin: next: fastlin predict '{model}' --data digits" in done.err
+    assert f"fastlin: next: fastlin evaluate '{model}' --data digits, or" in done.err
     assert (logger.level, logger.handlers) == before
 
 

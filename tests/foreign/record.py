@@ -20,7 +20,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from agreement import bounds_of, run_steps, step_options, steps_tolerances
+from agreement import bounds_of, run_steps, step_options, steps_tolerances, undecided
 from memory_cases import DENSE, SPARSE, Case, cases_of_many_classes, make, placements
 from problems import Problem, make_order, make_parameters
 
@@ -76,7 +76,7 @@ def cases() -> list[Case]:
                 Case(
                     types,
                     n=max(12, batch_size + (0, 1, -3, 7)[number % 4]),
-                    d=1 + (number * 7) % 70,
+                    d=1 + 11 * len(found) % 70,
                     k=1 + number,
                     batch_size=batch_size,
                     options=OPTIONS[number % len(OPTIONS)],
@@ -160,8 +160,10 @@ def write_case(out: Writer, case: Case, machine: blocking.Registers) -> int:
             out.expected(right[1], allowed.weights_gradient, "float64")
             out.expected(right[2], allowed.intercept_gradient, "float64")
         elif function == SCORE:
-            out.integers(1)
+            out.integers(2)
             out.expected([right[0]], allowed.loss_sum, "float64")
+            n_correct = reference.score(exact.samples, *exact.model)[1]
+            out.expected([n_correct], undecided(logits, allowed.logits), "float64")
         else:
             out.integers(1)
             out.expected(logits, allowed.logits, dtype)
