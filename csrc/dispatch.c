@@ -21,17 +21,35 @@ static bool always(void) {
 
 #if defined(__x86_64__)
 extern const kernels fastlin_avx512_kernels[], fastlin_avx2_kernels[];
-/* CPUID leaf 1: older compilers do not know the name "f16c". */
-static bool has_f16c(void) {
-    unsigned eax, ebx, ecx, edx;
-    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C);
+/* What the processor has and the system saves, asked here: __builtin_cpu_supports says no to all in
+ * libraries that some compilers make. */
+enum {
+    SSE_AND_AVX = 0x6, /* registers that the system saves, of XGETBV */
+    AND_AVX512 = 0xe6,
+    OSXSAVE = 1 << 27, /* leaf 1, ECX */
+    FMA_AND_F16C = 1 << 12 | 1 << 29,
+    AVX2 = 1 << 5, /* leaf 7, EBX: AVX2; AVX-512 F, DQ, BW and VL */
+};
+#define AVX512_F_DQ_BW_VL (1u << 16 | 1u << 17 | 1u << 30 | 1u << 31)
+#define AVX512_VBMI (1u << 1) /* leaf 7, ECX */
+
+static bool all_of(unsigned bits, unsigned wanted) {
+    return (bits & wanted) == wanted;
+}
+static bool has(unsigned saved, unsigned of_leaf_7, unsigned more_of_leaf_7) {
+    unsigned eax, ebx, ecx, edx, low, high;
+    if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return false;
+    if (!all_of(ecx, OSXSAVE | FMA_AND_F16C)) return false;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    if (!all_of(low, saved)) return false;
+    if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return false;
+    return all_of(ebx, of_leaf_7) && all_of(ecx, more_of_leaf_7);
 }
 static bool has_avx512(void) {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && has_f16c();
+    return has(AND_AVX512, AVX2 | AVX512_F_DQ_BW_VL, 0);
 }
 static bool has_avx2(void) {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+    return has(SSE_AND_AVX, AVX2, 0);
 }
 #endif
 
@@ -41,7 +59,7 @@ extern const kernels fastlin_amx_kernels[];
 static bool has_amx(void) {
     enum { AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25, ARCH_REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18 };
     unsigned eax, ebx, ecx, edx;
-    if (!has_avx512() || !__builtin_cpu_supports("avx512vbmi")) return false;
+    if (!has(AND_AVX512, AVX2 | AVX512_F_DQ_BW_VL, AVX512_VBMI)) return false;
     if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return false;
     if (!(edx & AMX_TILE) || !(edx & AMX_INT8)) return false;
     return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0;

@@ -125,3 +125,15 @@ def test_an_unknown_name_is_answered_with_the_known_ones(name: object) -> None:
         kernels.get_backend(name)
     assert isinstance(caught.value, FastlinError)
     assert repr(name) in str(caught.value)
+
+
+def test_two_ways_to_find_the_vectors_agree() -> None:
+    c, numba = (fastlin.backends()[name] for name in ("c", "numba"))
+    told = [name for name in os.environ if name.startswith(("FASTLIN_ISA", "NUMBA_CPU"))]
+    if not (c.available and numba.available) or told:
+        pytest.skip("one of them is missing, or told what to take")
+    # A C compiler may know no matrix unit.
+    assert c.instruction_set in (
+        numba.instruction_set,
+        str(numba.instruction_set).replace("amx", "avx512"),
+    )
