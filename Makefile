@@ -92,7 +92,7 @@ try-wheels: wheels  ## Install the wheel of this machine in empty environments, 
 test-foreign: $(STAMP)-test | $(RELEASE)/made-$(VERSION)  ## Run the C kernels for 64-bit Arm in an emulator, under UBSan
 	@$(RELEASE)/bin/python -m pip install -qq --disable-pip-version-check ziglang
 	@echo "==> Recording calls of the kernels and the reference's answers"
-	@mkdir -p build/foreign && $(BIN)/python tests/foreign/record.py build/foreign/calls.bin
+	@mkdir -p build/foreign && FASTLIN_TEST_THOROUGH=1 $(BIN)/python tests/foreign/record.py build/foreign/calls.bin
 	@echo "==> Compiling the kernels for aarch64, and running them in qemu-aarch64-static"
 	@$(RELEASE)/bin/python -m ziglang cc -target aarch64-linux-musl -O1 -g0 -std=gnu11 \
 	    -fsanitize=undefined -fsanitize-trap=undefined -ffp-contract=fast -fno-math-errno -Icsrc \

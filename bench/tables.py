@@ -25,6 +25,7 @@ NAMES = {
     "scikit-learn LogisticRegression": "scikit-learn ``LogisticRegression``",
     "scikit-learn lbfgs": "scikit-learn ``lbfgs``",
 }
+OURS = ("fastlin c", "fastlin numba", "fastlin numpy")
 Rows = list[list[str]]
 
 
@@ -44,14 +45,13 @@ def on_all_threads(results: Results) -> dict[str, dict[str, Case]]:
 
 def contestants_by_problem(results: Results, titles: dict[str, str], base: str) -> Rows:
     """Return a line for each contestant and a column for each problem, with ratios to ``base``."""
-    found = dict(on_all_threads(results).items())
+    found = on_all_threads(results)
     problems = [problem for problem in found if titles.get(key(problem))]
     names = dict.fromkeys(
         name for problem in problems for name in found[problem] if ", fit" not in name
     )
     rows = [["", *(titles[key(problem)] for problem in problems)]]
-    order = list(NAMES)
-    for name in sorted(names, key=lambda name: order.index(name) if name in order else 3):
+    for name in sorted(names, key=lambda name: OURS.index(name) if name in OURS else len(OURS)):
         row = [NAMES.get(name, name)]
         for problem in problems:
             case = found[problem].get(name)
@@ -110,12 +110,12 @@ def fit(results: Results) -> Rows:
 def predict(results: Results) -> Rows:
     rows = [["", "C", "Numba", "NumPy", "scikit-learn"]]
     for problem, cases in on_all_threads(results).items():
-        _, method, dtype, *one_row = problem.removesuffix("-quick").split("-")
+        _, method, dtype, *one_row = key(problem).split("-")
         scale = 1000 if one_row else 1
         named = {name.removesuffix(" (1 thread)"): case for name, case in cases.items()}
         values = [
             named[name].spread.median * 1000 * scale
-            for name in (*list(NAMES)[:3], "scikit-learn LogisticRegression")
+            for name in (*OURS, "scikit-learn LogisticRegression")
         ]
         title = f"``{method}``, {dtype}" + (", one row (µs)" if one_row else "")
         rows.append([title, *(f"{value:.0f}" if one_row else f"{value:.1f}" for value in values)])

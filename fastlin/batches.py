@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+__all__ = ["Batches"]  # noqa: F822 (made when it is asked for)
+
 
 def __getattr__(name: str) -> Any:
     if name != "Batches":

@@ -80,16 +80,22 @@ class FitTasks:
 
 def progress_shower() -> Callable[[Progress], None]:
     """Return a callback for ``verbose=1``: a bar in a notebook, elsewhere a line for each epoch."""
-    if not in_notebook():
-        return print_epoch
-    show = bar("training")
+    return _NotebookBar() if in_notebook() else print_epoch
 
-    def update(progress: Progress) -> None:
+
+class _NotebookBar:
+    """Shows a bar, from the first time that it is told of progress."""
+
+    between_checks = True
+
+    def __init__(self) -> None:
+        self._show: Callable[[float, str], None] | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        if self._show is None:
+            self._show = bar("training")
         share = (progress.epoch + progress.share_of_epoch) / progress.max_epochs
-        show(share, describe(progress))
-
-    update.between_checks = True  # type: ignore[attr-defined]  # functions have no such field
-    return update
+        self._show(share, describe(progress))
 
 
 def print_epoch(progress: Progress) -> None:

@@ -78,7 +78,7 @@ def _checks() -> Iterator[tuple[str, Callable[[str], str]]]:
     yield "descent, float64, two classes", descent(pixels[two] / 16, labels[two])
     yield "descent, sparse", descent(csr_matrix(small))
     yield "descent, many classes", descent(small, np.arange(len(small)) % 300)
-    yield "loss and gradient", lambda backend: _gradient(backend, small, labels)
+    yield "loss, gradient and score", lambda backend: _gradient(backend, small, labels)
     yield "L-BFGS, float32", lambda backend: _optimum(backend, small, labels)
     yield "file of a model", lambda backend: _kept(backend, small, labels)
 
@@ -101,7 +101,7 @@ def _compare(backend: str, X: Any, y: Any, options: dict[str, Any]) -> str:
 
 
 def _gradient(backend: str, X: Any, y: Any) -> str:
-    """Compare loss and gradient over all rows, at random weights."""
+    """Compare loss, gradient and right predictions over all rows, at random weights."""
     from fastlin.kernels import Samples, get_backend
 
     random = np.random.default_rng(0)
@@ -109,7 +109,8 @@ def _gradient(backend: str, X: Any, y: Any) -> str:
     model = weights.astype(np.float32), intercept.astype(np.float32)
     samples = Samples(X, y.astype(np.int32))
     ours, theirs = (
-        get_backend(name).loss_gradient(samples, *model, 1) for name in (backend, REFERENCE)
+        (*one.loss_gradient(samples, *model, 1), *one.score(samples, *model, 1))
+        for one in map(get_backend, (backend, REFERENCE))
     )
     pairs = [(np.asarray(got), np.asarray(right)) for got, right in zip(ours, theirs, strict=True)]
     off = max(float(np.abs(got - right).max() / np.abs(right).max()) for got, right in pairs)

@@ -184,6 +184,8 @@ def _train_on_cluster(
         model, name, scores = cluster.train(source, address, training, fraction)
     _write(model, files)
     _print_results(model, name, scores, files, as_json)
+    if not (source.quiet or as_json):
+        _say_what_next(source, files["model"])
 
 
 def _write(model: LogisticRegression, files: dict[str, Path | None]) -> None:
@@ -292,6 +294,8 @@ def _say_what_next(source: Source, out: Path | None) -> None:
         for name in ("labels", "label", "separator"):
             if (value := getattr(source, name)) is not None:
                 command += [f"--{name}", value]
+        if source.classes is not None:
+            command += ["--classes", ",".join(source.classes)]
         for column in source.drop:
             command += ["--drop", column]
         say(f"next: {shlex.join(command)}, or in Python LogisticRegression.load")

@@ -8,7 +8,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from command_line import assert_mistake, run, run_process
 
@@ -42,11 +41,24 @@ def add_to_a_gradient(right: Any, *given: Any) -> Any:
     return loss, by_weights * 1.01, by_intercept + 1e-3
 
 
+def count_one_in_a_hundred_more(right: Any, *given: Any) -> Any:
+    loss, n_correct = right(*given)
+    return loss, n_correct + len(given[0].rows) // 100
+
+
+def shift_a_class(right: Any, *given: Any) -> Any:
+    found = right(*given)
+    found[:, 0] += 1e-2
+    return found
+
+
 @pytest.mark.parametrize(
     ("kernel", "spoil", "what"),
     [
         ("sgd_steps", lose_a_class, "descent, bytes"),
-        ("loss_gradient", add_to_a_gradient, "loss and gradient"),
+        ("loss_gradient", add_to_a_gradient, "loss, gradient and score"),
+        ("score", count_one_in_a_hundred_more, "loss, gradient and score"),
+        ("logits", shift_a_class, "descent, float32"),
     ],
 )
 def test_a_wrong_backend_is_found(
@@ -74,7 +86,7 @@ def test_a_backend_that_raises_is_wrong_and_the_rest_goes_on(
     found = list(selftest.findings(BACKEND_NAMES))
     failed = [one for one in found if "RuntimeError: no such luck" in one.wrong]
     assert {one.what for one in found} - {one.what for one in failed} <= {
-        "loss and gradient",
+        "loss, gradient and score",
         "load",
     }
     assert len(found) > 8
@@ -126,9 +138,3 @@ def test_the_log_is_as_before_a_command(tmp_path: Path) -> None:
     done = run("train", "--backend", "numpy", "--epochs", "1", "--out", model)
     assert f"fastlin: next: fastlin evaluate '{model}' --data digits, or" in done.err
     assert (logger.level, logger.handlers) == before
-
-
-def test_a_finding_holds_what_was_checked() -> None:
-    finding = selftest.Finding("c", "load")
-    assert not finding.wrong
-    assert np.isclose(finding.seconds, 0)

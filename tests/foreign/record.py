@@ -1,8 +1,9 @@
 """Write calls of the C kernels, and what the reference answers: ``python record.py FILE``.
 
-``replay.c`` makes the same calls on a machine without Python. The cases are those of the tests of
-memory: all types, every ``d`` of 1 to 70 and ``k`` of 1 to 40, odd batches, all options of a step,
-many classes, several threads. What two right answers may differ by is worked out here.
+``replay.c`` makes the same calls on a machine without Python. The cases are the short list of the
+tests of memory, the whole of it with FASTLIN_TEST_THOROUGH=1: all types, every ``d`` of 1 to 70 and
+``k`` of 1 to 40, odd batches, all options of a step, many classes, several threads. What two right
+answers may differ by is worked out here.
 
 The file is a sequence of 8-byte integers and floats in the machine's order. An array is its size in
 bytes, -1 if it is NULL, and its bytes, filled up to a multiple of 8.
@@ -21,21 +22,23 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from agreement import bounds_of, run_steps, step_options, steps_tolerances, undecided
-from memory_cases import DENSE, SPARSE, Case, cases_of_many_classes, make, placements
+from memory_cases import Case, make, short_list
 from problems import Problem, make_order, make_parameters
 
-from fastlin.kernels import CsrRows, Samples, blocking, reference
+from fastlin.kernels import Backend, CsrRows, Samples, blocking, reference
 from fastlin.kernels.native import ROWS_OF_A_SUM
 
 TYPES = {"uint8": 0, "float32": 1, "float64": 2, "int32": 3, "int64": 4, "int8": 5, "float16": 6}
 STEPS, LOSS_GRADIENT, SCORE, LOGITS = range(4)
-OPTIONS = ("plain", "momentum", "nesterov", "average", "everything")
+ARM = Backend(name="c", instruction_set="baseline")
 
 
 class Foreign(blocking.Registers):
     """Those of a 64-bit Arm processor: 32 of 16 bytes."""
 
-    n_registers = 32  # type: ignore[assignment]  # a property, which asks this machine
+    @property
+    def n_registers(self) -> int:
+        return 32
 
 
 class Writer:
@@ -64,29 +67,6 @@ class Writer:
         self.integers(TYPES[np.dtype(dtype).name])
         self.array(right)
         self.array(np.broadcast_to(np.asarray(tolerance, np.float64), right.shape))
-
-
-def cases() -> list[Case]:
-    """Return the cases: each type of rows and weights, with few and with many classes."""
-    lying, found = placements(), []
-    for types in (*DENSE, *SPARSE):
-        for number in range(40):
-            batch_size = 1 + 50 * len(found) % 129
-            found.append(
-                Case(
-                    types,
-                    n=max(12, batch_size + (0, 1, -3, 7)[number % 4]),
-                    d=1 + 11 * len(found) % 70,
-                    k=1 + number,
-                    batch_size=batch_size,
-                    options=OPTIONS[number % len(OPTIONS)],
-                    placement=next(lying),
-                    weighted=number % 3 > 0,
-                    shifted=number % 4 > 0,
-                    n_threads=1 + number % 3,
-                )
-            )
-    return found + [case for case in cases_of_many_classes(lying) if case.d % 5 == 1]
 
 
 def write_samples(out: Writer, samples: Samples, dtype: str) -> None:
@@ -205,7 +185,7 @@ def main() -> None:
     given = parser.parse_args()
     machine = Foreign(16)
     with given.file.open("wb") as file:
-        print(sum(write_case(Writer(file), case, machine) for case in cases()), "calls")
+        print(sum(write_case(Writer(file), case, machine) for case in short_list(ARM)), "calls")
 
 
 if __name__ == "__main__":

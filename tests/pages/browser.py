@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.server
+import os
 import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 PROGRAMS = ("chromium", "chromedriver")
-MISSING = [name for name in PROGRAMS if shutil.which(name) is None]
 
 OPTIONS = (
     "--headless=new",
@@ -66,6 +67,15 @@ return [...document.querySelectorAll("main p, main h1, main h2, main td, body > 
   .map((one) => one.outerHTML.slice(0, 120)).slice(0, 3);
 """
 """Text whose contrast is below the 4.5 that WCAG 2.1 asks for."""
+
+
+def skip_unless_asked() -> None:
+    """Skip a file of tests unless `make test-pages` runs it, on a machine with a browser."""
+    if not os.environ.get("FASTLIN_TEST_PAGES"):
+        pytest.skip("`make test-pages` makes the pages first", allow_module_level=True)
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"{' and '.join(missing)} are not installed", allow_module_level=True)
 
 
 @contextlib.contextmanager

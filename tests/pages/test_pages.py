@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import (
+    BLIND,
+    PALE,
+    TOO_WIDE,
+    chromium,
+    complaints,
+    look,
+    served,
+    skip_unless_asked,
+)
 
-if not os.environ.get("FASTLIN_TEST_PAGES"):
-    pytest.skip("`make test-pages` builds the pages first", allow_module_level=True)
-
-from browser import BLIND, MISSING, PALE, TOO_WIDE, chromium, complaints, look, served
-
-if MISSING:
-    pytest.skip(f"{' and '.join(MISSING)} are not installed", allow_module_level=True)
+skip_unless_asked()
 
 SITE = Path(__file__).parents[2] / "docs/_build/html"
 PAGES = sorted(

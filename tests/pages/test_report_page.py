@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import (
+    BLIND,
+    PALE,
+    TOO_WIDE,
+    chromium,
+    complaints,
+    look,
+    served,
+    skip_unless_asked,
+)
 from pypdf import PdfReader
 
-if not os.environ.get("FASTLIN_TEST_PAGES"):
-    pytest.skip("`make test-pages` writes the report first", allow_module_level=True)
-
-from browser import BLIND, MISSING, PALE, TOO_WIDE, chromium, complaints, look, served
-
-if MISSING:
-    pytest.skip(f"{' and '.join(MISSING)} are not installed", allow_module_level=True)
+skip_unless_asked()
 
 REPORT = Path(os.environ.get("FASTLIN_TEST_REPORT", "report")).resolve()
 

@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-import pytest
 from test_docs import THINGS
 
 from fastlin.cli import main
@@ -87,7 +86,6 @@ def name_of(line: str) -> str:
     return inside[2] or inside[1]
 
 
-@pytest.mark.skipif(sys.flags.optimize > 1, reason="docstrings are stripped")
 def test_the_listing_is_what_is_public() -> None:
     difference = difflib.unified_diff(
         NOW.read_text("utf-8").splitlines(), surface(), "listed", "is", lineterm="", n=0

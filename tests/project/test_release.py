@@ -70,8 +70,15 @@ def test_what_is_deprecated_warns_at_the_users_line() -> None:
         warnings.simplefilter("error")
         from fastlin.solvers.batches import Batches as Now
     assert Batches is Now
-    with pytest.raises(ImportError):
-        from fastlin.batches import Anything  # noqa: F401  (it is not there)
+    with pytest.raises(AttributeError, match="no attribute 'Anything'"):
+        _ = fastlin.batches.Anything
+
+
+def test_the_pages_tables_are_those_of_the_records(tmp_path: Path) -> None:
+    kept = ROOT / "docs/guide/tables"
+    script("bench/tables.py").main(ROOT / "bench/records/zen5", tmp_path)
+    made = {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()}
+    assert made == {path.name: path.read_text("utf-8") for path in kept.iterdir()}
 
 
 def test_all_measurements_are_in_one_table() -> None:

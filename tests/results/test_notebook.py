@@ -7,9 +7,11 @@ import io
 import re
 import sys
 import types
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
+import numpy as np
 import pytest
 from matplotlib.image import imread
 from sklearn import config_context
@@ -124,6 +126,7 @@ def test_a_bar_in_a_notebook(
     shares = [float(re.findall(r"value='([\d.]+)'", html)[0]) for html in display.shown]
     assert shares[0] == 0
     assert shares == sorted(shares)
+    assert len(shares) > 3
     assert shares[-1] == 1
     assert "epoch 3/3" in display.shown[-1]
 
@@ -135,3 +138,31 @@ def test_lines_elsewhere(
     train(verbose=1)
     assert display.shown == []
     assert capsys.readouterr().out.count("epoch ") == 3
+
+
+def test_the_results_are_those_of_the_weights_that_were_returned() -> None:
+    history = History(
+        step=np.arange(4),
+        train_loss=np.array([2.0, 1.0, 0.5, 0.4]),
+        check_step=np.array([0, 1, 2, 3]),
+        val_loss=np.array([2.0, 0.7, 0.9, 1.1]),
+        val_accuracy=np.array([0.1, 0.81, 0.7, 0.6]),
+        train_accuracy=np.zeros(4),
+        best_step=1,
+        stopped_epoch=3,
+        stop_reason="early_stopping",
+    )
+    shown = cells(history._repr_html_())
+    assert (shown["validation loss"], shown["validation accuracy"]) == ("0.7000", "81.00 %")
+    assert shown["stopped"] == "as the validation loss no longer fell"
+
+
+def test_tol_means_another_thing_for_each_solver() -> None:
+    of_descent = History(
+        step=np.arange(1), train_loss=np.ones(1), stop_reason="tol", stopped_epoch=0
+    )
+    assert (
+        cells(of_descent._repr_html_())["stopped"] == "as the training loss no longer fell by tol"
+    )
+    of_all = replace(of_descent, objective=np.ones(1), gradient_norm=np.ones(1), gap=np.zeros(1))
+    assert cells(of_all._repr_html_())["stopped"] == "at the optimum, up to tol"
