@@ -98,6 +98,7 @@ test-foreign: $(STAMP)-test | $(RELEASE)/made-$(VERSION)  ## Run the C kernels f
 	    -fsanitize=undefined -fsanitize-trap=undefined -ffp-contract=fast -fno-math-errno -Icsrc \
 	    csrc/dispatch.c csrc/isa_*.c tests/foreign/replay.c -lm -o build/foreign/replay
 	@qemu-aarch64-static build/foreign/replay build/foreign/calls.bin
+	@rm build/foreign/calls.bin
 
 # Alone: HOURS=0 for the problems, PROBLEMS=0 for the hunt.
 soak: $(STAMP)-test  ## Judge PROBLEMS=2000 random fits, then hunt in shared caches, HOURS=1; SEED=0
