@@ -28,7 +28,7 @@ from fastlin.kernels.blocking import PANEL
 from fastlin.kernels.reference import predicted
 from fastlin.parameter_checks import check_parameters, input_errors, numpys_defaults
 from fastlin.replacement import learner_of
-from fastlin.rows.labels import locate, read_labels
+from fastlin.rows.labels import classes_of, locate, read_labels
 from fastlin.rows.scaling import InputScale
 from fastlin.rows.stored import StoredRows, views
 from fastlin.rows.validation import (
@@ -535,7 +535,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             reset = not hasattr(self, "n_features_in_")
             rows, labels = check_rows_and_labels(self, X, y, reset=reset)
             if classes is not None:
-                known = np.unique(read_labels(classes, "classes"))
+                known = classes_of(read_labels(classes, "classes"))
                 require_two_classes(known, "classes")
             if not hasattr(self, "classes_"):
                 if classes is None:

@@ -208,13 +208,14 @@ def _offsets(numbers: NDArray[Any], least: int) -> NDArray[np.int64]:
 
 
 def classes_of(y: NDArray[Any]) -> NDArray[Any]:
-    """Return the labels that occur, sorted."""
+    """Return the labels that occur, sorted, in the machine's order of bytes, as files have them."""
+    native = y.dtype.newbyteorder("=")
     if y.dtype.kind in "iu" and len(y):
         least, largest = int(y.min()), int(y.max())
         if largest - least < min(MOST_COUNTED, 4 * len(y)):
             present = np.flatnonzero(np.bincount(_offsets(y, least)))
-            return np.asarray(present.astype(y.dtype) + y.dtype.type(least), y.dtype)
-    return np.asarray(np.unique(y))
+            return np.asarray(present.astype(native) + native.type(least), native)
+    return np.asarray(np.unique(y), native)
 
 
 def locate(y: NDArray[Any], classes: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -441,6 +441,22 @@ def test_each_field_of_a_history_is_checked(
         LogisticRegression.load(path)
 
 
+@pytest.mark.parametrize("dtype", [">i4", ">f8", ">U3", "<i2"])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_labels_of_any_order_of_bytes_come_back_in_their_type(
+    tmp_path: Path, dtype: str, method: str
+) -> None:
+    X = np.random.default_rng(0).standard_normal((30, 2))
+    y = (np.arange(30) % 3).astype(dtype)
+    model = LogisticRegression(backend="numpy", max_epochs=2, random_state=0)
+    given = {"classes": y[:3]} if method == "partial_fit" else {}
+    getattr(model, method)(X, y, **given).save(tmp_path / "model")
+    loaded = LogisticRegression.load(tmp_path / "model")
+    assert loaded.classes_.dtype == model.classes_.dtype
+    assert loaded.predict(X).dtype == model.predict(X).dtype
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+
+
 def test_a_model_that_would_not_load_is_not_saved(tmp_path: Path, trained: Any) -> None:
     model = copy.deepcopy(trained[0]).set_params(momentum=2.0)
     with pytest.raises(InputError, match="momentum"):
