@@ -9,19 +9,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import browser
 import pytest
-from browser import (
-    BLIND,
-    PALE,
-    TOO_WIDE,
-    chromium,
-    complaints,
-    look,
-    served,
-    skip_unless_asked,
-)
 
-skip_unless_asked()
+browser.skip_unless_asked()
 
 SITE = Path(__file__).parents[2] / "docs/_build/html"
 PAGES = sorted(
@@ -41,13 +32,13 @@ NO_PAGES = ("genindex.html", "search.html")
 
 @pytest.fixture(scope="module")
 def driver() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
+    with browser.chromium() as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    with served(SITE) as where:
+    with browser.served(SITE) as where:
         yield where
 
 
@@ -58,16 +49,16 @@ def test_the_site_is_there() -> None:
 @pytest.mark.parametrize("page", SOME)
 def test_a_page_is_readable_on_a_phone_and_on_a_desk(driver: Any, address: str, page: str) -> None:
     for width, scheme in ((400, "dark"), (1400, "light"), (1400, "dark"), (400, "light")):
-        look(driver, width, scheme)
+        browser.look(driver, width, scheme)
         driver.get(f"{address}/{page}")
-        assert driver.execute_script(TOO_WIDE) == [], f"at {width} pixels"
-        assert driver.execute_script(BLIND) == []
-        assert driver.execute_script(PALE) == [], scheme
-        assert complaints(driver) == []
+        assert driver.execute_script(browser.TOO_WIDE) == [], f"at {width} pixels"
+        assert driver.execute_script(browser.BLIND) == []
+        assert driver.execute_script(browser.PALE) == [], scheme
+        assert browser.complaints(driver) == []
 
 
 def test_measurements_can_be_sorted_and_filtered(driver: Any, address: str) -> None:
-    look(driver, 1400, "light")
+    browser.look(driver, 1400, "light")
     driver.get(f"{address}/generated/measurements.html")
     rows = "return [...document.querySelectorAll('#measurements tbody tr:not([hidden])')]"
     count = driver.execute_script(f"{rows}.length")
@@ -84,7 +75,7 @@ def test_measurements_can_be_sorted_and_filtered(driver: Any, address: str) -> N
     )
     assert 0 < driver.execute_script(f"{rows}.length") < count
     assert driver.execute_script(f"{rows}.every((row) => /softmax-float64/.test(row.textContent))")
-    assert complaints(driver) == []
+    assert browser.complaints(driver) == []
 
 
 class Links(HTMLParser):

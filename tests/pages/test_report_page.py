@@ -9,45 +9,36 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import browser
 import pytest
-from browser import (
-    BLIND,
-    PALE,
-    TOO_WIDE,
-    chromium,
-    complaints,
-    look,
-    served,
-    skip_unless_asked,
-)
 from pypdf import PdfReader
 
-skip_unless_asked()
+browser.skip_unless_asked()
 
 REPORT = Path(os.environ.get("FASTLIN_TEST_REPORT", "report")).resolve()
 
 
 @pytest.fixture(scope="module")
 def driver() -> Iterator[Any]:
-    with chromium() as browser, served(REPORT) as address:
-        look(browser, 1400, "light")
-        browser.get(f"{address}/report.html")
-        yield browser
+    with browser.chromium() as driver, browser.served(REPORT) as address:
+        browser.look(driver, 1400, "light")
+        driver.get(f"{address}/report.html")
+        yield driver
 
 
 @pytest.mark.parametrize("width", [400, 1400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_is_readable(driver: Any, width: int, scheme: str) -> None:
-    look(driver, width, scheme)
+    browser.look(driver, width, scheme)
     driver.refresh()
-    assert driver.execute_script(TOO_WIDE) == []
-    assert driver.execute_script(BLIND) == []
-    assert driver.execute_script(PALE) == []
-    assert complaints(driver) == []
+    assert driver.execute_script(browser.TOO_WIDE) == []
+    assert driver.execute_script(browser.BLIND) == []
+    assert driver.execute_script(browser.PALE) == []
+    assert browser.complaints(driver) == []
 
 
 def test_formulas_are_drawn(driver: Any) -> None:
-    look(driver, 1400, "light")
+    browser.look(driver, 1400, "light")
     sizes = driver.execute_script(
         "return [...document.querySelectorAll('math')].map((one) => {"
         "const box = one.getBoundingClientRect(); return [box.width, box.height]; })"
@@ -62,7 +53,7 @@ def test_formulas_are_drawn(driver: Any) -> None:
 
 
 def test_figures_are_sharp(driver: Any) -> None:
-    look(driver, 1400, "light")
+    browser.look(driver, 1400, "light")
     shown = driver.execute_script(
         "return [...document.images].map((one) => [one.currentSrc.slice(0, 40), one.naturalWidth,"
         "one.getBoundingClientRect().width])"
@@ -85,7 +76,7 @@ def test_it_can_be_printed(driver: Any) -> None:
 
 
 def test_every_link_is_reached_by_the_keyboard(driver: Any) -> None:
-    look(driver, 1400, "light")
+    browser.look(driver, 1400, "light")
     found = driver.execute_script(
         "return [...document.querySelectorAll('a[href], summary, button')]"
         ".filter((one) => one.tabIndex < 0).map((one) => one.outerHTML.slice(0, 80))"
