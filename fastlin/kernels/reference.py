@@ -103,8 +103,9 @@ def descend_intercept(
 ) -> None:
     """Update the intercept in a step; ``residual (n, k)`` is that of :func:`mean_loss`."""
     intercept = parameters.intercept
+    # Residuals nearly cancel, and NumPy adds the rows up one after the other.
     gradient = options.intercept_gain * (
-        residual.sum(axis=0) + intercept.dtype.type(options.intercept_decay) * intercept
+        residual.sum(axis=0, dtype=np.float64) + options.intercept_decay * intercept
     )
     _descend(intercept, parameters.intercept_velocity, gradient, rate, options)
 

@@ -11,7 +11,7 @@ import pytest
 from problems import Problem, make_options, make_order, make_parameters, make_problem
 from tolerances import DIFFERENCE, DIFFERENCE_STEP, assert_within, bounds, of_sum
 
-from fastlin.kernels import Samples, reference
+from fastlin.kernels import Parameters, Samples, StepOptions, reference
 
 CLASSES = [1, 2, 3, 7]
 
@@ -303,3 +303,16 @@ def test_a_model_of_float32_stays_float32() -> None:
     reference.sgd_steps(problem.samples, make_order(30, 1), parameters, options, np.empty(3))
     assert {value.dtype.name for value in vars(parameters).values()} == {"float32"}
     assert reference.logits(problem.samples, *problem.model).dtype == np.float32
+
+
+def test_a_sum_of_many_residuals_that_cancel_keeps_its_digits() -> None:
+    """One after the other in float32, 65536 residuals left three digits of the intercept's step."""
+    n = 65_536
+    samples = make_problem(n, 3, 5, "float32", "float32").samples
+    steps = []
+    for dtype in ("float32", "float64"):
+        parameters = Parameters(np.zeros((5, 3), dtype), np.zeros(5, dtype))
+        options = StepOptions(n, np.ones(1), 0.0, np.ones(3, dtype))
+        reference.sgd_steps(samples, np.arange(n), parameters, options, np.empty(1))
+        steps.append(parameters.intercept.astype(np.float64))
+    np.testing.assert_allclose(steps[0], steps[1], rtol=0, atol=1e-5 * np.abs(steps[1]).max())
