@@ -585,11 +585,12 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         InputError
             The rows cannot be used, or the logits of a row overflow; also a ValueError.
         """
-        check_is_fitted(self)
+        if not self.__sklearn_is_fitted__():
+            check_is_fitted(self)  # raises scikit-learn's own error
         with input_errors():
             rows = check_rows(self, X, finite=False)
         # A model whose weights were assigned has no scale.
-        scale = self._state.scale or InputScale.from_option(None, rows)
+        scale = self._state.scale or InputScale.none(rows.shape[1])
         model = self.coef_, self.intercept_, scale
         if rows.shape[0] <= PANEL:  # what one thread does
             backend, n_threads = find_backend(self.backend), 1

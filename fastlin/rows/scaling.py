@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -43,6 +44,14 @@ class InputScale:
     before_centring: NDArray[np.float64] | None = None
 
     @classmethod
+    @functools.lru_cache(maxsize=16)
+    def none(cls, n_features: int) -> InputScale:
+        """Return the scale that changes nothing."""
+        shift, scale = np.zeros(n_features), np.ones(n_features)
+        shift.flags.writeable = scale.flags.writeable = False  # all who ask share them
+        return cls(shift, scale)
+
+    @classmethod
     @one_blas_thread()
     def from_option(
         cls,
@@ -66,7 +75,7 @@ class InputScale:
         rows = as_rows(rows)
         d = rows.shape[1]
         if option is None:
-            return cls(np.zeros(d), np.ones(d))
+            return cls.none(d)
         if not isinstance(option, str):
             return cls._from_pair(option, d)
         if not rows.can_be_shifted:

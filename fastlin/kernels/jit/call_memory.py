@@ -25,7 +25,9 @@ class Memory:
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
         self._kept: list[NDArray[Any]] = []
-        self._next, self._stop = 0, 0  # what is left of the latest block
+        self._known: dict[int, int] = {}  # addresses of arrays that are kept, by their `id`
+        self._block: NDArray[Any] | None = None  # the latest block, and what is left of it
+        self._first, self._next, self._stop = 0, 0, 0
 
     def zeros(self, *shape: int, dtype: np.dtype[Any] | None = None) -> int:
         """Return the address of zeros on lines of their own, 0 if there are none."""
@@ -44,10 +46,21 @@ class Memory:
 
         One large block costs less than several: the system hands it out in large pages.
         """
-        block = aligned((size,), np.dtype(np.uint8))
-        self._kept.append(block)
-        self._next = address_of_array(block)
-        self._stop = self._next + block.size
+        self._block = np.zeros(size + LINE, np.uint8)
+        self._kept.append(self._block)
+        self._first = address_of_array(self._block)
+        self._next = self._first + -self._first % LINE
+        self._stop = self._next + size
+
+    def array(self, *shape: int, dtype: np.dtype[Any] | None = None) -> NDArray[Any]:
+        """Return zeros on lines of their own, whose address is known from then on."""
+        dtype = dtype or self.dtype
+        address = self.zeros(*shape, dtype=dtype)
+        block, offset = (self._block, address - self._first) if address else (None, 0)
+        array: NDArray[Any] = np.ndarray(shape, dtype, block, offset)
+        self._kept.append(array)
+        self._known[id(array)] = address
+        return array
 
     def address(self, array: NDArray[Any] | None, dtype: Any = None) -> int:
         """Return where an array lies, C-ordered and aligned, 0 for None; it lives as long as this.
@@ -56,18 +69,14 @@ class Memory:
         """
         if array is None:
             return 0
+        known = self._known.get(id(array))
+        if known is not None:
+            return known
         flags = array.flags
         if not (flags.c_contiguous and flags.aligned and dtype in (None, array.dtype)):
             array = np.require(array, dtype, ["C", "A"])
         self._kept.append(array)
         return address_of_array(array)
-
-
-def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return zeros that start on a cache line."""
-    size = math.prod(shape) * dtype.itemsize
-    block = np.zeros(size + LINE, np.uint8)
-    return np.ndarray(shape, dtype, block, -address_of_array(block) % LINE)
 
 
 def address_of_array(array: NDArray[Any]) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from fastlin.kernels.blocking import REGISTERS
 from fastlin.kernels.interrupts import stop_word
 from fastlin.kernels.jit.barrier import BARRIER_WORDS
-from fastlin.kernels.jit.call_memory import Memory, aligned
+from fastlin.kernels.jit.call_memory import Memory
 from fastlin.kernels.jit.launch import instruction_set, start
 from fastlin.kernels.jit.memory import words_of
 from fastlin.kernels.jit.step import NO_RATES, words_of_rates
@@ -64,7 +64,7 @@ class Call(Memory):
 
         Shape ``(n_threads, 3, k_padded)``; what is no class has the logit minus infinity.
         """
-        out = aligned((self.n_threads, 3, self.k_padded), self.dtype)
+        out = self.array(self.n_threads, 3, self.k_padded)
         out[:, 0, self.k :] = -np.inf
         for row, values in enumerate(rows):
             if values is not None:

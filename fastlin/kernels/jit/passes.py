@@ -35,39 +35,32 @@ def score_and_logits(begin: Begin, body: Any, panel: int) -> tuple[Score, Logits
     number of rows that it takes at once.
     """
 
-    def run(
-        samples: Samples,
-        weights: FloatArray,
-        intercept: FloatArray,
-        logits_out: FloatArray | None,
-        n_threads: int,
-    ) -> tuple[float, int]:
-        n_panels = -(-len(samples.rows) // panel)
-        losses, n_correct = np.zeros(n_panels), np.zeros(n_panels, np.int64)
-        if n_panels:
-            call, shape, arguments = begin(samples, weights, intercept, min(n_threads, n_panels))
-            results = {
-                "n_panels": n_panels,
-                "losses": call.address(losses),
-                "n_correct": call.address(n_correct),
-                "logits": call.address(logits_out),
-            }
-            start(body, call.kind, words_of(shape, arguments._replace(**results)), call.n_threads)
-        return float(losses.sum()), int(n_correct.sum())
-
     def score(
         samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int = 1
     ) -> tuple[float, int]:
         """See :func:`fastlin.kernels.reference.score`."""
         assert samples.has_labels, "this kernel needs the rows' labels"
-        return run(samples, weights, intercept, None, n_threads)
+        n_panels = -(-len(samples.rows) // panel)
+        if n_panels == 0:
+            return 0.0, 0
+        call, shape, arguments = begin(samples, weights, intercept, min(n_threads, n_panels))
+        losses, n_correct = np.zeros(n_panels), np.zeros(n_panels, np.int64)
+        arguments = arguments._replace(
+            n_panels=n_panels, losses=call.address(losses), n_correct=call.address(n_correct)
+        )
+        start(body, call.kind, words_of(shape, arguments), call.n_threads)
+        return float(losses.sum()), int(n_correct.sum())
 
     def logits(
         samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int = 1
     ) -> FloatArray:
         """See :func:`fastlin.kernels.reference.logits`."""
         out: FloatArray = np.empty((len(samples.rows), len(weights)), weights.dtype)
-        run(samples, weights, intercept, out, n_threads)
+        n_panels = -(-len(samples.rows) // panel)
+        if n_panels:
+            call, shape, arguments = begin(samples, weights, intercept, min(n_threads, n_panels))
+            arguments = arguments._replace(n_panels=n_panels, logits=call.address(out))
+            start(body, call.kind, words_of(shape, arguments), call.n_threads)
         return out
 
     return score, logits
@@ -76,15 +69,15 @@ def score_and_logits(begin: Begin, body: Any, panel: int) -> tuple[Score, Logits
 class Results(NamedTuple):
     """What a pass writes."""
 
-    losses: Any  # (n_panels,) float64
-    n_correct: Any  # (n_panels,) int64
+    losses: Any  # (n_panels,) float64; empty if logits are asked for
+    n_correct: Any  # (n_panels,) int64; likewise
     logits: Any  # (n_rows, k) T; empty unless they are asked for, and then nothing else is
 
 
 @inner
 def results_of(kind: Any, shape: Any, arguments: Any) -> Results:
     """Return the arrays at the addresses in a pass's arguments."""
-    n_panels, n_logits = arguments.n_panels, shape.n_rows if arguments.logits else 0
+    n_panels, n_logits = (0, shape.n_rows) if arguments.logits else (arguments.n_panels, 0)
     return Results(
         array_at(numba.float64, arguments.losses, (n_panels,)),
         array_at(numba.int64, arguments.n_correct, (n_panels,)),

@@ -21,7 +21,6 @@ import numpy as np
 from fastlin.kernels.arguments import Parameters, Samples, StepOptions
 from fastlin.kernels.blocking import MOST_SUMS, PANEL, dense_blocking
 from fastlin.kernels.jit import compiled
-from fastlin.kernels.jit.call_memory import aligned
 from fastlin.kernels.jit.calls import Call, of_intercept, of_weights, take_intercept
 from fastlin.kernels.jit.dense import run as dense_run
 from fastlin.kernels.jit.dense.gradient import gradient_phase
@@ -75,8 +74,9 @@ def loss_gradient(
     call = _Call(samples, weights, n, n, n_threads, steps=True)
     shape = call.shape(updates=False)
     # A run without updates: one batch of all rows, whose gradient is summed up.
-    gradient_sum = aligned((shape.k_padded * call.n_vectors * call.lanes,), np.dtype(float))
-    residual_total = np.zeros((call.n_threads, shape.k_padded))
+    float64 = np.dtype(float)
+    gradient_sum = call.array(shape.k_padded * call.n_vectors * call.lanes, dtype=float64)
+    residual_total = call.array(call.n_threads, shape.k_padded, dtype=float64)
     arguments = call.arguments(
         shape,
         [call.packed(weights)],
@@ -210,13 +210,6 @@ class _Call(Call):
             addresses["residual_phase"] = compiled.address_of(residual_phase, self.kind)
         n_parts = shape.n_slices * (2 if self.steps else copies)
         n_packed = k_padded * self.n_vectors * self.lanes
-        features = aligned((2, self.n_vectors * self.lanes), self.dtype)
-        for row, values in zip(features, (self.samples.shift, gain), strict=True):
-            if values is not None:
-                held = self.features.ravel() >= 0
-                row[held] = values[self.features.ravel()[held]]
-        if residual_total is None:
-            residual_total = np.zeros((copies, k_padded))
         weights, velocity, average = (*map(self.address, packed), 0, 0)[:3]
         int64, bytes_, row_type = np.dtype(np.int64), np.dtype(np.uint8), self.rows.dtype
         n_short = copies if self.d < self.lanes else 0
@@ -229,7 +222,7 @@ class _Call(Call):
             average=average,
             gradient=self.zeros(n_packed if shape.updates and self.batch_size > PANEL else 0),
             gradient_sum=self.address(gradient_sum),
-            features=self.address(features),
+            features=self.by_feature(self.samples.shift, gain),
             partial=self.zeros(n_parts, k_padded, PANEL),
             offset=self.zeros(n_parts, k_padded),
             n_parts=n_parts,
@@ -239,7 +232,8 @@ class _Call(Call):
             short_rows=self.zeros(n_short, 2 * N_POINTERS, self.lanes, dtype=row_type),
             sums=self.zeros(copies, MOST_SUMS * self.lanes),
             residual_sum=self.zeros(copies, k_padded),
-            residual_total=self.address(residual_total),
+            residual_total=self.address(residual_total)
+            or self.zeros(copies, k_padded, dtype=np.dtype(float)),
             intercept=self.address(intercept),
             panels=self.zeros(copies, 2, 5, dtype=int64),
         )
@@ -253,11 +247,22 @@ class _Call(Call):
             operand_bytes=own_bytes,
         )
 
+    def by_feature(self, *values: FloatArray | None) -> int:
+        """Return the address of some rows, each a number of each feature, in packed order."""
+        if all(row is None for row in values):
+            return self.zeros(len(values), self.features.size)
+        out, features = self.array(len(values), self.features.size), self.features.ravel()
+        held = features >= 0
+        for row, of_features in zip(out, values, strict=True):
+            if of_features is not None:
+                row[held] = of_features[features[held]]
+        return self.address(out)
+
     def packed(self, weights: FloatArray | None) -> FloatArray | None:
         """Return a packed copy of weights ``(k, d)``."""
         if weights is None:
             return None
-        out = aligned((self.k_padded * self.n_vectors * self.lanes,), weights.dtype)
+        out = self.array(self.k_padded * self.n_vectors * self.lanes)
         for held, values in self._parts(out, weights):
             held[:] = values
         return out

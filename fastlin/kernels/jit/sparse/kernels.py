@@ -12,7 +12,6 @@ import numpy as np
 
 from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
 from fastlin.kernels.blocking import SPARSE_PANEL, sparse_blocking
-from fastlin.kernels.jit.call_memory import aligned
 from fastlin.kernels.jit.calls import Call, of_intercept, of_weights, take_intercept
 from fastlin.kernels.jit.kind import Kind
 from fastlin.kernels.jit.passes import score_and_logits
@@ -79,7 +78,7 @@ def loss_gradient(
 def _begin_pass(
     samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int
 ) -> tuple[Call, Shape, Arguments]:
-    call = _Call(samples, weights, SPARSE_PANEL, len(samples.rows), n_threads)
+    call = _Call(samples, weights, SPARSE_PANEL, len(samples.rows), n_threads, a_pass=True)
     shape = call.shape(updates=False)
     intercepts, state = call.intercepts(intercept), call.state([weights])
     return call, shape, call.arguments(shape, intercepts, state, a_pass=True)
@@ -98,12 +97,19 @@ class _Call(Call):
         batch_size: int,
         n_order: int,
         n_threads: int,
+        a_pass: bool = False,
     ) -> None:
         super().__init__(samples, weights, n_threads)
         self.rows = cast(CsrRows, samples.rows)
         self.batch_size, self.n_order = min(batch_size, n_order), n_order
         self.blocking = sparse_blocking(
-            self.rows, self.k, n_order, batch_size, self.registers, self.most_threads
+            self.rows,
+            self.k,
+            n_order,
+            batch_size,
+            self.registers,
+            self.most_threads,
+            divides_features=not a_pass,
         )
         self.k_padded = self.blocking.k_padded
         self.n_threads = self.blocking.n_threads
@@ -144,7 +150,7 @@ class _Call(Call):
 
     def state(self, arrays: list[FloatArray]) -> NDArray[Any]:
         """Return arrays ``(k, d)`` feature by feature."""
-        out = aligned((self.d, len(arrays), self.k_padded), self.dtype)
+        out = self.array(self.d, len(arrays), self.k_padded)
         for array, values in enumerate(arrays):
             out[:, array, : self.k] = values.T
         return out
@@ -166,7 +172,7 @@ class _Call(Call):
         capacity = self.n_threads * SPARSE_PANEL if a_pass else groups * ROWS_OF_A_GROUP
         n_parts = self.n_threads if a_pass else 2 * shape.n_slices
         kept = (shape.updates and not shape.in_place) or gradient_out is not None
-        is_class = aligned((k_padded,), self.dtype)
+        is_class = self.array(k_padded)
         is_class[: self.k] = 1
         if gain is None:
             gain = np.ones(1, self.dtype)
