@@ -70,13 +70,16 @@ typedef struct {
 
 /* How the work is divided, as fastlin/kernels/blocking.py decides and explains. */
 typedef struct {
-    int n_threads;        /* at most; fewer if the system allows fewer */
-    int matrix_unit;      /* dense rows: whether to use it */
-    int classes_in_lanes; /* dense rows: whether vectors hold classes, as many classes let them */
-    int shares_residuals; /* dense rows: whether threads divide a panel's rows between them */
-    int64_t block;        /* dense rows: classes in a block */
-    int64_t n_slices;     /* dense rows: of the features */
-    int in_place;         /* sparse rows: whether each row of a batch changes the weights at once */
+    int n_threads;         /* at most; fewer if the system allows fewer */
+    int matrix_unit;       /* dense rows: whether to use it */
+    int classes_in_lanes;  /* dense rows: whether vectors hold classes, as many classes let them */
+    int shares_residuals;  /* dense rows: whether threads divide a panel's rows between them */
+    int64_t block;         /* dense rows: classes in a block */
+    int64_t n_slices;      /* of the features */
+    const int64_t *bounds; /* (n_slices * n_parts + 1,) sparse rows: the first feature of each part
+                              of each slice, and d; NULL for passes */
+    int64_t n_parts;       /* sparse rows: of a slice, which threads share if they are many */
+    int in_place; /* sparse rows: whether each row of a batch changes the weights at once */
     int64_t rows_of_a_sum;  /* sparse rows: of the gradient over all rows, between two barriers */
     int64_t flush_interval; /* sparse rows: such sums between two additions to the gradient */
 } fastlin_blocking;

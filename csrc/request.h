@@ -25,6 +25,7 @@
 #ifndef FASTLIN_REQUEST_H
 #define FASTLIN_REQUEST_H
 #include "half.h"
+#include "slices.h"
 #include "team.h"
 
 /* s: the number of steps, or 1 without options. */

@@ -94,35 +94,23 @@ INLINE int64_t NAME(slice_bound)(const SHAPE *shape, int64_t slice) {
     return shape->n_vectors * slice / shape->n_slices / MOST_VECTORS_AT_ONCE * MOST_VECTORS_AT_ONCE;
 }
 
-/* A thread's part: the sums over its slices, or over some rows of one slice that several threads
- * share (as number `part` of n_parts), and the update of its vectors. */
+/* A thread's part: the sums over its slices, or over some rows of one that it shares, and the
+ * update of its vectors. */
 typedef struct {
-    int64_t first_slice, stop_slice;
-    int64_t part, n_parts;
+    slices of;
     int64_t first_vector, stop_vector;
 } NAME(division);
 
 static NAME(division) NAME(divide)(const SHAPE *shape, int64_t thread, int64_t n_threads) {
-    int64_t n_slices = shape->n_slices;
-    NAME(division) own = {.first_slice = n_slices * thread / n_threads, .n_parts = 1};
-    if (n_threads <= n_slices) {
-        own.stop_slice = n_slices * (thread + 1) / n_threads;
-        own.first_vector = NAME(slice_bound)(shape, own.first_slice);
-        own.stop_vector = NAME(slice_bound)(shape, own.stop_slice);
-        return own;
-    }
-    int64_t slice = own.first_slice;
-    int64_t first_thread = (slice * n_threads + n_slices - 1) / n_slices;
-    int64_t stop_thread = ((slice + 1) * n_threads + n_slices - 1) / n_slices;
-    own.stop_slice = slice + 1;
-    own.part = thread - first_thread;
-    own.n_parts = stop_thread - first_thread;
-    int64_t first = NAME(slice_bound)(shape, slice);
-    int64_t n_vectors = NAME(slice_bound)(shape, slice + 1) - first;
+    slices of = slices_of(shape->n_slices, thread, n_threads);
+    int64_t first = NAME(slice_bound)(shape, of.first), stop = NAME(slice_bound)(shape, of.stop);
+    int64_t n_vectors = stop - first;
     /* Even bounds, because micro-kernels are fastest with several vectors at once. */
-    own.first_vector = first + n_vectors * own.part / own.n_parts / 2 * 2;
-    own.stop_vector = own.part + 1 == own.n_parts
-                          ? first + n_vectors
-                          : first + n_vectors * (own.part + 1) / own.n_parts / 2 * 2;
-    return own;
+    return (NAME(division)){
+        .of = of,
+        .first_vector = first + n_vectors * of.part / of.n_parts / 2 * 2,
+        .stop_vector = of.part + 1 == of.n_parts
+                           ? stop
+                           : first + n_vectors * (of.part + 1) / of.n_parts / 2 * 2,
+    };
 }

@@ -47,9 +47,9 @@ INLINE void NAME(slice_logits)(const bool streamed, const RUN *run, const ROW *c
  * 2, 4 or 8. */
 static void NAME(partial_logits)(const RUN *run, OWN *own, const NAME(panel) * panel, WEIGHT *out) {
     const SHAPE *shape = &run->shape;
-    const NAME(division) *part = &own->part;
+    const slices *part = &own->part.of;
     int64_t eights = (panel->n_rows + 7) / 8;
-    for (int64_t s = part->first_slice; s < part->stop_slice; s++)
+    for (int64_t s = part->first; s < part->stop; s++)
         NAME(slice_logits)(false, run, panel->rows, eights * part->part / part->n_parts * 8,
                            eights * (part->part + 1) / part->n_parts * 8, s,
                            out + s * shape->k_padded * PANEL);

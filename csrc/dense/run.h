@@ -30,8 +30,8 @@ static void NAME(work)(void *context, int64_t thread) {
 
         /* A */
         NAME(partial_logits)(run, own, &panel, partial);
-        if (ask->samples->shift && own->part.part == 0)
-            for (int64_t s = own->part.first_slice; s < own->part.stop_slice; s++)
+        if (ask->samples->shift && own->part.of.part == 0)
+            for (int64_t s = own->part.of.first; s < own->part.of.stop; s++)
                 NAME(slice_offset)(run, NAME(slice_bound)(shape, s),
                                    NAME(slice_bound)(shape, s + 1), offset + s * shape->k_padded);
         wait_for_all(run->barrier, run->n_threads);

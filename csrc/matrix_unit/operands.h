@@ -130,7 +130,7 @@ static void NAME(write_weight_digits)(const RUN *run, int64_t slice) {
 }
 
 static void NAME(write_own_digits)(const RUN *run, const OWN *own) {
-    for (int64_t s = own->part.first_slice; s < own->part.stop_slice; s++)
+    for (int64_t s = own->part.of.first; s < own->part.of.stop; s++)
         NAME(write_weight_digits)(run, s);
 }
 

@@ -27,7 +27,7 @@ static void NAME(partial_logits)(const RUN *run, OWN *own, const NAME(panel) * p
     int64_t block_bytes = shape->n_vectors * 4 * 64, n_blocks = shape->k_padded / 4;
     for (int64_t i = 0; i < panel->n_rows; i += ROWS_STAGED) {
         NAME(stage)(run, own, panel->rows + i, own->staged);
-        for (int64_t s = part->first_slice; s < part->stop_slice; s++) {
+        for (int64_t s = part->of.first; s < part->of.stop; s++) {
             int64_t first = NAME(slice_bound)(shape, s), stop = NAME(slice_bound)(shape, s + 1);
             NAME(operand)
             x = {own->staged + (first - part->first_vector) * LANES, width, 64, 16 * width};

@@ -17,9 +17,15 @@ typedef struct {
 } NAME(shape);
 #define SHAPE NAME(shape)
 
+/* Rows of a batch between two barriers: their partial logits stay in the cache. */
+enum { NAME(ROWS_AT_ONCE) = 128 };
+
 /* One thread's. */
 typedef struct {
-    WEIGHT *z;       /* [class][PANEL] logits of a panel, then residuals */
+    slices of;                           /* the features of its partial logits */
+    int64_t first_feature, stop_feature; /* of its updates: those slices, or its part of one */
+    int64_t *starts; /* [batch][its slices + 1] where they begin and end in each row */
+    WEIGHT *z;       /* [class][PANEL] logits of some rows, then residuals */
     WEIGHT *sums;    /* (n_read * stride) of a row */
     WEIGHT *factors; /* (n_arrays * stride) of a row */
 } NAME(own);
@@ -39,12 +45,12 @@ typedef struct {
     WEIGHT *state;        /* [d][n_arrays][stride] */
     WEIGHT *gradient;     /* [d][stride], zero between sums; NULL: in place, and passes */
     uint8_t *touched;     /* (d) whether `gradient` holds something; NULL without steps */
+    WEIGHT *partial;      /* [2][slice][ROWS_AT_ONCE][n_read * stride] sums, halves take turns */
     WEIGHT *residual;     /* [batch][stride] */
-    WEIGHT *losses;       /* [batch] */
+    double *losses;       /* [batch / PANEL] sums over a panel */
+    WEIGHT *panel_sums;   /* [batch / PANEL][stride] sums of the residuals */
     WEIGHT *residual_sum; /* (stride) */
     NAME(intercept) intercept;
-    int64_t *range;         /* (n_threads + 1) first feature of each thread */
-    int64_t *splits[2];     /* [batch][n_threads + 1] first non-zero of each; batches take turns */
     double *panel_losses;   /* (panels); a pass */
     int64_t *panel_correct; /* (panels); a pass */
 } NAME(run);
@@ -61,6 +67,12 @@ static SHAPE NAME(shape_of)(const request *ask) {
     return shape;
 }
 
+/* Numbers of the partial logits of ROWS_AT_ONCE rows. */
+static int64_t NAME(partial_size)(const RUN *run) {
+    const SHAPE *shape = &run->shape;
+    return run->ask->blocking->n_slices * NAME(ROWS_AT_ONCE) * shape->n_read * shape->stride;
+}
+
 /* Place all arrays; called twice, first with an arena that only counts. */
 static void NAME(lay_out)(RUN *run) {
     const request *ask = run->ask;
@@ -72,19 +84,21 @@ static void NAME(lay_out)(RUN *run) {
     run->state = take(memory, shape->d * shape->feature_size * sizeof(WEIGHT));
     run->gradient = summed ? take(memory, shape->d * shape->stride * sizeof(WEIGHT)) : NULL;
     run->touched = summed && ask->options ? take(memory, shape->d) : NULL;
+    run->partial = take(memory, pass ? 0 : 2 * NAME(partial_size)(run) * sizeof(WEIGHT));
     run->residual = take(memory, batch * shape->stride * sizeof(WEIGHT));
-    run->losses = take(memory, batch * sizeof(WEIGHT));
+    run->losses = take(memory, (batch / PANEL + 1) * sizeof(double));
+    run->panel_sums = take(memory, (batch / PANEL + 1) * shape->stride * sizeof(WEIGHT));
     run->residual_sum = take(memory, NAME(intercept_bytes)(shape->stride));
     run->intercept = NAME(take_intercept)(memory, ask->parameters);
-    run->range = take(memory, (run->n_threads + 1) * sizeof(int64_t));
-    for (int i = 0; i < 2; i++)
-        run->splits[i] = take(memory, batch * (run->n_threads + 1) * sizeof(int64_t));
     run->panel_losses = take(memory, n_panels * sizeof(double));
     run->panel_correct = take(memory, n_panels * sizeof(int64_t));
     run->barrier = take(memory, sizeof(barrier));
     run->own = take(memory, run->n_threads * sizeof(OWN));
     for (int64_t t = 0; t < run->n_threads; t++) {
+        slices of = pass ? (slices){0} : slices_of(ask->blocking->n_slices, t, run->n_threads);
         OWN own = {
+            .of = of,
+            .starts = take(memory, batch * (of.stop - of.first + 1) * sizeof(int64_t)),
             .z = take(memory, shape->k * PANEL * sizeof(WEIGHT)),
             .sums = take(memory, shape->n_read * shape->stride * sizeof(WEIGHT)),
             .factors = take(memory, shape->feature_size * sizeof(WEIGHT)),
@@ -93,26 +107,13 @@ static void NAME(lay_out)(RUN *run) {
     }
 }
 
-/* Give every thread features with about as many non-zeros, counted in evenly spaced rows. */
-static int NAME(divide)(RUN *run) {
-    enum { MOST_ROWS = 2048 };
-    const SHAPE *shape = &run->shape;
-    run->range[run->n_threads] = shape->d;
-    if (run->n_threads == 1) return FASTLIN_OK;
-    int64_t n = run->ask->samples->n_rows, total = shape->d;
-    int32_t *counts = calloc(shape->d, sizeof(int32_t));
-    if (!counts) return FASTLIN_NO_MEMORY;
-    for (int64_t row = 0; row < n; row += n / MOST_ROWS + 1)
-        for (int64_t s = run->row_starts[row]; s < run->row_starts[row + 1]; s++, total++)
-            counts[run->columns[s]]++;
-    int64_t thread = 1, so_far = 0;
-    for (int64_t f = 0; f < shape->d && thread < run->n_threads; f++) {
-        so_far += counts[f] + 1;
-        while (thread < run->n_threads && so_far * run->n_threads >= total * thread)
-            run->range[thread++] = f + 1;
-    }
-    free(counts);
-    return FASTLIN_OK;
+/* The features whose weights a thread updates. */
+static void NAME(divide)(const RUN *run, OWN *own) {
+    const fastlin_blocking *blocking = run->ask->blocking;
+    int64_t n_parts = (own->of.stop - own->of.first) * blocking->n_parts;
+    const int64_t *bounds = blocking->bounds + own->of.first * blocking->n_parts;
+    own->first_feature = bounds[n_parts * own->of.part / own->of.n_parts];
+    own->stop_feature = bounds[n_parts * (own->of.part + 1) / own->of.n_parts];
 }
 
 static int NAME(set_up)(void *context, int64_t n_threads) {
@@ -122,7 +123,8 @@ static int NAME(set_up)(void *context, int64_t n_threads) {
     if (!reserve(&run->memory)) return FASTLIN_NO_MEMORY;
     NAME(lay_out)(run);
     NAME(copy_intercept)(run->ask->parameters, run->intercept, false);
-    return NAME(divide)(run);
+    for (int64_t t = 0; t < n_threads && !is_pass(run->ask); t++) NAME(divide)(run, &run->own[t]);
+    return FASTLIN_OK;
 }
 
 /* Copy some features of the caller's arrays, each [class][feature], to the state, or back. */
@@ -163,34 +165,16 @@ INLINE int64_t NAME(lower_bound)(const COLUMN *columns, int64_t start, int64_t s
     return start + (length == 1 && columns[start] < column);
 }
 
-/* Where each thread's features begin within the rows first .. stop - 1 of a batch. */
-static void NAME(split)(const RUN *run, int64_t batch_first, int64_t first, int64_t stop,
-                        int64_t *splits) {
-    for (int64_t i = first; i < stop; i++) {
-        int64_t row = row_at(run->ask, batch_first + i),
-                *of_row = splits + i * (run->n_threads + 1);
-        of_row[0] = run->row_starts[row];
-        of_row[run->n_threads] = run->row_starts[row + 1];
-        for (int64_t t = 1; t < run->n_threads; t++)
-            of_row[t] = NAME(lower_bound)(run->columns, of_row[t - 1], of_row[run->n_threads],
-                                          run->range[t]);
+/* Where a thread's slices begin and end in the row at a position of the order. */
+static void NAME(find_slices)(const RUN *run, const OWN *own, int64_t position, int64_t *starts) {
+    const fastlin_blocking *blocking = run->ask->blocking;
+    int64_t row = row_at(run->ask, position);
+    int64_t at = run->row_starts[row], stop = run->row_starts[row + 1];
+    for (int64_t s = own->of.first; s <= own->of.stop; s++) {
+        if (s == blocking->n_slices)
+            at = stop;
+        else if (s > 0)
+            at = NAME(lower_bound)(run->columns, at, stop, blocking->bounds[s * blocking->n_parts]);
+        *starts++ = at;
     }
-}
-
-/* First position of a thread's rows of a batch; all threads get about as many non-zeros. */
-static int64_t NAME(first_position)(const RUN *run, int64_t first, int64_t stop, int64_t thread) {
-    enum { COST_OF_A_ROW = 16 };
-    if (thread == 0) return first;
-    if (thread == run->n_threads) return stop;
-    int64_t total = 0, so_far = 0;
-    for (int64_t i = first; i < stop; i++) {
-        int64_t row = row_at(run->ask, i);
-        total += run->row_starts[row + 1] - run->row_starts[row] + COST_OF_A_ROW;
-    }
-    for (int64_t i = first; i < stop; i++) {
-        if (so_far * run->n_threads >= total * thread) return i;
-        int64_t row = row_at(run->ask, i);
-        so_far += run->row_starts[row + 1] - run->row_starts[row] + COST_OF_A_ROW;
-    }
-    return stop;
 }

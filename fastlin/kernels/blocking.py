@@ -372,7 +372,7 @@ COST_OF_A_VALUE = 16
 MOST_SLICES = 8
 """Slices at most, since each has partial logits of its own."""
 
-PRODUCTS_OF_A_SLICE = 1000
+PRODUCTS_OF_A_SLICE = 2000
 """Products of a row that are worth a slice of the features of their own, on average."""
 
 MOST_ROWS_IN_PLACE = 256
@@ -441,7 +441,8 @@ def sparse_blocking(
     """Cut a call on sparse rows.
 
     ``n_order``: rows that it reads; ``divides_features``: whether the features are cut into slices,
-    which takes a look at the columns of some rows; others as for dense rows.
+    as all calls but passes do, which takes a look at the columns of some rows; others as for dense
+    rows.
     """
     n_features = rows.n_features
     most_lanes = registers.vector_bytes // rows.dtype.itemsize

@@ -19,7 +19,13 @@ import numpy as np
 from fastlin import __version__
 from fastlin.errors import InputError
 from fastlin.kernels.arguments import CsrRows, DenseRows, Parameters, Samples, StepOptions
-from fastlin.kernels.blocking import REGISTERS, Registers, dense_blocking, sparse_blocking
+from fastlin.kernels.blocking import (
+    PARTS,
+    REGISTERS,
+    Registers,
+    dense_blocking,
+    sparse_blocking,
+)
 from fastlin.kernels.interrupts import interruptible, stop_word
 from fastlin.kernels.record import Backend
 from fastlin.rows.interface import type_name
@@ -260,6 +266,7 @@ class _Arrays:
             CsrRows: _csr_blocking,
         }
         fields = of_kinds[type(rows)](rows, weights, n_threads, n_order, batch_size, a_pass)
+        fields["bounds"] = self.pointer(fields.get("bounds"), np.int64)
         return self._keep(ffi.new("fastlin_blocking *", fields))
 
     def parameters(self, parameters: Parameters) -> Any:
@@ -326,7 +333,6 @@ def _csr_blocking(
     batch_size: int | None,
     a_pass: bool,
 ) -> dict[str, Any]:
-    steps = batch_size is not None
     blocking = sparse_blocking(
         rows,
         len(weights),
@@ -335,13 +341,13 @@ def _csr_blocking(
         _registers(),
         n_threads,
         work_of_a_start=PRODUCTS_OF_VALUES_WORTH_A_START,
-        divides_features=False,
+        divides_features=not a_pass,
     )
-    # Steps in place change the weights of frequent features, which all threads read, so often that
-    # the transfers between cores take longer than the division of the work saves.
-    alone = steps and blocking.in_place
     return {
-        "n_threads": 1 if alone else blocking.n_threads,
+        "n_threads": blocking.n_threads,
+        "n_slices": blocking.n_slices,
+        "bounds": None if a_pass else np.array(blocking.bounds, np.int64),
+        "n_parts": PARTS,
         "in_place": blocking.in_place,
         "rows_of_a_sum": ROWS_OF_A_SUM,
         "flush_interval": blocking.flush_interval,

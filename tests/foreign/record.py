@@ -100,10 +100,11 @@ def write_blocking(
             batch_size = ROWS_OF_A_SUM
         cut: Any = blocking.sparse_blocking(
             rows, len(weights), n_order, batch_size, machine, case.n_threads,
-            divides_features=False,
+            divides_features=not a_pass,
         )  # fmt: skip
-        n_threads = 1 if function == STEPS and cut.in_place else cut.n_threads
-        out.integers(n_threads, 0, 0, 0, 0, 0, cut.in_place, ROWS_OF_A_SUM, cut.flush_interval)
+        out.integers(cut.n_threads, 0, 0, 0, 0, cut.n_slices)
+        out.array(None if a_pass else np.array(cut.bounds, np.int64))
+        out.integers(blocking.PARTS, cut.in_place, ROWS_OF_A_SUM, cut.flush_interval)
         return
     types = rows.dtype.name, weights.dtype.name
     cut = blocking.dense_blocking(
@@ -111,7 +112,9 @@ def write_blocking(
         steps=not a_pass,
     )  # fmt: skip
     out.integers(cut.n_threads, 0, cut.classes_in_lanes, cut.shares_residuals)
-    out.integers(cut.block, cut.n_slices, 0, 0, 0)
+    out.integers(cut.block, cut.n_slices)
+    out.array(None)
+    out.integers(0, 0, 0, 0)
 
 
 def write_case(out: Writer, case: Case, machine: blocking.Registers) -> int:

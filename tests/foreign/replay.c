@@ -134,6 +134,8 @@ int main(int n_arguments, char **arguments) {
         blocking.shares_residuals = (int)integer();
         blocking.block = integer();
         blocking.n_slices = integer();
+        blocking.bounds = array();
+        blocking.n_parts = integer();
         blocking.in_place = (int)integer();
         blocking.rows_of_a_sum = integer();
         blocking.flush_interval = integer();
