@@ -151,14 +151,19 @@ class CsrRows(Rows):
     def ranges(self) -> NDArray[np.float64]:
         """Return the largest value of each feature less its least, ``(d,)``."""
         n, d = self.shape
-        highest, lowest = np.full(d, -np.inf), np.full(d, np.inf)
-        np.maximum.at(highest, self.columns, self.values)
-        np.minimum.at(lowest, self.columns, self.values)
-        with_zeros = np.bincount(self.columns, minlength=d) < n
+        out = np.zeros(d)
+        if not len(self.values):
+            return out
+        order = np.argsort(self.columns)
+        columns, values = self.columns[order], self.values[order].astype(np.float64, copy=False)
+        starts = np.flatnonzero(np.diff(columns, prepend=-1))
+        highest, lowest = np.maximum.reduceat(values, starts), np.minimum.reduceat(values, starts)
+        with_zeros = np.diff(starts, append=len(values)) < n
         highest[with_zeros] = np.maximum(highest[with_zeros], 0)
         lowest[with_zeros] = np.minimum(lowest[with_zeros], 0)
         with np.errstate(over="ignore"):
-            return np.asarray(highest - lowest, np.float64)
+            out[columns[starts]] = highest - lowest
+        return out
 
     def largest(self) -> NDArray[np.float64]:
         """Return the largest absolute value of each row, ``(n,)``."""
