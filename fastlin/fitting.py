@@ -71,6 +71,8 @@ class Learned:
 
     def are_finite(self, rows: Rows) -> bool:
         """Whether it is known that no row holds nan or infinity."""
+        if rows.dtype.kind != "f":
+            return True
         if not self.saw_all or self.unseen is None:
             return self.saw_all
         return bool(np.isfinite(rows.part(self.unseen).largest()).all())
@@ -277,7 +279,8 @@ def _descend(
     if descent.batches.plan is not None and options.shuffle:
         look_at_order(descent.batches.plan, problem.samples.labels, problem.n_models)
     unseen = None
-    if options.drop_last and descent.batches.plan is None and not is_part:
+    looks_at_rest = options.drop_last and data.rows.dtype.kind == "f"
+    if looks_at_rest and descent.batches.plan is None and not is_part:
         every_row = replace(descent.batches, drop_last=False).order(copy.deepcopy(generator))
         unseen = every_row[descent.batches.steps_per_epoch * options.batch_size :]
     if is_part:
