@@ -308,13 +308,10 @@ def main() -> None:
         use_library(options.library)
     backend = get_backend(options.backend)
     if backend.name == "numba":
-        # Its working memory, which it puts on cache lines of blocks that are somewhat larger.
-        importlib.import_module("fastlin.kernels.jit.sparse.kernels")
-        modules = [m for name, m in sys.modules.items() if name.startswith("fastlin.kernels.")]
-        allocating = [module for module in modules if hasattr(module, "aligned")]
-        assert allocating, "name here what allocates the working memory of Numba"
-        for module in allocating:
-            module.aligned = on_cache_lines  # type: ignore[attr-defined]
+        # Its working memory, which it takes from blocks: a block for each array.
+        module: Any = importlib.import_module("fastlin.kernels.jit.call_memory")
+        module.aligned = lambda size: on_cache_lines((size,), np.uint8)
+        module.BLOCK = 0
     if options.seconds:
         cases = long_list(backend, options.seconds, options.seed)
     else:

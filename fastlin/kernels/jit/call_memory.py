@@ -46,10 +46,9 @@ class Memory:
 
         One large block costs less than several: the system hands it out in large pages.
         """
-        self._block = np.zeros(size + LINE, np.uint8)
+        self._block = aligned(size)
         self._kept.append(self._block)
-        self._first = address_of_array(self._block)
-        self._next = self._first + -self._first % LINE
+        self._first = self._next = address_of_array(self._block)
         self._stop = self._next + size
 
     def array(self, *shape: int, dtype: np.dtype[Any] | None = None) -> NDArray[Any]:
@@ -77,6 +76,13 @@ class Memory:
             array = np.require(array, dtype, ["C", "A"])
         self._kept.append(array)
         return address_of_array(array)
+
+
+def aligned(size: int) -> NDArray[np.uint8]:
+    """Return bytes of zeros that start on a cache line."""
+    block = np.zeros(size + LINE, np.uint8)
+    first = -address_of_array(block) % LINE
+    return block[first : first + size]
 
 
 def address_of_array(array: NDArray[Any]) -> int:
