@@ -150,19 +150,21 @@ class CsrRows(Rows):
 
     def ranges(self) -> NDArray[np.float64]:
         """Return the largest value of each feature less its least, ``(d,)``."""
-        n, d = self.shape
-        out = np.zeros(d)
-        if not len(self.values):
+        out = np.zeros(self.n_features)
+        by_feature = self.matrix.tocsc()
+        counts = np.diff(by_feature.indptr)
+        held = np.flatnonzero(counts)
+        if not len(held):
             return out
-        order = np.argsort(self.columns)
-        columns, values = self.columns[order], self.values[order].astype(np.float64, copy=False)
-        starts = np.flatnonzero(np.diff(columns, prepend=-1))
-        highest, lowest = np.maximum.reduceat(values, starts), np.minimum.reduceat(values, starts)
-        with_zeros = np.diff(starts, append=len(values)) < n
+        highest, lowest = (
+            reduce.reduceat(by_feature.data, by_feature.indptr[held]).astype(np.float64)
+            for reduce in (np.maximum, np.minimum)
+        )
+        with_zeros = counts[held] < len(self)
         highest[with_zeros] = np.maximum(highest[with_zeros], 0)
         lowest[with_zeros] = np.minimum(lowest[with_zeros], 0)
         with np.errstate(over="ignore"):
-            out[columns[starts]] = highest - lowest
+            out[held] = highest - lowest
         return out
 
     def largest(self) -> NDArray[np.float64]:

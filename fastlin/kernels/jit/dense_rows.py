@@ -5,7 +5,6 @@ Their contract is that of :mod:`fastlin.kernels.reference`.
 
 from __future__ import annotations
 
-import functools
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -67,14 +66,9 @@ def logits(
 def _kernels(samples: Samples, weights: FloatArray, batch_size: int | None) -> ModuleType:
     """Return the kernels for a call; ``batch_size``: None if it computes no gradients."""
     types = type_name(samples.rows.dtype), type_name(weights.dtype)
-    return _kernels_for(types, len(weights), batch_size)
-
-
-@functools.lru_cache(maxsize=256)
-def _kernels_for(types: tuple[str, str], n_classes: int, batch_size: int | None) -> ModuleType:
     steps = batch_size is not None
     registers = REGISTERS[instruction_set()]
-    if not holds_classes(types, n_classes, batch_size or 0, registers, steps=steps):
+    if not holds_classes(types, len(weights), batch_size or 0, registers, steps=steps):
         return dense
     # Making its intrinsics takes a tenth of the start of a process, and few need them.
     from fastlin.kernels.jit.many_classes import kernels as many_classes
