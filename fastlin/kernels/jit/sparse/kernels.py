@@ -61,7 +61,8 @@ def loss_gradient(
     """See :func:`fastlin.kernels.reference.loss_gradient`."""
     call = _Call(samples, weights, SPARSE_PANEL, len(samples.rows), n_threads)
     shape = call.shape(updates=False)
-    gradient = np.zeros(weights.shape)
+    gradient = np.empty(weights.shape)
+    gradient.fill(0)  # as in call_memory.aligned
     residual_sum = np.zeros((call.n_threads, shape.k_padded))
     arguments = call.arguments(
         shape,
