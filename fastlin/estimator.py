@@ -42,7 +42,7 @@ from fastlin.rows.validation import (
 )
 from fastlin.solvers.continuing import known_classes
 from fastlin.solvers.diagnosis import look_at_features
-from fastlin.solvers.prediction import logits
+from fastlin.solvers.prediction import logits, softmax
 from fastlin.solvers.schedules import SCHEDULES
 from fastlin.solvers.state import State
 from fastlin.training_set import Options, TrainingSet, check_options, read, split
@@ -640,10 +640,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
             if logits.ndim == 1:
                 out = np.column_stack([expit(-logits), expit(logits)])
             else:
-                # In place, and with one exponential of each logit.
-                out = np.subtract(logits, logits.max(axis=1, keepdims=True), out=logits)
-                np.exp(out, out=out)
-                out /= out.sum(axis=1, keepdims=True)
+                out = softmax(logits)
         return np.asarray(out.astype(self.coef_.dtype, copy=False))
 
     @numpys_defaults

@@ -15,6 +15,9 @@ from fastlin.rows.interface import Rows
 from fastlin.rows.samples import Samples
 from fastlin.rows.scaling import InputScale
 
+FEW_CLASSES, FEW_ROWS = 32, 64
+"""Classes up to which, and rows from which on, it is faster to take the classes apart."""
+
 ROWS_AT_ONCE = 4096
 """Rows that are converted or shifted at a time, so that memory stays small."""
 
@@ -80,6 +83,31 @@ def logits(
         out = out.astype(np.float64)
     out[overflowed] = exact
     return out
+
+
+def softmax(logits: NDArray[Any]) -> NDArray[Any]:
+    """Turn logits ``(n, k)`` into probabilities, in place, with one exponential of each."""
+    n, k = logits.shape
+    if k > FEW_CLASSES or n <= FEW_ROWS:
+        logits -= logits.max(axis=1, keepdims=True)
+        np.exp(logits, out=logits)
+        if k > FEW_CLASSES:
+            logits /= logits.sum(axis=1, keepdims=True)
+        else:  # in the order of the sums below
+            logits /= np.add.accumulate(logits, axis=1)[:, -1:]
+        return logits
+    # NumPy is slow along short rows, so the classes are taken apart.
+    for first in range(0, n, ROWS_AT_ONCE):
+        block = logits[first : first + ROWS_AT_ONCE]
+        of_classes = np.ascontiguousarray(block.T)
+        of_classes -= of_classes.max(axis=0)
+        np.exp(of_classes, out=of_classes)
+        total = of_classes[0].copy()  # NumPy's own order of a sum depends on the number of rows
+        for exponentials in of_classes[1:]:
+            total += exponentials
+        of_classes /= total
+        block[...] = of_classes.T
+    return logits
 
 
 @one_blas_thread()

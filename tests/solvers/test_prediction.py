@@ -14,6 +14,7 @@ from scipy.sparse import csr_array
 from fastlin import LogisticRegression
 from fastlin.errors import InputError
 from fastlin.kernels import BACKEND_NAMES, backends
+from fastlin.solvers.prediction import softmax
 
 SCALES: tuple[Any, ...] = (None, "standard", (3.0, 2.0), (1e4, 1.0))
 
@@ -144,3 +145,15 @@ def test_every_nan_and_infinity_is_found_by_the_logits(name: str, dtype: str) ->
                 model.predict(rows)
             with pytest.raises(InputError, match=f"X contains {said}"):
                 model.predict_proba(csr_array(rows))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("k", [3, 10, 32, 33])
+def test_probabilities_of_a_row_do_not_depend_on_the_others(k: int, dtype: str) -> None:
+    logits = (5 * np.random.default_rng(k).standard_normal((5000, k))).astype(dtype)
+    found = softmax(logits.copy())
+    right = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.longdouble)
+    right /= right.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found, right, rtol=40 * np.finfo(dtype).eps)
+    for n in (1, 2, 63, 64, 65, 4097):
+        np.testing.assert_array_equal(softmax(logits[-n:].copy()), found[-n:])
