@@ -25,7 +25,6 @@ from fastlin.errors import InputError, shown
 from fastlin.fitting import Learned, learn, tell_what_was_seen
 from fastlin.kernels import BACKEND_NAMES, find_backend, get_backend
 from fastlin.kernels.blocking import PANEL
-from fastlin.kernels.reference import predicted
 from fastlin.parameter_checks import check_parameters, input_errors, numpys_defaults
 from fastlin.replacement import learner_of
 from fastlin.rows.labels import classes_of, locate, read_labels
@@ -42,7 +41,7 @@ from fastlin.rows.validation import (
 )
 from fastlin.solvers.continuing import known_classes
 from fastlin.solvers.diagnosis import look_at_features
-from fastlin.solvers.prediction import logits, softmax
+from fastlin.solvers.prediction import logits, most_probable, softmax
 from fastlin.solvers.schedules import SCHEDULES
 from fastlin.solvers.state import State
 from fastlin.training_set import Options, TrainingSet, check_options, read, split
@@ -617,7 +616,7 @@ class LogisticRegression(CallbackSupportMixin, ClassifierMixin, BaseEstimator): 
         if isinstance(X, StoredRows) and len(X) > ROWS_PREDICTED:
             return np.concatenate([self.predict(view) for view in views(X, ROWS_PREDICTED)])
         logits = self.decision_function(X)
-        return np.asarray(self.classes_[predicted(logits.reshape(len(logits), -1))])
+        return np.asarray(self.classes_[most_probable(logits.reshape(len(logits), -1))])
 
     @numpys_defaults
     def predict_proba(self, X: RowsLike) -> NDArray[Any]:

@@ -14,7 +14,8 @@ from scipy.sparse import csr_array
 from fastlin import LogisticRegression
 from fastlin.errors import InputError
 from fastlin.kernels import BACKEND_NAMES, backends
-from fastlin.solvers.prediction import softmax
+from fastlin.kernels.reference import predicted
+from fastlin.solvers.prediction import most_probable, softmax
 
 SCALES: tuple[Any, ...] = (None, "standard", (3.0, 2.0), (1e4, 1.0))
 
@@ -148,7 +149,18 @@ def test_every_nan_and_infinity_is_found_by_the_logits(name: str, dtype: str) ->
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("k", [3, 10, 32, 33])
+@pytest.mark.parametrize("k", [1, 2, 3, 10, 24, 25])
+def test_the_first_of_equal_logits_is_predicted(k: int, dtype: str) -> None:
+    logits = np.random.default_rng(k).integers(-2, 3, (9000, k)).astype(dtype)
+    logits[0], logits[1] = 0.0, -0.0
+    before = logits.copy()
+    for n in (1, 64, 65, 9000):
+        np.testing.assert_array_equal(most_probable(logits[:n]), predicted(logits[:n]))
+    np.testing.assert_array_equal(logits, before)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("k", [3, 10, 24, 25])
 def test_probabilities_of_a_row_do_not_depend_on_the_others(k: int, dtype: str) -> None:
     logits = (5 * np.random.default_rng(k).standard_normal((5000, k))).astype(dtype)
     found = softmax(logits.copy())
