@@ -334,7 +334,7 @@ def test_sparse_rows_go_on_from_the_weights_of_dense_ones() -> None:
 @pytest.mark.parametrize("density", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("shape", [(1, 5), (40, 9), (9, 300)])
 def test_ranges_count_the_zeros_that_are_not_stored(shape: Any, density: float) -> None:
-    rows = sp.random_array(shape, density=density, format="csr", rng=np.random.default_rng(0))
+    rows = sp.random(*shape, density=density, format="csr", random_state=0)
     rows.data -= 0.4
     rows.indices, rows.indptr = rows.indices.astype(np.int32), rows.indptr.astype(np.int32)
     np.testing.assert_array_equal(as_rows(rows).ranges(), np.ptp(rows.toarray(), axis=0))
