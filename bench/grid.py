@@ -1,7 +1,7 @@
 """Table and picture of ``fastlin bench --grid``: the fastest peer's time relative to each backend.
 
-    fastlin bench --grid --dtype float32 --json float32.json
-    python bench/grid.py docs/grid.png docs/guide/grid.rst float32.json uint8.json
+    fastlin bench --grid --quick --dtype float32 --json bench/records/zen5/grid/float32.json
+    python bench/grid.py docs/grid.png docs/guide/grid.rst bench/records/zen5/grid/*.json
 
 Every file holds one type of rows or more. Above 1, fastlin is faster.
 """

@@ -81,6 +81,14 @@ def test_the_pages_tables_are_those_of_the_records(tmp_path: Path) -> None:
     assert made == {path.name: path.read_text("utf-8") for path in kept.iterdir()}
 
 
+def test_the_grids_page_is_that_of_its_records(tmp_path: Path) -> None:
+    records = sorted((ROOT / "bench/records/zen5/grid").glob("*.json"))
+    script("bench/grid.py").main(tmp_path / "grid.png", tmp_path / "grid.rst", records)
+    made = (tmp_path / "grid.rst").read_text("utf-8")
+    assert made == (ROOT / "docs/guide/grid.rst").read_text("utf-8")
+    assert made.count(" / ") > 4 * 4 * 12, "a type of rows is missing"
+
+
 def test_all_measurements_are_in_one_table() -> None:
     page = script("docs/results_page.py")
     rows = [row for record in sorted(page.RECORDS.rglob("*.json")) for row in page.lines(record)]
