@@ -103,9 +103,8 @@ def descend_intercept(
 ) -> None:
     """Update the intercept in a step; ``residual (n, k)`` is that of :func:`mean_loss`."""
     intercept = parameters.intercept
-    # Residuals nearly cancel, and NumPy adds the rows up one after the other.
     gradient = options.intercept_gain * (
-        residual.sum(axis=0, dtype=np.float64) + options.intercept_decay * intercept
+        _sum_of_rows(residual) + options.intercept_decay * intercept
     )
     _descend(intercept, parameters.intercept_velocity, gradient, rate, options)
 
@@ -183,6 +182,17 @@ def _shifted(samples: Samples, rows: NDArray[np.int64] | slice, dtype: Any) -> A
 
 def _blocks(samples: Samples) -> list[slice]:
     return [slice(i, i + ROWS_AT_ONCE) for i in range(0, len(samples.rows), ROWS_AT_ONCE)]
+
+
+def _sum_of_rows(residual: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the sum of residuals ``(n, k)``, ``(k,)``, which nearly cancel.
+
+    NumPy adds rows up one after the other, with as many roundings; in blocks there are fewer.
+    """
+    total = np.zeros(residual.shape[1])
+    for first in range(0, len(residual), ROWS_AT_ONCE):
+        total += residual[first : first + ROWS_AT_ONCE].sum(axis=0, dtype=np.float64)
+    return total
 
 
 def _descend(
