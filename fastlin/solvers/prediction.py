@@ -93,7 +93,7 @@ def most_probable(logits: NDArray[Any]) -> NDArray[np.int64]:
         return predicted(logits)
     out = np.zeros(n, np.int8)
     for first in range(0, n, ROWS_AT_ONCE):
-        of_classes = np.ascontiguousarray(logits[first : first + ROWS_AT_ONCE].T)
+        of_classes = logits[first : first + ROWS_AT_ONCE].T.copy()
         index, largest = out[first : first + ROWS_AT_ONCE], of_classes[0]
         for c in range(1, k):
             is_larger = (of_classes[c] > largest).view(np.int8)
@@ -116,7 +116,7 @@ def softmax(logits: NDArray[Any]) -> NDArray[Any]:
     # NumPy is slow along short rows, so the classes are taken apart.
     for first in range(0, n, ROWS_AT_ONCE):
         block = logits[first : first + ROWS_AT_ONCE]
-        of_classes = np.ascontiguousarray(block.T)
+        of_classes = block.T.copy()
         of_classes -= of_classes.max(axis=0)
         np.exp(of_classes, out=of_classes)
         total = of_classes[0].copy()  # NumPy's own order of a sum depends on the number of rows
