@@ -153,11 +153,10 @@ def test_every_nan_and_infinity_is_found_by_the_logits(name: str, dtype: str) ->
 def test_the_first_of_equal_logits_is_predicted(k: int, dtype: str) -> None:
     logits = np.random.default_rng(k).integers(-2, 3, (9000, k)).astype(dtype)
     logits[0], logits[1] = 0.0, -0.0
-    for order in ("C", "F"):
-        given = np.array(logits, order=order)
-        for n in (1, 64, 65, 9000):
-            np.testing.assert_array_equal(most_probable(given[:n]), predicted(logits[:n]))
-        np.testing.assert_array_equal(given, logits)
+    for order, n in itertools.product("CF", (1, 64, 65, 9000)):
+        given = np.array(logits[:n], order=order)
+        np.testing.assert_array_equal(most_probable(given), predicted(logits[:n]))
+        np.testing.assert_array_equal(given, logits[:n])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
