@@ -77,7 +77,7 @@ typedef struct {
     int64_t block;         /* dense rows: classes in a block */
     int64_t n_slices;      /* of the features */
     const int64_t *bounds; /* (n_slices * n_parts + 1,) sparse rows: the first feature of each part
-                              of each slice, and d; NULL for passes */
+                              of each slice, and d */
     int64_t n_parts;       /* sparse rows: of a slice, which threads share if they are many */
     int in_place; /* sparse rows: whether each row of a batch changes the weights at once */
     int64_t rows_of_a_sum;  /* sparse rows: of the gradient over all rows, between two barriers */

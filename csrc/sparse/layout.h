@@ -47,11 +47,10 @@ typedef struct {
     uint8_t *touched;     /* (d) whether `gradient` holds something; NULL without steps */
     WEIGHT *partial;      /* [2][slice][ROWS_AT_ONCE][n_read * stride] sums, halves take turns */
     WEIGHT *residual;     /* [batch][stride] */
-    double *losses;       /* [batch / PANEL] sums over a panel */
-    WEIGHT *panel_sums;   /* [batch / PANEL][stride] sums of the residuals */
+    WEIGHT *panel_sums;   /* [panel][stride] sums of the residuals; not in a pass */
     WEIGHT *residual_sum; /* (stride) */
     NAME(intercept) intercept;
-    double *panel_losses;   /* (panels); a pass */
+    double *panel_losses;   /* (panels) of a pass or of a batch */
     int64_t *panel_correct; /* (panels); a pass */
 } NAME(run);
 #define RUN NAME(run)
@@ -80,18 +79,17 @@ static void NAME(lay_out)(RUN *run) {
     arena *memory = &run->memory;
     bool pass = is_pass(ask), summed = !pass && !run->in_place;
     int64_t batch = pass ? 0 : at_most(ask->batch_size, ask->n_order);
-    int64_t n_panels = pass ? (ask->n_order + PANEL - 1) / PANEL : 0;
+    int64_t n_panels = ((pass ? ask->n_order : batch) + PANEL - 1) / PANEL;
     run->state = take(memory, shape->d * shape->feature_size * sizeof(WEIGHT));
     run->gradient = summed ? take(memory, shape->d * shape->stride * sizeof(WEIGHT)) : NULL;
     run->touched = summed && ask->options ? take(memory, shape->d) : NULL;
     run->partial = take(memory, pass ? 0 : 2 * NAME(partial_size)(run) * sizeof(WEIGHT));
     run->residual = take(memory, batch * shape->stride * sizeof(WEIGHT));
-    run->losses = take(memory, (batch / PANEL + 1) * sizeof(double));
-    run->panel_sums = take(memory, (batch / PANEL + 1) * shape->stride * sizeof(WEIGHT));
+    run->panel_sums = take(memory, pass ? 0 : n_panels * shape->stride * sizeof(WEIGHT));
     run->residual_sum = take(memory, NAME(intercept_bytes)(shape->stride));
     run->intercept = NAME(take_intercept)(memory, ask->parameters);
     run->panel_losses = take(memory, n_panels * sizeof(double));
-    run->panel_correct = take(memory, n_panels * sizeof(int64_t));
+    run->panel_correct = take(memory, pass ? n_panels * sizeof(int64_t) : 0);
     run->barrier = take(memory, sizeof(barrier));
     run->own = take(memory, run->n_threads * sizeof(OWN));
     for (int64_t t = 0; t < run->n_threads; t++) {

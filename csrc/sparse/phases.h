@@ -107,7 +107,7 @@ static void NAME(residuals)(const RUN *run, OWN *own, mixture m, int64_t thread,
         NAME(losses)(shape->k, own->z, labels, row_weight, n, 0, PANEL, true, losses);
         double loss = 0;
         for (int64_t i = 0; i < n; i++) loss += losses[i];
-        run->losses[at / PANEL] = loss;
+        run->panel_losses[at / PANEL] = loss;
         WEIGHT *residual = run->residual + at * shape->stride;
         for (int64_t i = 0; i < n; i++)
             for (int64_t c = 0; c < shape->k; c++)
@@ -221,7 +221,7 @@ static void NAME(finish_batch)(const RUN *run, int64_t step, int64_t n_rows) {
     const SHAPE *shape = &run->shape;
     int64_t n_panels = (n_rows + PANEL - 1) / PANEL;
     double loss = 0;
-    for (int64_t i = 0; i < n_panels; i++) loss += run->losses[i];
+    for (int64_t i = 0; i < n_panels; i++) loss += run->panel_losses[i];
     NAME(add_up)(shape->stride, n_panels, run->panel_sums, run->residual_sum);
     ask->losses_out[ask->options ? step : 0] += loss;
     if (ask->options)

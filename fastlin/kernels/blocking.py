@@ -436,13 +436,11 @@ def sparse_blocking(
     n_threads: int,
     *,
     work_of_a_start: float = 0,
-    divides_features: bool = True,
+    steps: bool = True,
 ) -> SparseBlocking:
-    """Cut a call on sparse rows.
+    """Cut a call on sparse rows; the parameters are those of :func:`dense_blocking`.
 
-    ``n_order``: rows that it reads; ``divides_features``: whether the features are cut into slices,
-    as all calls but passes do, which takes a look at the columns of some rows; others as for dense
-    rows.
+    ``n_order``: rows that it reads.
     """
     n_features = rows.n_features
     most_lanes = registers.vector_bytes // rows.dtype.itemsize
@@ -450,49 +448,44 @@ def sparse_blocking(
     n_vectors = -(-n_classes // lanes)
     n_blocks = -(-n_vectors // MOST_CLASS_VECTORS)
     block = -(-n_vectors // n_blocks)
-    if divides_features:
-        columns, values_of_a_row = _sample(rows)
-    else:
-        columns, values_of_a_row = None, rows.values_of_a_row
-    cost_of_a_row = values_of_a_row * (lanes * block * n_blocks + COST_OF_A_VALUE)
+    cost_of_a_row = rows.values_of_a_row * (lanes * block * n_blocks + COST_OF_A_VALUE)
     batch_size = min(batch_size, n_order)
-    values_of_a_batch = max(1.0, batch_size * values_of_a_row)
+    values_of_a_batch = max(1.0, batch_size * rows.values_of_a_row)
+    n_threads = useful_threads(
+        batch_size * cost_of_a_row / WORK_OF_A_SPARSE_THREAD,
+        n_order * cost_of_a_row,
+        work_of_a_start,
+        n_threads,
+    )
+    n_slices = 1
+    while steps and n_slices < MOST_SLICES and cost_of_a_row >= 2 * n_slices * PRODUCTS_OF_A_SLICE:
+        n_slices *= 2
+    if steps and n_slices * n_threads > 1:
+        bounds = _feature_bounds(rows, n_slices * PARTS)
+    else:  # nothing is divided, so a look at the columns would be wasted
+        bounds = (0,) * PARTS + (n_features,)
     return SparseBlocking(
         lanes=lanes,
         block=block,
         n_blocks=n_blocks,
-        bounds=(0, n_features)
-        if columns is None
-        else _feature_bounds(columns, n_features, cost_of_a_row),
+        bounds=bounds,
         in_place=batch_size <= MOST_ROWS_IN_PLACE
         or values_of_a_batch <= MOST_VALUES_IN_PLACE * n_features,
         flush_interval=1 + int(VALUES_BETWEEN_FLUSHES * n_features / values_of_a_batch),
-        n_threads=useful_threads(
-            batch_size * cost_of_a_row / WORK_OF_A_SPARSE_THREAD,
-            n_order * cost_of_a_row,
-            work_of_a_start,
-            n_threads,
-        ),
+        n_threads=n_threads,
     )
 
 
-def _sample(rows: CsrRows) -> tuple[NDArray[np.int64], float]:
-    """Return the sorted columns of some evenly spaced rows, always the same, and their average."""
+def _feature_bounds(rows: CsrRows, n_parts: int) -> tuple[int, ...]:
+    """Return the bounds of parts of the features that hold about as many stored values each.
+
+    They are counted in some evenly spaced rows, always the same.
+    """
     n = len(rows)
     chosen = np.unique(np.linspace(0, max(n - 1, 0), min(n, ROWS_LOOKED_AT)).astype(np.int64))
     columns = np.sort(rows.part(chosen).columns).astype(np.int64)
-    return columns, len(columns) / max(1, len(chosen))
-
-
-def _feature_bounds(
-    columns: NDArray[np.int64], n_features: int, cost_of_a_row: float
-) -> tuple[int, ...]:
-    """Return the bounds of parts of slices that hold about as many stored values each."""
-    n_slices = 1
-    while n_slices < MOST_SLICES and cost_of_a_row >= 2 * n_slices * PRODUCTS_OF_A_SLICE:
-        n_slices *= 2
-    bounds = np.zeros(n_slices * PARTS + 1, np.int64)
+    bounds = np.zeros(n_parts + 1, np.int64)
     if len(columns):
         bounds[1:] = columns[(np.arange(1, len(bounds)) * len(columns)) // len(bounds)]
-    bounds[-1] = n_features
+    bounds[-1] = rows.n_features
     return tuple(bounds.tolist())

@@ -341,12 +341,12 @@ def _csr_blocking(
         _registers(),
         n_threads,
         work_of_a_start=PRODUCTS_OF_VALUES_WORTH_A_START,
-        divides_features=not a_pass,
+        steps=not a_pass,
     )
     return {
         "n_threads": blocking.n_threads,
         "n_slices": blocking.n_slices,
-        "bounds": None if a_pass else np.array(blocking.bounds, np.int64),
+        "bounds": np.array(blocking.bounds, np.int64),
         "n_parts": PARTS,
         "in_place": blocking.in_place,
         "rows_of_a_sum": ROWS_OF_A_SUM,

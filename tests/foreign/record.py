@@ -100,10 +100,10 @@ def write_blocking(
             batch_size = ROWS_OF_A_SUM
         cut: Any = blocking.sparse_blocking(
             rows, len(weights), n_order, batch_size, machine, case.n_threads,
-            divides_features=not a_pass,
+            steps=not a_pass,
         )  # fmt: skip
         out.integers(cut.n_threads, 0, 0, 0, 0, cut.n_slices)
-        out.array(None if a_pass else np.array(cut.bounds, np.int64))
+        out.array(np.array(cut.bounds, np.int64))
         out.integers(blocking.PARTS, cut.in_place, ROWS_OF_A_SUM, cut.flush_interval)
         return
     types = rows.dtype.name, weights.dtype.name

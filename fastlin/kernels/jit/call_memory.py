@@ -78,12 +78,20 @@ class Memory:
         return address_of_array(array)
 
 
+def zeros_written(shape: int | tuple[int, ...], dtype: Any = np.float64) -> NDArray[Any]:
+    """Return zeros that have been written, unlike those of :func:`numpy.zeros`.
+
+    If a thread adds to a page of those, the system finds it a page of zeros to read, and then
+    another one to write, for which it interrupts all threads.
+    """
+    out = np.empty(shape, dtype)
+    out.fill(0)
+    return out
+
+
 def aligned(size: int) -> NDArray[np.uint8]:
     """Return bytes of zeros that start on a cache line."""
-    # Written to, unlike np.zeros: a page that is read before it is written costs two faults, and
-    # the second interrupts all threads.
-    block = np.empty(size + LINE, np.uint8)
-    block.fill(0)
+    block = zeros_written(size + LINE, np.uint8)
     first = -address_of_array(block) % LINE
     return block[first : first + size]
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastlin.kernels.arguments import CsrRows, Parameters, Samples, StepOptions
 from fastlin.kernels.blocking import SPARSE_PANEL, sparse_blocking
+from fastlin.kernels.jit.call_memory import zeros_written
 from fastlin.kernels.jit.calls import Call, of_intercept, of_weights, take_intercept
 from fastlin.kernels.jit.kind import Kind
 from fastlin.kernels.jit.passes import score_and_logits
@@ -61,8 +62,7 @@ def loss_gradient(
     """See :func:`fastlin.kernels.reference.loss_gradient`."""
     call = _Call(samples, weights, SPARSE_PANEL, len(samples.rows), n_threads)
     shape = call.shape(updates=False)
-    gradient = np.empty(weights.shape)
-    gradient.fill(0)  # as in call_memory.aligned
+    gradient = zeros_written(weights.shape)
     residual_sum = np.zeros((call.n_threads, shape.k_padded))
     arguments = call.arguments(
         shape,
@@ -110,7 +110,7 @@ class _Call(Call):
             batch_size,
             self.registers,
             self.most_threads,
-            divides_features=not a_pass,
+            steps=not a_pass,
         )
         self.k_padded = self.blocking.k_padded
         self.n_threads = self.blocking.n_threads
