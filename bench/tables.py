@@ -1,9 +1,11 @@
 """Tables of the guide's page on speed, from the records of ``fastlin bench``.
 
     python bench/tables.py bench/records/zen5 docs/guide/tables
+    python bench/tables.py bench/records/xeon16 docs/guide/tables
 
-The folder holds ``epoch.json``, ``probe.json`` and so on, as ``fastlin bench --suite NAME --json``
-wrote them in one run on one machine. Each becomes a table that the page includes.
+A folder holds ``epoch.json``, ``probe.json`` and so on, as ``fastlin bench --suite NAME --json``
+wrote them in one run on one machine, or ``scaling.json`` of ``bench/scaling.py``. Each becomes a
+table that a page includes.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from pathlib import Path
 
 from fastlin.bench.results import Case, Results
 from fastlin.bench.table import fastest
+from fastlin.kernels.blocking import REGISTERS, dense_blocking
 
 NAMES = {
     "fastlin c": "**fastlin, C**",
@@ -142,6 +145,38 @@ def to_the_optimum(results: Results) -> Rows:
     return rows
 
 
+def scaling(results: Results) -> Rows:
+    """Speeds relative to one thread, and the number of threads that the model would choose."""
+    counts = [2**e for e in range(1, results.n_threads.bit_length()) if 2**e <= results.n_threads]
+    rows = [["", *(f"{n} threads" for n in counts), "chosen", "speed"]]
+    for problem, cases in results.by_problem():
+        found = {(case.contestant, case.n_threads): case for case in cases}
+
+        def speeds(n: int, found: dict[tuple[str, int], Case] = found) -> str:
+            """Return the speeds of both backends on so many threads, or the next fewer measured."""
+            n = max(count for _, count in found if count <= n)
+            of_both = (1 / found[name, n].ratio_to(found[name, 1]).median for name in OURS[:2])
+            return " / ".join(f"{speed:.1f}" for speed in of_both)
+
+        row = [problem.removeprefix("threads-"), *(speeds(n) for n in counts), "", ""]
+        if match := re.match(r"threads-d(\d+)-k(\d+)-batch(\d+)-float32", problem):
+            d, k, batch = map(int, match.groups())
+            row[0] = f"{d}, {k}, {batch}"
+            chosen = dense_blocking(
+                d,
+                1 if k == 2 else k,
+                60_000,
+                batch,
+                ("float32", "float32"),
+                REGISTERS["avx512"],
+                results.n_threads,
+                steps=True,
+            ).n_threads
+            row[-2:] = str(chosen), speeds(chosen)
+        rows.append(row)
+    return rows
+
+
 TABLES: dict[str, Callable[[Results], Rows]] = {
     "epoch": epoch,
     "probe": probe,
@@ -149,6 +184,7 @@ TABLES: dict[str, Callable[[Results], Rows]] = {
     "predict": predict,
     "optimum": to_the_optimum,
     "sparse": to_the_optimum,
+    "scaling": scaling,
 }
 
 

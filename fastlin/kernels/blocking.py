@@ -127,8 +127,14 @@ UNIT_SPEED = 4
 laying out the operands is not."""
 
 
-def useful_threads(work: float, whole_work: float, work_of_a_start: float, most: int) -> int:
-    """Return how many threads have enough to do.
+def useful_threads(
+    work: float, whole_work: float, work_of_a_start: float, most: int, n_slices: int
+) -> int:
+    """Return how many threads have enough to do, and about as much of it each.
+
+    A thread that shares a slice works on no other. So with fewer threads than slices, those with
+    the most slices decide, and with more, those that share a slice with the fewest: seven threads
+    take as long over four slices as four do.
 
     Parameters
     ----------
@@ -141,10 +147,17 @@ def useful_threads(work: float, whole_work: float, work_of_a_start: float, most:
         threads from one call to the next.
     most : int
         No more than this.
+    n_slices : int
+        Slices that they divide; 1 if they divide the work in another way.
     """
     if work_of_a_start:
         most = min(most, 1 + int(whole_work / work_of_a_start))
-    return max(1, min(int(work), most))
+    n_threads = max(1, min(int(work), most))
+    if n_threads < n_slices:
+        slices_of_a_thread = -(-n_slices // n_threads)
+        return -(-n_slices // slices_of_a_thread)
+    threads_of_a_slice = min(int(work / n_slices + 0.5), most // n_slices)
+    return n_slices * max(1, threads_of_a_slice)
 
 
 # ------------------------------------------------------------------ dense rows
@@ -174,9 +187,12 @@ VECTORS_OF_A_UNIT = 4
 UNIT_CLASSES, UNIT_PRODUCTS = 8, 1024
 """Classes, and rows times classes, from which on a matrix unit is worth laying out its operands."""
 
-MANY_CLASSES, MOST_PADDED = 64, 1.04
+MANY_CLASSES, MOST_PADDED = 32, 1.25
 """Classes from which on vectors hold classes rather than features, and how many times as many the
 vectors may have lanes: a lane without a class takes as long as one with a class."""
+
+MANY_CLASSES_OF_A_PASS, MOST_PADDED_OF_A_PASS = 64, 1.04
+"""The same in a pass, which gains less by it: it has no gradient to add up over a large batch."""
 
 NARROWEST = 16
 """Bytes of the narrowest vectors."""
@@ -252,12 +268,17 @@ def suits_matrix_unit(row_type: str, weight_type: str, n_rows: int, n_classes: i
     return of_types and n_classes >= UNIT_CLASSES and n_rows * n_classes >= UNIT_PRODUCTS
 
 
-def suits_lanes(types: tuple[str, str], n_classes: int, registers: Registers) -> bool:
+def suits_lanes(
+    types: tuple[str, str], n_classes: int, registers: Registers, *, steps: bool
+) -> bool:
     """Return whether vectors should hold classes rather than features, unless a unit multiplies."""
     row_type, weight_type = types
     lanes = registers.vector_bytes // np.dtype(weight_type).itemsize
     n_padded = -(-n_classes // lanes) * lanes
-    if n_classes < MANY_CLASSES or n_padded > MOST_PADDED * n_classes:
+    least, most = (
+        (MANY_CLASSES, MOST_PADDED) if steps else (MANY_CLASSES_OF_A_PASS, MOST_PADDED_OF_A_PASS)
+    )
+    if n_classes < least or n_padded > most * n_classes:
         return False
     # The narrowest vectors gain nothing by it, but that narrow rows are widened only once.
     return registers.vector_bytes > NARROWEST or row_type != weight_type
@@ -267,7 +288,7 @@ def holds_classes(
     types: tuple[str, str], n_classes: int, batch_size: int, registers: Registers, *, steps: bool
 ) -> bool:
     """Return whether vectors hold classes in a call; see :func:`dense_blocking`."""
-    if not suits_lanes(types, n_classes, registers):
+    if not suits_lanes(types, n_classes, registers, steps=steps):
         return False
     return not (steps and uses_matrix_unit(types, n_classes, batch_size, registers))
 
@@ -347,6 +368,7 @@ def dense_blocking(
             n_rows * products_of_a_row / speed,
             work_of_a_start,
             most_threads,
+            n_slices if steps and not classes_in_lanes else 1,
         ),
         micro_kernel=registers.micro_kernels[block],
     )
@@ -451,15 +473,16 @@ def sparse_blocking(
     cost_of_a_row = rows.values_of_a_row * (lanes * block * n_blocks + COST_OF_A_VALUE)
     batch_size = min(batch_size, n_order)
     values_of_a_batch = max(1.0, batch_size * rows.values_of_a_row)
+    n_slices = 1
+    while steps and n_slices < MOST_SLICES and cost_of_a_row >= 2 * n_slices * PRODUCTS_OF_A_SLICE:
+        n_slices *= 2
     n_threads = useful_threads(
         batch_size * cost_of_a_row / WORK_OF_A_SPARSE_THREAD,
         n_order * cost_of_a_row,
         work_of_a_start,
         n_threads,
+        n_slices,
     )
-    n_slices = 1
-    while steps and n_slices < MOST_SLICES and cost_of_a_row >= 2 * n_slices * PRODUCTS_OF_A_SLICE:
-        n_slices *= 2
     if steps and n_slices * n_threads > 1:
         bounds = _feature_bounds(rows, n_slices * PARTS)
     else:  # nothing is divided, so a look at the columns would be wasted

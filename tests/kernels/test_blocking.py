@@ -20,7 +20,9 @@ from fastlin.kernels.blocking import (
     DenseBlocking,
     dense_blocking,
     sparse_blocking,
+    useful_threads,
 )
+from fastlin.kernels.jit.team import slices_of
 
 
 def of_bytes(
@@ -62,6 +64,26 @@ def test_only_the_number_of_threads_depends_on_the_threads() -> None:
         assert replace(many, n_threads=1) == alone
         # Threads that are started anew need more to do.
         assert of_bytes(d, k, 64, start=1e12).n_threads < many.n_threads
+
+
+def test_no_fewer_threads_would_take_as_long() -> None:
+    """Threads are chosen so that all have as much of the slices to do, where that is possible."""
+
+    def longest(n_threads: int, n_slices: int) -> float:
+        """Slices that the busiest thread has, by the rule of the kernels."""
+        found = (slices_of(n_slices, thread, n_threads) for thread in range(n_threads))
+        return float(max((stop - first) / n_parts for first, stop, _, n_parts in found))
+
+    for n_slices in range(1, 9):
+        for most in range(1, 33):
+            chosen = useful_threads(1000, 1, 0, most, n_slices)
+            assert 1 <= chosen <= most
+            assert longest(chosen, n_slices) == longest(most, n_slices)
+            assert all(longest(n, n_slices) > longest(chosen, n_slices) for n in range(1, chosen))
+    # Little work: no more than a thread for each unit, but nearly as many make a round number.
+    assert [useful_threads(work, 1, 0, 16, 1) for work in (0, 0.4, 1.2, 2.7)] == [1, 1, 1, 3]
+    assert [useful_threads(work, 1, 0, 16, 2) for work in (0, 1.9, 2.9, 3.3, 13)] == [1, 1, 2, 4, 14]
+    assert useful_threads(13, 10, 5, 16, 2) == 2
 
 
 def test_slices_of_a_matrix_unit_grow_only_after_there_are_many() -> None:
