@@ -380,7 +380,7 @@ SPARSE_PANEL = 256
 """Sparse rows between two barriers at most, so that their partial logits stay in the cache."""
 
 PARTS = 16
-"""Ranges of features in a slice, which threads share if there are more threads than slices."""
+"""Ranges of features in a slice, which threads share where they may."""
 
 MOST_CLASS_VECTORS = 4
 """Vectors of classes of a block: their sums, and products under way, stay in registers."""
@@ -459,10 +459,13 @@ def sparse_blocking(
     *,
     work_of_a_start: float = 0,
     steps: bool = True,
+    updates: bool = True,
 ) -> SparseBlocking:
     """Cut a call on sparse rows; the parameters are those of :func:`dense_blocking`.
 
-    ``n_order``: rows that it reads.
+    ``n_order``: rows that it reads; ``updates``: whether batches change the weights. Then no thread
+    shares a slice with another: if the two cores have no cache in common, they take twice as long
+    as one, because each of them reads the weights that the other one has just written.
     """
     n_features = rows.n_features
     most_lanes = registers.vector_bytes // rows.dtype.itemsize
@@ -474,8 +477,11 @@ def sparse_blocking(
     batch_size = min(batch_size, n_order)
     values_of_a_batch = max(1.0, batch_size * rows.values_of_a_row)
     n_slices = 1
-    while steps and n_slices < MOST_SLICES and cost_of_a_row >= 2 * n_slices * PRODUCTS_OF_A_SLICE:
-        n_slices *= 2
+    if steps and updates:
+        worth = cost_of_a_row / PRODUCTS_OF_A_SLICE
+        while n_slices < MOST_SLICES and 2 * n_slices <= worth:
+            n_slices *= 2
+        n_threads = min(n_threads, n_slices)
     n_threads = useful_threads(
         batch_size * cost_of_a_row / WORK_OF_A_SPARSE_THREAD,
         n_order * cost_of_a_row,

@@ -342,6 +342,7 @@ def _csr_blocking(
         n_threads,
         work_of_a_start=PRODUCTS_OF_VALUES_WORTH_A_START,
         steps=not a_pass,
+        updates=batch_size is not None,
     )
     return {
         "n_threads": blocking.n_threads,

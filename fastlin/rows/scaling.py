@@ -212,24 +212,28 @@ class InputScale:
             )
         return gain
 
-    @one_blas_thread()
     def raw_intercept(self, weights: NDArray[Any], intercept: NDArray[Any]) -> NDArray[Any]:
         """Return the intercept ``(k,)`` for folded ``weights (k, d)`` and unscaled rows."""
-        return (intercept - weights.astype(np.float64) @ self.shift).astype(weights.dtype)
+        return (intercept - self._of_shift(weights)).astype(weights.dtype)
 
-    @one_blas_thread()
     def learned_intercept(self, weights: NDArray[Any], intercept: NDArray[Any]) -> NDArray[Any]:
         """Return :meth:`raw_intercept`, but in float64 if it :meth:`cancels`.
 
         Its rounding to float32 would be larger than what is left of the sum with the weighted rows.
         """
-        raw = np.asarray(intercept - weights.astype(np.float64) @ self.shift, np.float64)
+        raw = np.asarray(intercept - self._of_shift(weights), np.float64)
         return raw if self.cancels(weights) else raw.astype(weights.dtype)
 
-    @one_blas_thread()
     def shifted_intercept(self, weights: NDArray[Any], intercept: NDArray[Any]) -> NDArray[Any]:
         """Undo :meth:`raw_intercept`."""
-        return (intercept + weights.astype(np.float64) @ self.shift).astype(weights.dtype)
+        return (intercept + self._of_shift(weights)).astype(weights.dtype)
+
+    @one_blas_thread()
+    def _of_shift(self, weights: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the logits ``(k,)`` of the shift alone."""
+        if not self.has_shift:
+            return np.zeros(len(weights))
+        return np.asarray(weights.astype(np.float64) @ self.shift)
 
 
 def _is_constant(

@@ -12,8 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlin.kernels.threads import map_in_threads
 from fastlin.rows.interface import Rows
 from fastlin.solvers.covariance import SATURATED, seen
+
+NUMBERS_AT_ONCE = 2**16
+"""Numbers of a block of features, over all classes, that the cache holds."""
 
 
 class ClassDiagonals:
@@ -60,19 +64,30 @@ class ClassDiagonals:
         return float((self._share / self._total).mean())
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")
-    def solve(self, gradient: NDArray[np.float64]) -> NDArray[np.float64]:
+    def solve(self, gradient: NDArray[np.float64], n_threads: int = 1) -> NDArray[np.float64]:
         """Return the inverse times ``gradient (k, d + 1)``.
 
-        It goes over the classes one at a time, so that the cache holds what it computes.
+        Threads take blocks of features, which are the same ones whatever their number.
         """
-        mean = gradient.mean(axis=0)
-        out, of_all = np.empty_like(gradient), np.zeros(gradient.shape[1])
-        for c, row in enumerate(out):
-            np.subtract(gradient[c], mean, out=row)
-            weights, intercept = row[:-1], float(self._share[c] * row[-1])
-            weights -= intercept * self._mean_row[c]
-            weights *= self._inverse[c]
-            row[-1] = intercept / self._total[c] - self._share[c] * (weights @ self._mean_row[c])
-            of_all += row
-        out += mean * self._of_mean - of_all / len(out)
+        k, d = self._mean_row.shape
+        out = np.empty_like(gradient)
+        intercept = self._share * (gradient[:, -1] - gradient[:, -1].mean())
+        width = max(1, NUMBERS_AT_ONCE // k)
+        n_blocks = -(-d // width)
+        products = np.empty((n_blocks, k))
+
+        def solve_block(index: int) -> None:
+            place = np.s_[:, index * width : min((index + 1) * width, d)]
+            mean_row, weights = self._mean_row[place], out[place]
+            with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+                mean = gradient[place].mean(axis=0)
+                np.subtract(gradient[place], mean, out=weights)
+                weights -= intercept[:, np.newaxis] * mean_row
+                weights *= self._inverse[place]
+                products[index] = np.einsum("ij,ij->i", weights, mean_row)
+                weights += mean * self._of_mean[place[1]] - weights.mean(axis=0)
+
+        map_in_threads(solve_block, range(n_blocks), n_threads)
+        last = intercept / self._total - self._share * products.sum(axis=0)
+        out[:, -1] = last + gradient[:, -1].mean() * self._of_mean[-1] - last.mean()
         return out

@@ -121,7 +121,7 @@ class Curvature:
         If ``diagonal_only``, it takes one gradient at a time.
         """
         if self._diagonals is not None:
-            return self._diagonals.solve(gradients)
+            return self._diagonals.solve(gradients, self.objective.problem.n_threads)
         return self._blocks.solve(gradients) if self._by_class else self._solve_shared(gradients)
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")

@@ -100,7 +100,7 @@ def write_blocking(
             batch_size = ROWS_OF_A_SUM
         cut: Any = blocking.sparse_blocking(
             rows, len(weights), n_order, batch_size, machine, case.n_threads,
-            steps=not a_pass,
+            steps=not a_pass, updates=function == STEPS,
         )  # fmt: skip
         out.integers(cut.n_threads, 0, 0, 0, 0, cut.n_slices)
         out.array(np.array(cut.bounds, np.int64))

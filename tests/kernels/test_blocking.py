@@ -82,7 +82,7 @@ def test_no_fewer_threads_would_take_as_long() -> None:
             assert all(longest(n, n_slices) > longest(chosen, n_slices) for n in range(1, chosen))
     # Little work: no more than a thread for each unit, but nearly as many make a round number.
     assert [useful_threads(work, 1, 0, 16, 1) for work in (0, 0.4, 1.2, 2.7)] == [1, 1, 1, 3]
-    assert [useful_threads(work, 1, 0, 16, 2) for work in (0, 1.9, 2.9, 3.3, 13)] == [1, 1, 2, 4, 14]
+    assert [useful_threads(work, 1, 0, 16, 2) for work in (0, 1.9, 2.9, 13)] == [1, 1, 2, 14]
     assert useful_threads(13, 10, 5, 16, 2) == 2
 
 
@@ -129,3 +129,20 @@ def test_slices_of_sparse_rows_hold_about_as_many_values() -> None:
     assert replace(sparse_blocking(rows, 50, n, 128, REGISTERS["avx512"], 1), n_threads=8) == (
         replace(cut, n_threads=8)
     )
+
+
+def test_threads_share_no_slice_of_sparse_rows_whose_weights_they_change() -> None:
+    n, d = 500, 4000
+    for z, n_classes in ((3, 2), (20, 27), (100, 20), (100, 50), (400, 200)):
+        columns = np.tile(np.arange(z, dtype=np.int32) * 10, n)
+        rows = CsrRows(np.ones(n * z, np.float32), columns, np.arange(0, n * z + 1, z), d)
+        cuts = [
+            sparse_blocking(rows, n_classes, n, 500, REGISTERS["avx512"], n_threads)
+            for n_threads in (1, 2, 3, 5, 64)
+        ]
+        assert len({cut.n_slices for cut in cuts}) == 1
+        assert all(cut.n_threads <= cut.n_slices for cut in cuts)
+        # Nobody changes weights while a gradient is computed.
+        gradient = sparse_blocking(rows, n_classes, n, 500, REGISTERS["avx512"], 64, updates=False)
+        assert gradient.n_slices == 1
+        assert gradient.n_threads >= cuts[-1].n_threads

@@ -60,7 +60,8 @@ def loss_gradient(
     samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int = 1
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
     """See :func:`fastlin.kernels.reference.loss_gradient`."""
-    call = _Call(samples, weights, SPARSE_PANEL, len(samples.rows), n_threads)
+    n = len(samples.rows)
+    call = _Call(samples, weights, SPARSE_PANEL, n, n_threads, updates=False)
     shape = call.shape(updates=False)
     gradient = zeros_written(weights.shape)
     residual_sum = np.zeros((call.n_threads, shape.k_padded))
@@ -79,7 +80,8 @@ def loss_gradient(
 def _begin_pass(
     samples: Samples, weights: FloatArray, intercept: FloatArray, n_threads: int
 ) -> tuple[Call, Shape, Arguments]:
-    call = _Call(samples, weights, SPARSE_PANEL, len(samples.rows), n_threads, a_pass=True)
+    n = len(samples.rows)
+    call = _Call(samples, weights, SPARSE_PANEL, n, n_threads, a_pass=True, updates=False)
     shape = call.shape(updates=False)
     intercepts, state = call.intercepts(intercept), call.state([weights])
     return call, shape, call.arguments(shape, intercepts, state, a_pass=True)
@@ -99,6 +101,7 @@ class _Call(Call):
         n_order: int,
         n_threads: int,
         a_pass: bool = False,
+        updates: bool = True,
     ) -> None:
         super().__init__(samples, weights, n_threads)
         self.rows = cast(CsrRows, samples.rows)
@@ -111,6 +114,7 @@ class _Call(Call):
             self.registers,
             self.most_threads,
             steps=not a_pass,
+            updates=updates,
         )
         self.k_padded = self.blocking.k_padded
         self.n_threads = self.blocking.n_threads
