@@ -18,7 +18,7 @@ from fastlin import LogisticRegression, training_set
 from fastlin.errors import DivergenceError
 from fastlin.kernels import BACKEND_NAMES, Backend, Parameters, backends, get_backend
 from fastlin.rows.conversion import sparse_rows
-from fastlin.solvers import certificate, curvature
+from fastlin.solvers import certificate, class_diagonals, curvature
 from fastlin.solvers.curvature import Curvature
 from fastlin.solvers.lbfgs import minimize
 from fastlin.solvers.newton_bound import Unknowns, _reach
@@ -190,6 +190,7 @@ def test_many_features_leave_the_diagonal_of_each_class(
     rows, _, _ = problem(k)
     rows[rows < 1] = 0
     monkeypatch.setattr(curvature, "MOST_FEATURES", rows.shape[1] - 1)
+    monkeypatch.setattr(class_diagonals, "NUMBERS_AT_ONCE", 2 * k)  # several blocks
     given: Any = rows
     if sparse:
         given = sparse_rows(csr_array(rows))
@@ -216,6 +217,10 @@ def test_many_features_leave_the_diagonal_of_each_class(
     np.testing.assert_allclose(found[:, :-1], expected[:, :-1], rtol=1e-8, atol=1e-10)
     if k == 2:
         np.testing.assert_allclose(found[:, -1], expected[:, -1], rtol=1e-8, atol=1e-10)
+    if k > 2:
+        diagonals = approximate._diagonals
+        assert diagonals is not None
+        np.testing.assert_array_equal(diagonals.solve(gradient, 3), found)
     if k > 2:  # symmetric and positive, as a preconditioner must be
         other = np.random.default_rng(4).standard_normal(shape)
         solved = approximate.solve(other)
