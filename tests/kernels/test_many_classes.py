@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from agreement import STEP_OPTIONS, all_bits, check, check_passes, check_steps, run_steps
+from cuts import every_thread_taken
 from problems import Problem, make_order, make_problem
 from processes import first_of, thorough
 
@@ -47,12 +48,14 @@ def test_threads_that_share_residuals_agree_with_the_reference(name: str, n_rows
         pytest.skip(f"{backend.reason}; {backend.remedy}")
     assert N_CLASSES * PANEL > RESIDUALS_OF_ONE
     problem = make_problem(n_rows, 784, N_CLASSES, "uint8", "float32", weighted=True, shifted=True)
-    alone = all_bits(backend, problem, 1)
-    for n_threads in (2, 3, 5):
-        check(backend, problem, n_threads)
-        # Several times: a missing barrier shows now and then only.
-        for _ in range(5):
-            assert all_bits(backend, problem, n_threads) == alone
+    for features_in_vectors in (True, False):
+        with every_thread_taken(**({"MANY_CLASSES": N_CLASSES + 1} if features_in_vectors else {})):
+            alone = all_bits(backend, problem, 1)
+            for n_threads in (2, 3, 5):
+                check(backend, problem, n_threads)
+                # Several times: a missing barrier shows now and then only.
+                for _ in range(5):
+                    assert all_bits(backend, problem, n_threads) == alone
 
 
 # ------------------------------------------------------------------ vectors that hold classes
@@ -101,6 +104,18 @@ def test_vectors_hold_classes_that_fill_them() -> None:
     assert not holds_classes(1000, "amx", ("uint8", "float32"))
     assert holds_classes(1000, "amx", ("uint8", "float32"), steps=False)
     assert holds_classes(1000, "amx")
+
+
+@pytest.mark.parametrize("k", [32, 40, 52, 63])
+def test_few_classes_that_leave_lanes_empty(backend: Backend, k: int) -> None:
+    """One slice of two or three vectors, or two slices, which threads divide between them."""
+    problem = make_problem(300, 100, k, "float32", "float32", weighted=True, shifted=True)
+    with every_thread_taken():
+        alone = all_bits(backend, problem, 1)
+        for n_threads in (2, 3, 5, 13):
+            assert all_bits(backend, problem, n_threads) == alone
+        for options in STEP_OPTIONS:
+            check_steps(backend, problem, 128, options, 3)
 
 
 @of_types

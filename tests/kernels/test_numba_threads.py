@@ -10,7 +10,8 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from agreement import all_bits
+from agreement import all_bits, check
+from cuts import every_thread_taken, slices
 from problems import Problem, make_problem, make_sparse_problem
 
 from fastlin.kernels import Backend, get_backend, load_backend, reference
@@ -50,6 +51,14 @@ def check_bits() -> None:
         np.testing.assert_allclose(alone[1], right[1], atol=1e-4 * np.abs(right[1]).max())
         for n_threads in (2, 3, 4, 5):
             assert all_bits(backend, problem, n_threads) == all_bits(backend, problem, 1)
+    cuts = [(many_classes(), {"MANY_CLASSES": 101})]  # vectors hold features
+    cuts += [(sparse_rows(20), slices(n)) for n in (1, 2, 4, 8)]
+    for problem, constants in cuts:
+        with every_thread_taken(**constants):
+            alone = all_bits(backend, problem, 1)
+            for n_threads in (2, 3, 4, 5):
+                check(backend, problem, n_threads)
+                assert all_bits(backend, problem, n_threads) == alone
 
 
 def test_the_same_bits_with_more_threads_than_slices_of_the_features() -> None:

@@ -12,9 +12,11 @@ import numpy as np
 import oracles
 import pytest
 from agreement import STEP_OPTIONS, all_bits, check, check_passes, check_steps, run_steps
+from cuts import every_thread_taken, slices
 from problems import Problem, make_options, make_order, make_parameters, make_sparse_problem
 
-from fastlin.kernels import Backend, CsrRows, Samples, backends, reference
+from fastlin.kernels import Backend, CsrRows, Samples, backends, blocking, reference
+from fastlin.kernels.blocking import REGISTERS
 
 BACKENDS = ["numpy", "c", "numba"]
 TYPES = [(v, i) for v in ("float32", "float64") for i in ("int32", "int64")]
@@ -228,6 +230,31 @@ def test_the_same_bits_on_any_number_of_threads(
     bits = all_bits(backend_or_skip(name), problem, 1)
     for n_threads in (2, 3, 4, 13):
         assert all_bits(backend_or_skip(name), problem, n_threads) == bits
+
+
+@pytest.mark.parametrize("n_slices", [1, 2, 4, 8])
+@pytest.mark.parametrize("name", ["c", "numba"])
+def test_every_number_of_slices_and_threads(name: str, n_slices: int) -> None:
+    """Numba has as many threads as cores here; ``test_numba_threads`` gives it more."""
+    backend = backend_or_skip(name)
+    problem = make_sparse_problem(333, 200, 20, "float32", weighted=True)
+    with every_thread_taken(**slices(n_slices)):
+        alone = all_bits(backend, problem, 1)
+        for n_threads in (2, 3, 4, 8, 13):
+            for updates in (True, False):
+                cut = blocking.sparse_blocking(
+                    rows_of(problem), 20, 333, 128, REGISTERS["avx512"], n_threads, updates=updates
+                )
+                assert cut.n_slices == (n_slices if updates else 1)
+                # Three threads over four slices take as long as two.
+                even = {(4, 3): 2}.get((n_slices, n_threads), min(n_threads, n_slices))
+                assert cut.n_threads == (even if updates else n_threads)
+            # Several times: a missing barrier shows now and then only.
+            for _ in range(3):
+                assert all_bits(backend, problem, n_threads) == alone
+            check(backend, problem, n_threads)
+        for options in STEP_OPTIONS:
+            check_steps(backend, problem, 32, options, n_slices)
 
 
 @pytest.mark.parametrize("options", STEP_OPTIONS)
