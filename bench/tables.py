@@ -147,6 +147,7 @@ def to_the_optimum(results: Results) -> Rows:
 
 def scaling(results: Results) -> Rows:
     """Speeds relative to one thread, and the number of threads that the model would choose."""
+    isa = "avx512" if "avx512f" in results.machine["instruction_set"] else "avx2"
     counts = [2**e for e in range(1, results.n_threads.bit_length()) if 2**e <= results.n_threads]
     rows = [["", *(f"{n} threads" for n in counts), "chosen", "speed"]]
     for problem, cases in results.by_problem():
@@ -168,7 +169,7 @@ def scaling(results: Results) -> Rows:
                 60_000,
                 batch,
                 ("float32", "float32"),
-                REGISTERS["avx512"],
+                REGISTERS[isa],
                 results.n_threads,
                 steps=True,
             ).n_threads

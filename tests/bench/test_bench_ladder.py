@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 from processes import run_python
+from scripts import script
 
 from fastlin.bench.data import make_data
 from fastlin.bench.problems import mnist_problems
@@ -20,10 +20,7 @@ PROGRAM = Path(__file__).parents[2] / "bench" / "ladder.py"
 
 @pytest.fixture(scope="module")
 def ladder() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("ladder", PROGRAM)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return script("bench/ladder.py")
 
 
 def test_it_prints_a_line_for_each_rung() -> None:

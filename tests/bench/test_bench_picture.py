@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from scripts import script
 
 from fastlin.bench.results import Case, Results
 from fastlin.errors import InputError
@@ -26,12 +26,7 @@ MILLISECONDS = {
 @pytest.fixture(scope="module")
 def picture() -> ModuleType:
     """The program as a module."""
-    spec = importlib.util.spec_from_file_location("picture", PROGRAM)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("bench/picture.py")
 
 
 def record() -> Results:

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from click.testing import CliRunner
+from scripts import script
 
 from fastlin.bench.limits import Limits
 from fastlin.bench.results import Results
 from fastlin.kernels.blocking import REGISTERS, dense_blocking, useful_threads
-
-BENCH = Path(__file__).parents[2] / "bench"
-
-
-def program(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, BENCH / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def threads_of_a_small_step() -> int:
@@ -32,7 +20,7 @@ def threads_of_a_small_step() -> int:
 
 
 def test_all_threads_are_taken_for_as_long_as_they_are_measured() -> None:
-    scaling = program("scaling")
+    scaling = script("bench/scaling.py")
     assert threads_of_a_small_step() == 1
     with scaling.all_threads_taken():
         assert threads_of_a_small_step() == 5
@@ -43,7 +31,7 @@ def test_all_threads_are_taken_for_as_long_as_they_are_measured() -> None:
 
 
 def test_the_record_becomes_a_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    scaling, tables = program("scaling"), program("tables")
+    scaling, tables = script("bench/scaling.py"), script("bench/tables.py")
     small = replace(scaling.dense_problem(64, 10, 8), n_rows=64)
     sparse = replace(scaling.sparse_problems(quick=True)[0], n_rows=256, n_features=500)
     problems = [

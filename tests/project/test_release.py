@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
-import types
 import warnings
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from scripts import ROOT, script
 
 import fastlin
 from fastlin.advice import DeprecatedWarning
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def script(path: str) -> types.ModuleType:
-    """Import a script that is no part of the package."""
-    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize(
